@@ -1,0 +1,24 @@
+//! The operators' listener: metrics, liveness, readiness.
+//!
+//! This page holds what it is in the config.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The `[admin]` table.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where operators and Prometheus come in; loopback, because it shows what callers may not see. Needs a restart.
+    pub address: SocketAddr,
+    /// Whether there is one.
+    pub enabled: bool,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 9900)), enabled: true }
+    }
+}

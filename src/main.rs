@@ -1,0 +1,3 @@
+//! The binary: arguments, config, run, exit code.
+
+fn main() {}

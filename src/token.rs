@@ -1,0 +1,20 @@
+//! Token rules: bytes, [`RequestFacts`] and a [`UnixTime`](crate::clock::UnixTime) in, [`Grant`] or [`Denial`] out.
+//!
+//! Nothing in this room does I/O, reads a clock, logs or counts: a decision can be replayed
+//! exactly. One file a scheme in `token/scheme/`, verify and sign side by side.
+
+pub mod access;
+pub mod carrier;
+pub mod denial;
+pub mod facts;
+pub mod grant;
+pub mod key;
+pub mod scheme;
+
+pub use access::{AccessRule, Country, Geo, NoGeo};
+pub use carrier::{Carrier, Presented, Strip};
+pub use denial::Denial;
+pub use facts::RequestFacts;
+pub use grant::{Binding, Grant, PathRule, Scope, SessionTerms, Window};
+pub use key::{Algorithm, Key, KeyFault, KeySet, KeySource};
+pub use scheme::{Scheme, SignError, SignRequest, Signed};

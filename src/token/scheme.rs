@@ -1,0 +1,127 @@
+//! What every token scheme can do.
+//!
+//! A scheme is pure. Its work is in three steps, so that the costly one can be remembered:
+//! [`Scheme::present`] finds the token in the request; [`Scheme::open`] verifies its bytes and says
+//! what they allow; [`Scheme::fits`] and [`Grant::check`] ask, on every request, whether that covers
+//! this request at this time.
+
+pub mod cloudflare_stream;
+pub mod config;
+pub mod jwt;
+pub mod mux;
+
+use http::HeaderName;
+use serde_json::{Map, Value};
+
+use super::{Denial, Grant, Presented, RequestFacts};
+use crate::clock::UnixTime;
+
+/// One token format with its rules, keys and carriers, as configured.
+pub trait Scheme: Send + Sync {
+    /// The scheme's name as in the config's `type`: `cloudflare-stream`, `mux`, `jwt`, …
+    fn kind(&self) -> &'static str;
+
+    /// Finds this scheme's token. `Ok(None)` when the request carries none.
+    ///
+    /// # Errors
+    /// [`Denial::Duplicate`] when one of its places holds several, [`Denial::Malformed`] when the encoding is broken.
+    fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial>;
+
+    /// Verifies the token and says what it allows. Must not depend on the time; may depend on
+    /// `facts` only where [`Scheme::remembers`] is false.
+    ///
+    /// # Errors
+    /// Why the token is not a good one, whatever the request.
+    fn open(&self, presented: &Presented<'_>, facts: &RequestFacts<'_>) -> Result<Grant, Denial>;
+
+    /// Whether the verdict of [`Scheme::open`] depends on the token's bytes alone, so that it may
+    /// be remembered under them.
+    fn remembers(&self) -> bool {
+        true
+    }
+
+    /// Rules of the scheme's own that look at the request, asked on every request after
+    /// [`Grant::check`].
+    ///
+    /// # Errors
+    /// Why this grant does not cover this request.
+    fn fits(&self, _grant: &Grant, _facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// [`SignError`] when the scheme cannot sign, has no private key, or cannot express the request.
+    fn sign(&self, _request: &SignRequest) -> Result<Signed, SignError> {
+        Err(SignError::CannotSign)
+    }
+
+    /// Key sets of this scheme, so that an unknown key id can have a remote set fetched anew.
+    fn key_sources(&self) -> Vec<super::KeySource> {
+        Vec::new()
+    }
+}
+
+/// What a new token shall allow.
+#[derive(Debug, Clone, Default)]
+pub struct SignRequest {
+    /// `https` or `http`, for schemes that sign whole URLs.
+    pub https: bool,
+    /// The host of the URL, lower case, with `:port` when it has one.
+    pub host: String,
+    /// The raw path of the URL without any token: for Cloudflare Stream `/{uid}/manifest/video.m3u8`.
+    pub path: String,
+    /// The raw query of the URL without any token.
+    pub query: Option<String>,
+    /// How many bytes of the path are the route's prefix (see [`RequestFacts::mount`]).
+    pub mount: usize,
+    /// The path or prefix that the token shall open, where the scheme can say it; the URL's own path when `None`.
+    pub scope: Option<String>,
+    /// The first second at which it is refused.
+    pub expires: Option<UnixTime>,
+    /// The first second at which it is good.
+    pub not_before: Option<UnixTime>,
+    /// When it is made.
+    pub now: Option<UnixTime>,
+    /// Who it is for.
+    pub subject: Option<String>,
+    /// The key to sign with; the scheme's first signing key when `None`.
+    pub key_id: Option<String>,
+    /// The address it is bound to, where the scheme has that.
+    pub client_ip: Option<std::net::IpAddr>,
+    /// Further claims or fields, by the scheme's own names.
+    pub claims: Map<String, Value>,
+}
+
+/// A token made, and where it goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// The token's text.
+    pub token: String,
+    /// The raw path with the token in place, where it rides in the path; else the path as asked for.
+    pub path: String,
+    /// The raw query with the token in place, where it rides there; else the query as asked for.
+    pub query: Option<String>,
+    /// Headers that carry it.
+    pub headers: Vec<(HeaderName, String)>,
+    /// Cookies that carry it, as `(name, value)`.
+    pub cookies: Vec<(String, String)>,
+}
+
+/// Why no token could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The scheme only verifies.
+    #[error("this scheme cannot sign")]
+    CannotSign,
+    /// No private key, or not the one asked for.
+    #[error("no private key {0:?} to sign with")]
+    NoKey(Option<String>),
+    /// The scheme has no words for what was asked.
+    #[error("{0}")]
+    CannotExpress(String),
+    /// The crypto library refused.
+    #[error("signing failed")]
+    Crypto,
+}

@@ -1,0 +1,42 @@
+//! The schemes of the config: one `[schemes.NAME]` table each, told apart by its `type`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::name::Name;
+
+/// One `[schemes.NAME]` table.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum SchemeConfig {
+    /// Cloudflare Stream signed URLs.
+    CloudflareStream(super::cloudflare_stream::Config),
+    /// Mux signed playback.
+    Mux(super::mux::Config),
+    /// Any JWS.
+    Jwt(Box<super::jwt::Config>),
+}
+
+impl SchemeConfig {
+    /// The key set it names.
+    #[must_use]
+    pub fn keys(&self) -> &Name {
+        match self {
+            Self::CloudflareStream(config) => &config.keys,
+            Self::Mux(config) => &config.keys,
+            Self::Jwt(config) => &config.keys,
+        }
+    }
+
+    /// The scheme, with its keys in hand.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the table does not make sense.
+    pub fn build(&self, keys: crate::token::KeySource) -> Result<Box<dyn super::Scheme>, String> {
+        Ok(match self {
+            Self::CloudflareStream(config) => Box::new(super::cloudflare_stream::CloudflareStream::new(config, keys)?),
+            Self::Mux(config) => Box::new(super::mux::Mux::new(config, keys)?),
+            Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
+        })
+    }
+}
