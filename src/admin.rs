@@ -2,6 +2,8 @@
 //!
 //! This page holds what it is in the config.
 
+pub mod serve;
+
 use std::net::SocketAddr;
 
 use schemars::JsonSchema;

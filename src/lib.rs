@@ -7,7 +7,7 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`] |
-//! | keepers | [`verifier`]: keys and remembered verdicts |
+//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
 //! | edges | [`server`], [`admin`], [`telemetry`] |
@@ -22,6 +22,8 @@ pub mod units;
 
 pub mod token;
 
+pub mod files;
+pub mod metrics;
 pub mod verifier;
 
 pub mod route;

@@ -1,3 +1,100 @@
-//! The walk: door, guard, find_route, verify_token, forward.
+//! The walk: door, guard, find_route, preflight, verify_token, outbound, forward.
+//!
+//! [`walk`] is the floor plan: rooms in walking order, each taking the type that the one before
+//! gives. `Forward` takes only an [`request::Outbound`], and only `PrepareOutbound` makes one, from
+//! a [`request::Verified`]: there is no way to an origin around the token.
+//!
+//! ```compile_fail,E0277
+//! # use tollgate::proxy::{filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, forward::Forward, request::Arrived};
+//! # use tower::{Service, ServiceBuilder};
+//! fn is_a_walk(_: impl Service<Arrived>) {}
+//! // Without VerifyToken: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
+//! let forward: Forward = unimplemented!();
+//! is_a_walk(
+//!     ServiceBuilder::new()
+//!         .layer(FilterLayer(Guard))
+//!         .layer(FilterLayer(FindRoute))
+//!         .layer(FilterLayer(PrepareOutbound))
+//!         .service(forward),
+//! );
+//! ```
 
+pub mod body;
+pub mod door;
+pub mod error;
+pub mod filter;
+pub mod find_route;
+pub mod forward;
+pub mod guard;
 pub mod origin;
+pub mod outbound;
+pub mod pool;
+pub mod preflight;
+pub mod record;
+pub mod request;
+pub mod slow;
+pub mod verify_token;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Response;
+use ipnet::IpNet;
+use tower::{Service, ServiceBuilder};
+
+pub use body::Body;
+pub use error::Error;
+pub use filter::{AnswerLayer, Filter, FilterLayer};
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::token::Geo;
+use crate::units::{Period, Size};
+use crate::verifier::Verifier;
+
+/// A route whose origin is one of ours.
+pub type Route = crate::route::plan::Route<Arc<origin::Origin>>;
+
+/// All routes.
+pub type Plan = crate::route::plan::Plan<Arc<origin::Origin>>;
+
+/// The running config, as the walk needs it. One `Arc` of it goes with each request, so that a
+/// reload changes nothing for a request under way.
+pub struct State {
+    /// Routes.
+    pub plan: Plan,
+    /// Keys and remembered verdicts.
+    pub verifier: Verifier,
+    /// Where addresses are.
+    pub geo: Arc<dyn Geo>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Limits on a request.
+    pub limits: Limits,
+    /// Who has been refused too often.
+    pub slow: Arc<slow::Slow>,
+    /// The time.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// What one request may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of the request target.
+    pub max_uri: Size,
+    /// Longest silence inside a request body.
+    pub body_silence: Period,
+}
+
+/// The walk behind the door.
+pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = Response<Body>, Error = Error> + Clone {
+    ServiceBuilder::new()
+        .layer(FilterLayer(guard::Guard))
+        .layer(FilterLayer(find_route::FindRoute))
+        .layer(AnswerLayer(preflight::Preflight))
+        .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(FilterLayer(outbound::PrepareOutbound))
+        .service(forward::Forward::new(pool))
+}

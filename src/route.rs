@@ -1,6 +1,8 @@
 //! The plan: host, path prefix and method to the schemes, rules and origin of a route.
 //!
-//! This page holds what a route is in the config; the compiled plan is in `route/`.
+//! This page holds what a route is in the config; the compiled plan is in [`plan`].
+
+pub mod plan;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

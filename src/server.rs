@@ -1,6 +1,15 @@
 //! The edge towards callers: listeners, TLS, connections, limits, drain.
 //!
-//! This page holds what they are in the config.
+//! This page holds what they are in the config. Connections never hold a request back: what is
+//! over a limit is closed or refused, and counted.
+
+pub mod connection;
+pub mod io;
+pub mod listen;
+pub mod scan;
+pub mod tls;
+pub mod watch;
+pub mod worker;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -2,6 +2,9 @@
 //!
 //! This page holds what logging is in the config.
 
+pub mod access;
+pub mod log;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,14 @@
-//! Origins: where media comes from or goes to.
+//! Origins: where media comes from or goes to, and how their endpoints are chosen.
+//!
+//! Shared by all threads, so everything that changes is an atomic. An endpoint that fails several
+//! times in a row is left out for a while; when all are, all are tried: a gateway that gives up on
+//! every endpoint helps nobody.
+
+mod balance;
+mod build;
+
+pub use balance::{Endpoint, Origin, Slot};
+pub use build::{certificates, origin, private_key, tls_client};
 
 use std::path::PathBuf;
 

@@ -1,0 +1,302 @@
+//! Every metric of the gateway, made at build so that series exist before the first event.
+//!
+//! Labels come from the config or from closed lists, never from a request: the number of series
+//! does not depend on traffic. Names follow the Prometheus conventions (`tollgate_`, base units).
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::token::Denial;
+
+/// The families and their registry. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+/// The families, for the rooms that count.
+#[allow(missing_docs, reason = "each has its help text where it is made")]
+pub struct Families {
+    registry: Registry,
+    pub requests: IntCounterVec,
+    pub request_seconds: HistogramVec,
+    pub response_seconds: HistogramVec,
+    pub in_flight: IntGauge,
+    pub bytes: IntCounterVec,
+    pub refusals: IntCounterVec,
+    pub validations: IntCounterVec,
+    pub cache_hits: IntCounter,
+    pub cache_misses: IntCounter,
+    pub upstream_requests: IntCounterVec,
+    pub upstream_retries: IntCounterVec,
+    pub upstream_errors: IntCounterVec,
+    pub upstream_connections: IntGaugeVec,
+    pub endpoint_ejected: IntGaugeVec,
+    pub connections: IntGauge,
+    pub connections_total: IntCounterVec,
+    pub connections_closed: IntCounterVec,
+    pub reload_successful: IntGauge,
+    pub reload_success_timestamp: Gauge,
+    pub reloads: IntCounterVec,
+    pub certificate_not_after: GaugeVec,
+    pub keys: IntGaugeVec,
+    pub keys_refresh_successful: IntGaugeVec,
+    pub log_lines_dropped: IntCounter,
+    pub panics: IntCounter,
+    pub draining: IntGauge,
+}
+
+impl std::ops::Deref for Metrics {
+    type Target = Families;
+
+    fn deref(&self) -> &Families {
+        &self.0
+    }
+}
+
+/// The ways a connection ends that are not the caller's own.
+pub const CLOSED: [&str; 8] = ["handshake", "head", "keep_alive", "write_idle", "limit", "limit_per_ip", "protocol", "drain"];
+
+/// Latency buckets in seconds: playlists and segments live between a millisecond and some seconds.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+impl Metrics {
+    /// Makes and registers all families. The error is a programming mistake (two of one name).
+    ///
+    /// # Errors
+    /// The registry's own.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("tollgate".into()), None)?;
+        let make = Maker(&registry);
+        let families = Families {
+            requests: make.counters("http_requests_total", "Requests answered, by route, method and status.", &["route", "method", "code"])?,
+            request_seconds: make.histograms("http_request_duration_seconds", "Time from the request's head to the answer's head.", &["route"])?,
+            response_seconds: make.histograms("http_response_duration_seconds", "Time from the request's head to the answer's last byte.", &["route"])?,
+            in_flight: make.gauge("http_requests_in_flight", "Requests being answered.")?,
+            bytes: make.counters("http_bytes_total", "Body bytes, by route and direction (in: from callers, out: to callers).", &["route", "direction"])?,
+            refusals: make.counters("refusals_total", "Requests refused by the gateway, by route and code.", &["route", "code"])?,
+            validations: make.counters("token_validations_total", "Tokens decided on, by route, scheme and result (ok or the denial).", &["route", "scheme", "result"])?,
+            cache_hits: make.counter("token_cache_hits_total", "Verdicts remembered and used again.")?,
+            cache_misses: make.counter("token_cache_misses_total", "Tokens verified anew.")?,
+            upstream_requests: make.counters("upstream_requests_total", "Answers from origins, by origin and status.", &["origin", "code"])?,
+            upstream_retries: make.counters("upstream_retries_total", "Further tries of a request, by origin.", &["origin"])?,
+            upstream_errors: make.counters("upstream_errors_total", "Exchanges with an origin that failed, by origin and reason.", &["origin", "reason"])?,
+            upstream_connections: make.gauges("upstream_requests_in_flight", "Requests at an origin, by origin.", &["origin"])?,
+            endpoint_ejected: make.gauges("upstream_endpoint_ejected", "Whether an endpoint is left out for now.", &["origin", "endpoint"])?,
+            connections: make.gauge("connections", "Connections of callers.")?,
+            connections_total: make.counters("connections_total", "Connections accepted, by protocol.", &["protocol"])?,
+            connections_closed: make.counters("connections_closed_total", "Connections closed by the gateway, by reason.", &["reason"])?,
+            reload_successful: make.gauge("config_last_reload_successful", "Whether the last reload of the config was taken.")?,
+            reload_success_timestamp: make.float("config_last_reload_success_timestamp_seconds", "When the running config was taken.")?,
+            reloads: make.counters("config_reloads_total", "Reloads tried, by result.", &["result"])?,
+            certificate_not_after: make.floats("tls_certificate_not_after_timestamp_seconds", "When a certificate ends.", &["certificate"])?,
+            keys: make.gauges("keys", "Usable keys of a key set.", &["keys"])?,
+            keys_refresh_successful: make.gauges("keys_last_refresh_successful", "Whether a key set's last refresh was taken.", &["keys"])?,
+            log_lines_dropped: make.counter("log_lines_dropped_total", "Log lines given up because the writer was behind.")?,
+            panics: make.counter("panics_total", "Requests ended by a fault of our own.")?,
+            draining: make.gauge("draining", "Whether the gateway is shutting down.")?,
+            registry,
+        };
+        families.register_process()?;
+        families.create_closed_series();
+        Ok(Self(Arc::new(families)))
+    }
+
+    /// All families in the text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        use prometheus::Encoder as _;
+        let mut out = Vec::with_capacity(32 * 1024);
+        // Encoding fails only for families without a metric, which the registry does not hand out.
+        let _ = prometheus::TextEncoder::new().encode(&self.0.registry.gather(), &mut out);
+        if let Some(process) = &self.process() {
+            let _ = prometheus::TextEncoder::new().encode(process, &mut out);
+        }
+        out
+    }
+
+    /// The sum of a counter family over all its labels, for the demo's page.
+    #[must_use]
+    pub fn sum(&self, family: &str) -> f64 {
+        let full = format!("tollgate_{family}");
+        let found = self.0.registry.gather().into_iter().find(|f| f.name() == full);
+        found.map_or(0.0, |f| f.get_metric().iter().map(|m| m.get_counter().get_value()).sum())
+    }
+
+    /// Refusals by code, over all routes, without the ones that never happened.
+    #[must_use]
+    pub fn refusals_by_code(&self) -> std::collections::BTreeMap<String, u64> {
+        let mut by_code = std::collections::BTreeMap::new();
+        let found = self.0.registry.gather().into_iter().find(|f| f.name() == "tollgate_refusals_total");
+        for metric in found.iter().flat_map(|f| f.get_metric()) {
+            let code = metric.get_label().iter().find(|l| l.name() == "code").map(|l| l.value().to_owned());
+            let count = metric.get_counter().get_value();
+            if let (Some(code), true) = (code, count > 0.0) {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+                let count = count as u64;
+                *by_code.entry(code).or_default() += count;
+            }
+        }
+        by_code
+    }
+
+    fn process(&self) -> Option<Vec<prometheus::proto::MetricFamily>> {
+        use prometheus::core::Collector as _;
+        #[cfg(target_os = "linux")]
+        return Some(prometheus::process_collector::ProcessCollector::for_self().collect());
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+}
+
+impl Families {
+    fn register_process(&self) -> Result<(), prometheus::Error> {
+        let info = IntGaugeVec::new(Opts::new("build_info", "The running build."), &["version"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.registry.register(Box::new(info))
+    }
+
+    fn create_closed_series(&self) {
+        for reason in CLOSED {
+            self.connections_closed.with_label_values(&[reason]);
+        }
+        for protocol in ["http/1.1", "h2"] {
+            self.connections_total.with_label_values(&[protocol]);
+        }
+        for result in ["ok", "refused"] {
+            self.reloads.with_label_values(&[result]);
+        }
+    }
+}
+
+struct Maker<'r>(&'r Registry);
+
+impl Maker<'_> {
+    fn keep<C: prometheus::core::Collector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.keep(IntCounter::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.keep(IntGauge::new(name, help)?)
+    }
+
+    fn float(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.keep(Gauge::new(name, help)?)
+    }
+
+    fn floats(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.keep(GaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?)
+    }
+}
+
+/// The methods that have a label of their own.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+
+/// The label of a method; the ones nobody listed share one, so that callers cannot make series.
+#[must_use]
+pub fn method_label(method: &Method) -> &'static str {
+    METHODS.into_iter().find(|label| *label == method.as_str()).unwrap_or("other")
+}
+
+/// One route's metrics, their children resolved once.
+pub struct RouteMetrics {
+    requests: IntCounterVec,
+    get: [(StatusCode, IntCounter); 6],
+    refusals: IntCounterVec,
+    validations: IntCounterVec,
+    ok: Vec<(String, IntCounter)>,
+    /// To the answer's head.
+    pub request_seconds: Histogram,
+    /// To the answer's last byte.
+    pub response_seconds: Histogram,
+    /// Body bytes from callers.
+    pub bytes_in: IntCounter,
+    /// Body bytes to callers.
+    pub bytes_out: IntCounter,
+    route: String,
+}
+
+impl RouteMetrics {
+    /// The metrics of route `route`, with the series of its `schemes` made.
+    #[must_use]
+    pub fn new(metrics: &Metrics, route: &str, schemes: &[&str]) -> Self {
+        let requests = metrics.requests.clone();
+        let child = |code: StatusCode| (code, requests.with_label_values(&[route, "GET", code.as_str()]));
+        let get = [200, 206, 304, 401, 403, 404].map(|code| child(StatusCode::from_u16(code).unwrap_or(StatusCode::OK)));
+        for scheme in schemes {
+            for denial in Denial::ALL {
+                metrics.validations.with_label_values(&[route, scheme, denial.reason()]);
+            }
+        }
+        if !schemes.is_empty() {
+            for denial in Denial::ALL {
+                metrics.refusals.with_label_values(&[route, denial.code()]);
+            }
+        }
+        let ok = schemes.iter().map(|s| ((*s).to_owned(), metrics.validations.with_label_values(&[route, s, "ok"]))).collect();
+        Self {
+            get,
+            ok,
+            refusals: metrics.refusals.clone(),
+            validations: metrics.validations.clone(),
+            request_seconds: metrics.request_seconds.with_label_values(&[route]),
+            response_seconds: metrics.response_seconds.with_label_values(&[route]),
+            bytes_in: metrics.bytes.with_label_values(&[route, "in"]),
+            bytes_out: metrics.bytes.with_label_values(&[route, "out"]),
+            route: route.to_owned(),
+            requests,
+        }
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, method: &Method, status: StatusCode) {
+        if method == Method::GET
+            && let Some((_, counter)) = self.get.iter().find(|(code, _)| *code == status)
+        {
+            return counter.inc();
+        }
+        self.requests.with_label_values(&[&self.route, method_label(method), status.as_str()]).inc();
+    }
+
+    /// Counts a refusal by its code.
+    pub fn refused(&self, code: &str) {
+        self.refusals.with_label_values(&[&self.route, code]).inc();
+    }
+
+    /// Counts a token let in.
+    pub fn validated(&self, scheme: &str) {
+        if let Some((_, counter)) = self.ok.iter().find(|(name, _)| name == scheme) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a token refused; `none` stands for "no scheme found its token".
+    pub fn denied(&self, scheme: Option<&str>, denial: Denial) {
+        self.validations.with_label_values(&[self.route.as_str(), scheme.unwrap_or("none"), denial.reason()]).inc();
+    }
+}
+
+impl std::fmt::Debug for RouteMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteMetrics").field("route", &self.route).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,308 @@
+//! Bodies in both directions: frames pass as they come, and what must live to the last byte rides along.
+//!
+//! A body is never buffered, re-framed or boxed per frame. A body that falls silent for too long
+//! ends with an error; one that ends cleanly gives its connection back ([`Ending::finish`]), one that is dropped
+//! before does not.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+
+use super::pool::Lease;
+use super::record::Shared;
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Nothing came for longer than allowed.
+    #[error("the body fell silent")]
+    Silent,
+    /// The sender broke off or broke the framing.
+    #[error("the body broke off: {0}")]
+    Broken(hyper::Error),
+}
+
+/// What is told of a body's end.
+pub trait Ending {
+    /// The last frame has come, and nothing was wrong.
+    fn finish(&mut self);
+}
+
+pin_project! {
+    /// A body on its way to the caller.
+    pub struct Body {
+        #[pin]
+        kind: Kind,
+        record: Option<Shared>,
+        sent: u64,
+    }
+
+    impl PinnedDrop for Body {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(record) = this.record.take() {
+                record.bytes_out.set(*this.sent);
+            }
+        }
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind {
+        Full { bytes: Option<Bytes> },
+        Upstream { #[pin] body: Timed<Lease> },
+    }
+}
+
+impl Body {
+    /// No bytes.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::full(Bytes::new())
+    }
+
+    /// These bytes.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0 }
+    }
+
+    /// An origin's body; its connection goes back when it has come whole.
+    #[must_use]
+    pub fn upstream(incoming: Incoming, silence: Duration, mut lease: Lease) -> Self {
+        if incoming.is_end_stream() {
+            lease.finish();
+            return Self::empty();
+        }
+        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0 }
+    }
+
+    /// The same body, counted on `record`, which it keeps until its end.
+    #[must_use]
+    pub fn on_record(mut self, record: Shared) -> Self {
+        self.record = Some(record);
+        self
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.project();
+        let frame = match this.kind.project() {
+            KindProj::Full { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            KindProj::Upstream { body } => body.poll_frame(cx),
+        };
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(None) => {
+                if let Some(record) = this.record {
+                    record.complete.set(true);
+                }
+            }
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Full { bytes } => bytes.is_none(),
+            Kind::Upstream { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Upstream { body } => body.size_hint(),
+        }
+    }
+}
+
+pin_project! {
+    /// A received body under a limit on its silence.
+    pub struct Timed<E> {
+        #[pin]
+        incoming: Incoming,
+        // Armed at the first wait only, and not moved with every frame: when it fires, it looks at
+        // `heard` and sleeps on for what is left. A frame costs a clock read, not a timer.
+        #[pin]
+        alarm: Option<Sleep>,
+        heard: Instant,
+        silence: Duration,
+        done: bool,
+        ending: E,
+    }
+}
+
+impl<E> Timed<E> {
+    fn new(incoming: Incoming, silence: Duration, ending: E) -> Self {
+        Self { incoming, alarm: None, heard: Instant::now(), silence, done: false, ending }
+    }
+}
+
+impl<E: Ending> HttpBody for Timed<E> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut this = self.project();
+        match this.incoming.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                *this.heard = Instant::now();
+                // A body of known length may never be polled past its last byte.
+                if this.incoming.is_end_stream() && !*this.done {
+                    *this.done = true;
+                    this.ending.finish();
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(None) => {
+                if !std::mem::replace(this.done, true) {
+                    this.ending.finish();
+                }
+                return Poll::Ready(None);
+            }
+            Poll::Pending => {}
+        }
+        loop {
+            if this.alarm.is_none() {
+                this.alarm.set(Some(tokio::time::sleep(*this.silence)));
+            }
+            let Some(mut alarm) = this.alarm.as_mut().as_pin_mut() else { return Poll::Pending };
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let quiet = this.heard.elapsed();
+            if quiet >= *this.silence {
+                return Poll::Ready(Some(Err(BodyError::Silent)));
+            }
+            alarm.reset(tokio::time::Instant::now() + (*this.silence - quiet));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// How far a caller's body has come; shared with whoever must know whether it was sent whole.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Whether a byte of it has been asked for.
+    pub begun: std::cell::Cell<bool>,
+    /// Whether its last byte has been taken.
+    pub whole: std::cell::Cell<bool>,
+    /// Whether it fell silent.
+    pub silent: std::cell::Cell<bool>,
+    /// Whether it broke off.
+    pub broken: std::cell::Cell<bool>,
+}
+
+struct RequestEnding(std::rc::Rc<Progress>);
+
+impl Ending for RequestEnding {
+    fn finish(&mut self) {
+        self.0.whole.set(true);
+    }
+}
+
+pin_project! {
+    /// A caller's body on its way to the origin. Trailers are dropped: what they could add to a
+    /// request was never verified.
+    pub struct RequestBody {
+        #[pin]
+        kind: RequestKind,
+        progress: std::rc::Rc<Progress>,
+        record: Shared,
+    }
+}
+
+pin_project! {
+    #[project = RequestKindProj]
+    enum RequestKind {
+        None,
+        Caller { #[pin] body: Timed<RequestEnding> },
+    }
+}
+
+impl RequestBody {
+    /// The caller's body; `silence` is the longest time nothing may come of it.
+    #[must_use]
+    pub fn new(incoming: Incoming, silence: Duration, record: Shared) -> Self {
+        let progress = std::rc::Rc::new(Progress::default());
+        let kind = if incoming.is_end_stream() {
+            progress.whole.set(true);
+            RequestKind::None
+        } else {
+            RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())) }
+        };
+        Self { kind, progress, record }
+    }
+
+    /// No body, for another try of a request that had none.
+    #[must_use]
+    pub fn none(record: Shared) -> Self {
+        let progress = std::rc::Rc::new(Progress::default());
+        progress.whole.set(true);
+        Self { kind: RequestKind::None, progress, record }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> std::rc::Rc<Progress> {
+        self.progress.clone()
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.project();
+        let RequestKindProj::Caller { body } = this.kind.project() else { return Poll::Ready(None) };
+        this.progress.begun.set(true);
+        let frame = body.poll_frame(cx);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                Some(data) => this.record.bytes_in.set(this.record.bytes_in.get() + data.len() as u64),
+                None => return Poll::Ready(None),
+            },
+            Poll::Ready(Some(Err(BodyError::Silent))) => this.progress.silent.set(true),
+            Poll::Ready(Some(Err(BodyError::Broken(_)))) => this.progress.broken.set(true),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            RequestKind::None => true,
+            RequestKind::Caller { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            RequestKind::None => SizeHint::with_exact(0),
+            RequestKind::Caller { body } => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Every way a request can end here, and what the caller sees of it.
+//!
+//! One word per way to end: [`Error::code`] is the problem body, the log field, the metric label
+//! and the README row. The map to the wire is complete: a new reason does not compile until
+//! someone has decided its status and title.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::body::Body;
+use crate::path::PathFault;
+use crate::token::Denial;
+
+/// Why the walk stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The path has more than one reading.
+    BadPath(PathFault),
+    /// The query holds bytes that may not stand raw in one.
+    BadQuery,
+    /// No host, several, or two that differ.
+    BadHost,
+    /// The head breaks a framing or syntax rule; the word is for the log.
+    BadHead(&'static str),
+    /// The request target is too long.
+    UriTooLong,
+    /// The head is too long, or has too many fields.
+    HeadTooLarge,
+    /// `CONNECT`, `TRACE` and targets without a path are not proxied.
+    NotProxied,
+    /// No route serves this host and path.
+    NoRoute,
+    /// The route serves other methods.
+    MethodNotAllowed(HeaderValue),
+    /// Path parameters where the route has none.
+    PathParameters,
+    /// The token was refused.
+    Denied(Denial),
+    /// This caller has presented too many bad tokens lately.
+    Slowed(Duration),
+    /// The origin has as many requests in flight as it may.
+    OriginBusy,
+    /// No endpoint could be reached.
+    OriginUnreachable,
+    /// The origin did not answer in time.
+    OriginTimeout,
+    /// The origin's answer was not HTTP, or broke off before its head.
+    OriginBroken,
+    /// The caller stopped sending its body.
+    BodyTimeout,
+    /// The caller's body broke the framing rules or broke off.
+    BodyBroken,
+    /// A fault of our own.
+    Internal,
+}
+
+impl Error {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BadPath(_) => "bad_path",
+            Self::BadQuery => "bad_query",
+            Self::BadHost => "bad_host",
+            Self::BadHead(_) => "bad_head",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::NotProxied => "not_proxied",
+            Self::NoRoute => "route_not_found",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::PathParameters => "path_parameters",
+            Self::Denied(denial) => denial.code(),
+            Self::Slowed(_) => "too_many_refusals",
+            Self::OriginBusy => "origin_busy",
+            Self::OriginUnreachable => "origin_unreachable",
+            Self::OriginTimeout => "origin_timeout",
+            Self::OriginBroken => "origin_broken",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyBroken => "body_broken",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NotProxied => StatusCode::NOT_IMPLEMENTED,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Denied(denial) => denial_status(*denial),
+            Self::Slowed(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OriginUnreachable | Self::OriginBroken => StatusCode::BAD_GATEWAY,
+            Self::OriginTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The title: one fixed sentence per code.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        match self {
+            Self::BadPath(_) => "The path is ambiguous",
+            Self::BadQuery => "The query is malformed",
+            Self::BadHost => "The request must name exactly one host",
+            Self::BadHead(_) => "The request head is malformed",
+            Self::UriTooLong => "The request target is too long",
+            Self::HeadTooLarge => "The request head is too large",
+            Self::NotProxied => "This kind of request is not proxied",
+            Self::NoRoute => "No route serves this host and path",
+            Self::MethodNotAllowed(_) => "The method is not allowed here",
+            Self::PathParameters => "Path parameters are not allowed here",
+            Self::Denied(denial) => denial_title(*denial),
+            Self::Slowed(_) => "Too many refused tokens; slow down",
+            Self::OriginBusy => "The origin is busy",
+            Self::OriginUnreachable => "The origin cannot be reached",
+            Self::OriginTimeout => "The origin did not answer in time",
+            Self::OriginBroken => "The origin's answer could not be used",
+            Self::BodyTimeout => "The request body stopped coming",
+            Self::BodyBroken => "The request body is malformed",
+            Self::Internal => "Something went wrong in the gateway",
+        }
+    }
+
+    /// What the log says beyond the code.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::BadPath(fault) => Some(fault.to_string()),
+            Self::BadHead(word) => Some((*word).to_owned()),
+            Self::Denied(denial) => Some(denial.reason().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection must not be used again, because its framing is in doubt.
+    #[must_use]
+    pub const fn closes(&self) -> bool {
+        matches!(self, Self::BadHead(_) | Self::HeadTooLarge | Self::BodyTimeout | Self::BodyBroken | Self::NotProxied)
+    }
+
+    /// The answer: RFC 9457 problem details, never cached. CORS headers are added by the door.
+    #[must_use]
+    pub fn into_response(self, request_id: &str) -> Response<Body> {
+        let status = self.status();
+        let body = serde_json::json!({
+            "type": format!("urn:tollgate:problem:{}", self.code()),
+            "title": self.title(),
+            "status": status.as_u16(),
+            "code": self.code(),
+            "request_id": request_id,
+        });
+        let mut response = Response::new(Body::full(body.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self {
+            // RFC 6750 §3: a request without any credential gets no error code.
+            Self::Denied(Denial::Missing) => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Denied(_) if status == StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+            }
+            Self::MethodNotAllowed(allow) => {
+                headers.insert(ALLOW, allow);
+            }
+            Self::Slowed(wait) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            }
+            Self::OriginBusy => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+const fn denial_status(denial: Denial) -> StatusCode {
+    match denial {
+        Denial::Duplicate => StatusCode::BAD_REQUEST,
+        Denial::Missing
+        | Denial::Ambiguous
+        | Denial::TooLarge
+        | Denial::Malformed
+        | Denial::UnknownKey
+        | Denial::WrongAlgorithm
+        | Denial::BadSignature
+        | Denial::Unsupported => StatusCode::UNAUTHORIZED,
+        // 403 rather than 401: players take it as final for this URL and fall over to another one.
+        Denial::Expired
+        | Denial::NotYetValid
+        | Denial::NoExpiry
+        | Denial::Lifetime
+        | Denial::Issuer
+        | Denial::Audience
+        | Denial::Claim
+        | Denial::Path
+        | Denial::Host
+        | Denial::Address
+        | Denial::Country
+        | Denial::Method
+        | Denial::Referrer
+        | Denial::UserAgent
+        | Denial::Header
+        | Denial::Protocol
+        | Denial::Entitlement
+        | Denial::Parameters
+        | Denial::Revoked
+        | Denial::Replayed => StatusCode::FORBIDDEN,
+    }
+}
+
+const fn denial_title(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Missing => "A token is required",
+        Denial::Duplicate => "The token came more than once",
+        Denial::Ambiguous => "Several tokens that do not agree",
+        Denial::TooLarge | Denial::Malformed | Denial::UnknownKey | Denial::WrongAlgorithm | Denial::BadSignature | Denial::Unsupported => {
+            "The token is not valid"
+        }
+        Denial::Expired => "The token has expired",
+        Denial::NotYetValid => "The token is not valid yet",
+        Denial::NoExpiry => "The token has no expiry",
+        Denial::Lifetime => "The token lives too long",
+        Denial::Issuer => "The token is from another issuer",
+        Denial::Audience => "The token is for another audience",
+        Denial::Claim => "The token lacks a claim, or has one of the wrong type",
+        Denial::Path => "The token is for another path",
+        Denial::Host => "The token is for another host",
+        Denial::Address => "The token is for another address",
+        Denial::Country => "The token is not for this country",
+        Denial::Method => "The token is for another method",
+        Denial::Referrer => "The token is for another page",
+        Denial::UserAgent => "The token is for another user agent",
+        Denial::Header => "The token is for other request headers",
+        Denial::Protocol => "The token is for another protocol",
+        Denial::Entitlement => "The token does not allow this",
+        Denial::Parameters => "Parameters beside the token must be inside it",
+        Denial::Revoked => "The token has been revoked",
+        Denial::Replayed => "The token has been used",
+    }
+}
+
+/// Every code with its status and title, for the README's table and the tests that keep it true.
+#[must_use]
+pub fn catalogue() -> Vec<(&'static str, u16, &'static str)> {
+    let mut rows: Vec<_> = Error::samples().iter().map(|e| (e.code(), e.status().as_u16(), e.title())).collect();
+    rows.extend(Denial::ALL.iter().map(|d| (d.code(), denial_status(*d).as_u16(), denial_title(*d))));
+    let mut seen = std::collections::HashSet::new();
+    rows.retain(|(code, _, _)| seen.insert(*code));
+    rows
+}
+
+impl Error {
+    fn samples() -> Vec<Self> {
+        vec![
+            Self::BadPath(PathFault::DotSegment),
+            Self::BadQuery,
+            Self::BadHost,
+            Self::BadHead(""),
+            Self::UriTooLong,
+            Self::HeadTooLarge,
+            Self::NotProxied,
+            Self::NoRoute,
+            Self::MethodNotAllowed(HeaderValue::from_static("GET")),
+            Self::PathParameters,
+            Self::Slowed(Duration::ZERO),
+            Self::OriginBusy,
+            Self::OriginUnreachable,
+            Self::OriginTimeout,
+            Self::OriginBroken,
+            Self::BodyTimeout,
+            Self::BodyBroken,
+            Self::Internal,
+        ]
+    }
+}
+
+impl From<Denial> for Error {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<PathFault> for Error {
+    fn from(fault: PathFault) -> Self {
+        Self::BadPath(fault)
+    }
+}

@@ -1,0 +1,59 @@
+//! One reading, or 400.
+//!
+//! After this room the path, the host and the viewer's address each have one value that every later
+//! room uses, and the head holds nothing that a caller may not say: no hop-by-hop fields, no fields
+//! that the gateway itself sets, none that an origin could fold into one of those.
+
+mod client;
+mod fields;
+mod host;
+
+use super::request::{Arrived, Request};
+use super::{Error, Filter};
+use crate::path::CleanPath;
+
+pub use client::viewer;
+pub use fields::{HOP_BY_HOP, strip_hop_by_hop};
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Guard;
+
+impl Filter<Arrived> for Guard {
+    type Out = Request;
+
+    fn check(&self, arrived: Arrived) -> Result<Request, Error> {
+        let Arrived { mut head, body, record, peer, tls, fault, state } = arrived;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        check_method(&head.method)?;
+        if head.uri.path_and_query().is_none_or(|pq| pq.as_str().len() > state.limits.max_uri.as_usize()) {
+            return Err(Error::UriTooLong);
+        }
+        let (host, authority) = host::settle(&mut head)?;
+        let path = CleanPath::parse(head.uri.path())?;
+        check_query(head.uri.query())?;
+        let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
+        record.client_ip.set(client_ip);
+        let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };
+        let forwarded_for = trusted.then(|| client::forwarded_for(&head.headers)).flatten();
+        fields::clean(&mut head.headers, head.version);
+        if record.wanted {
+            record.note_target(&host.name, path.raw());
+        }
+        Ok(Request { head, body, record, path, host: host.name, port: host.port, authority, https, client_ip, forwarded_for, state })
+    }
+}
+
+fn check_method(method: &http::Method) -> Result<(), Error> {
+    // A proxy that forwards TRACE shows headers to whoever asks; CONNECT has no path to verify.
+    if *method == http::Method::CONNECT || *method == http::Method::TRACE { Err(Error::NotProxied) } else { Ok(()) }
+}
+
+fn check_query(query: Option<&str>) -> Result<(), Error> {
+    // RFC 3986 §3.4, and what browsers send raw: anything visible in ASCII but for the characters
+    // that would end the target early somewhere.
+    let fine = |byte: u8| (0x21..0x7f).contains(&byte) && !matches!(byte, b'#' | b'\\' | b'<' | b'>');
+    if query.is_none_or(|query| query.bytes().all(fine)) { Ok(()) } else { Err(Error::BadQuery) }
+}

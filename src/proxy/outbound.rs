@@ -1,0 +1,134 @@
+//! The request as the origin shall get it: the token taken out, the route's prefix replaced, our own
+//! fields set once.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, REFERER};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Uri, Version};
+
+use super::request::{Outbound, Request, Routed, Verified};
+use super::{Error, Filter, Route};
+use crate::token::carrier::{self, Strip};
+use crate::verifier::Verdict;
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct PrepareOutbound;
+
+impl Filter<Verified> for PrepareOutbound {
+    type Out = Outbound;
+
+    fn check(&self, verified: Verified) -> Result<Outbound, Error> {
+        let Verified { routed, verdict } = verified;
+        if let Some(target) = target(&routed, verdict.as_ref()) {
+            let uri = uri(&target)?;
+            return Ok(outbound(routed, verdict.as_ref(), Some(uri)));
+        }
+        Ok(outbound(routed, verdict.as_ref(), None))
+    }
+}
+
+/// The path and query for the origin, or `None` when they stay as they came.
+#[must_use]
+pub fn target(routed: &Routed, verdict: Option<&Verdict>) -> Option<String> {
+    let Routed { request, route, mount } = routed;
+    let strip: &[Strip] = if route.forward_token { &[] } else { verdict.map_or(&[], |v| &v.strip) };
+    let in_uri = strip.iter().any(|s| !matches!(s, Strip::Header(_) | Strip::Cookie(_)));
+    let adds = verdict.is_some_and(|v| !v.grant.upstream_query.is_empty());
+    if !in_uri && !adds && route.rewrite_prefix.is_none() {
+        return None;
+    }
+    let facts = request.facts(*mount, &crate::token::NoGeo);
+    let none = crate::token::Grant::default();
+    let grant = verdict.map_or(&none, |v| &*v.grant);
+    let (path, query) = carrier::target(&facts, strip, grant);
+    let mut target = with_prefix(route, &path, *mount);
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(&query);
+    }
+    Some(target)
+}
+
+fn with_prefix(route: &Route, path: &str, mount: usize) -> String {
+    let Some(prefix) = &route.rewrite_prefix else { return path.to_owned() };
+    let rest = &path[mount.min(path.len())..];
+    let path = format!("{prefix}{rest}");
+    if path.starts_with('/') { path } else { format!("/{path}") }
+}
+
+fn uri(target: &str) -> Result<Uri, Error> {
+    // A claim with a character that may not stand in a target would end here; ids never hold one.
+    PathAndQuery::try_from(target).map(Uri::from).map_err(|_| Error::Internal)
+}
+
+fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outbound {
+    let Routed { request, route, .. } = routed;
+    let Request { mut head, body, record, authority, https, client_ip, forwarded_for, state, .. } = request;
+    if let Some(uri) = uri {
+        head.uri = uri;
+    }
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    if let Some(verdict) = verdict.filter(|_| !route.forward_token) {
+        carrier::strip_headers(&mut head.headers, &verdict.strip);
+        strip_referer(&mut head.headers, &verdict.strip);
+    }
+    let client = client_ip.to_string();
+    let chain = forwarded_for.map_or_else(|| client.clone(), |chain| format!("{chain}, {client}"));
+    set_ours(&mut head, &chain, (&authority, https), &record);
+    let private = verdict.is_some();
+    Outbound { head, body, record, route, authority, state, private }
+}
+
+/// A page that was itself reached by a tokened URL would send that URL along.
+fn strip_referer(headers: &mut HeaderMap, strip: &[Strip]) {
+    let Some(referer) = headers.get(REFERER) else { return };
+    let text = referer.to_str().unwrap_or("");
+    let (page, query) = text.split_once('?').map_or((text, None), |(page, query)| (page, Some(query)));
+    let in_path = strip.iter().any(|s| matches!(s, Strip::Segment(_) | Strip::SegmentToResource(_) | Strip::PathParameter(_)));
+    // Where tokens ride in the path, any path may hold one: only the web origin is safe to send.
+    let page = if in_path { origin_of(page) } else { page };
+    let taken = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
+    let query = query.filter(|_| !in_path).and_then(|query| crate::query::without(query, taken));
+    let kept = query.map_or_else(|| page.to_owned(), |query| format!("{page}?{query}"));
+    match HeaderValue::from_str(&kept) {
+        Ok(value) if !kept.is_empty() => headers.insert(REFERER, value),
+        _ => headers.remove(REFERER),
+    };
+}
+
+fn origin_of(page: &str) -> &str {
+    let from = page.find("://").map_or(0, |at| at + 3);
+    page[from..].find('/').map_or(page, |at| &page[..=from + at])
+}
+
+fn set_ours(head: &mut Parts, chain: &str, came: (&str, bool), record: &super::record::Record) {
+    let headers = &mut head.headers;
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-forwarded-for", chain);
+    set("x-forwarded-proto", if came.1 { "https" } else { "http" });
+    set("x-forwarded-host", came.0);
+    set("x-request-id", &record.id);
+    set("traceparent", &record.trace);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_referer_keeps_no_token() {
+        let mut headers = HeaderMap::new();
+        headers.insert(REFERER, HeaderValue::from_static("https://a.example/p?token=x&b=1"));
+        strip_referer(&mut headers, &[Strip::Query("token".into())]);
+        assert_eq!(headers[REFERER], "https://a.example/p?b=1");
+        headers.insert(REFERER, HeaderValue::from_static("https://a.example/eyJ.x.y/watch?z"));
+        strip_referer(&mut headers, &[Strip::SegmentToResource(0)]);
+        assert_eq!(headers[REFERER], "https://a.example/");
+    }
+}

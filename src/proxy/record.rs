@@ -1,0 +1,174 @@
+//! What is known of one request, from its first byte to its answer's last.
+//!
+//! Made by the door, filled in by the rooms, and read once: when the last holder lets go of it, its
+//! metrics are counted and its access line is written. It never holds a token, only a fingerprint.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Method, StatusCode};
+
+use super::Route;
+use crate::metrics::Metrics;
+use crate::secret::Fingerprint;
+
+/// A request's record; the rooms share it on one thread.
+pub type Shared = Rc<Record>;
+
+/// Takes finished records: the access log.
+pub trait Journal {
+    /// Whether a request that goes well shall have a line (sampling); refusals and failures always have one.
+    fn wants(&self) -> bool;
+
+    /// Writes the line of a finished request, if it is to be written.
+    fn write(&self, record: &Record);
+}
+
+/// One request.
+pub struct Record {
+    /// Its id, as in `X-Request-Id`.
+    pub id: String,
+    /// `traceparent` as it goes upstream.
+    pub trace: String,
+    /// Whether it shall have an access line even if all goes well.
+    pub wanted: bool,
+    /// When its head was complete.
+    pub started: Instant,
+    /// The method.
+    pub method: Method,
+    /// The version: `HTTP/1.1`, `HTTP/2.0`.
+    pub version: http::Version,
+    /// The caller's address, once the trusted-proxy rule gave it.
+    pub client_ip: Cell<IpAddr>,
+    /// The host asked for.
+    pub host: RefCell<String>,
+    /// The path asked for, segments long enough to be a token blanked; the query is never kept.
+    pub path: RefCell<String>,
+    /// The route, once found.
+    pub route: OnceCell<Arc<Route>>,
+    /// The scheme whose token was let in or refused.
+    pub scheme: OnceCell<crate::name::Name>,
+    /// The token's fingerprint.
+    pub fingerprint: Cell<Option<Fingerprint>>,
+    /// Whether the verdict was remembered.
+    pub remembered: Cell<bool>,
+    /// The code, if the gateway itself ended it.
+    pub code: Cell<Option<&'static str>>,
+    /// More on the code, for the log only.
+    pub cause: RefCell<Option<String>>,
+    /// The origin's endpoint that answered.
+    pub endpoint: OnceCell<Arc<str>>,
+    /// The origin's status.
+    pub upstream_status: Cell<Option<StatusCode>>,
+    /// Tries beyond the first.
+    pub retries: Cell<u32>,
+    /// The status sent.
+    pub status: Cell<StatusCode>,
+    /// Seconds to the answer's head.
+    pub first_byte: Cell<f64>,
+    /// Body bytes from the caller.
+    pub bytes_in: Cell<u64>,
+    /// Body bytes to the caller.
+    pub bytes_out: Cell<u64>,
+    /// Whether the answer went out whole.
+    pub complete: Cell<bool>,
+    /// The user agent, cut to a sane length.
+    pub user_agent: RefCell<Option<String>>,
+    metrics: Metrics,
+    journal: Rc<dyn Journal>,
+}
+
+impl Record {
+    /// A record for a request that just arrived.
+    #[must_use]
+    pub fn new(head: (&Method, http::Version), ids: (String, String), metrics: Metrics, journal: Rc<dyn Journal>) -> Shared {
+        metrics.in_flight.inc();
+        Rc::new(Self {
+            id: ids.0,
+            trace: ids.1,
+            wanted: journal.wants(),
+            started: Instant::now(),
+            method: head.0.clone(),
+            version: head.1,
+            client_ip: Cell::new(IpAddr::from([0, 0, 0, 0])),
+            host: RefCell::default(),
+            path: RefCell::default(),
+            route: OnceCell::new(),
+            scheme: OnceCell::new(),
+            fingerprint: Cell::new(None),
+            remembered: Cell::new(false),
+            code: Cell::new(None),
+            cause: RefCell::new(None),
+            endpoint: OnceCell::new(),
+            upstream_status: Cell::new(None),
+            retries: Cell::new(0),
+            status: Cell::new(StatusCode::OK),
+            first_byte: Cell::new(0.0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            complete: Cell::new(false),
+            user_agent: RefCell::default(),
+            metrics,
+            journal,
+        })
+    }
+
+    /// Notes that the answer's head is going out.
+    pub fn answered(&self, status: StatusCode) {
+        self.status.set(status);
+        self.first_byte.set(self.started.elapsed().as_secs_f64());
+    }
+
+    /// The name of the route, or `none`.
+    #[must_use]
+    pub fn route_name(&self) -> &str {
+        self.route.get().map_or("none", |route| route.name.as_str())
+    }
+
+    /// Notes host and path for the access line. What could be a token is blanked: a segment longer
+    /// than an id ever is, or one that looks like a JWS.
+    pub fn note_target(&self, host: &str, raw_path: &str) {
+        const LONGEST_ID: usize = 48;
+        let is_token = |segment: &str| segment.len() > LONGEST_ID || segment.starts_with("eyJ");
+        let shown = raw_path.split('/').map(|segment| if is_token(segment) { "[redacted]" } else { segment });
+        *self.path.borrow_mut() = shown.collect::<Vec<_>>().join("/");
+        *self.host.borrow_mut() = host.to_owned();
+    }
+
+    /// Seconds since the head was complete.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+        let status = self.status.get();
+        match self.route.get() {
+            Some(route) => {
+                let of_route = &route.metrics;
+                of_route.answered(&self.method, status);
+                of_route.request_seconds.observe(self.first_byte.get());
+                of_route.response_seconds.observe(self.seconds());
+                of_route.bytes_in.inc_by(self.bytes_in.get());
+                of_route.bytes_out.inc_by(self.bytes_out.get());
+                if let Some(code) = self.code.get() {
+                    of_route.refused(code);
+                }
+            }
+            None => {
+                let method = crate::metrics::method_label(&self.method);
+                self.metrics.requests.with_label_values(&["none", method, status.as_str()]).inc();
+                if let Some(code) = self.code.get() {
+                    self.metrics.refusals.with_label_values(&["none", code]).inc();
+                }
+            }
+        }
+        self.journal.write(self);
+    }
+}

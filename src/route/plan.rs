@@ -1,0 +1,210 @@
+//! The compiled plan: found once per request, everything behind an `Arc`, no look-up by name later.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+
+use super::RouteConfig;
+use crate::metrics::RouteMetrics;
+use crate::name::Name;
+use crate::path::CleanPath;
+use crate::token::grant::host_matches;
+use crate::verifier::RouteScheme;
+
+/// A route, ready to serve. `O` is what stands for its origin on the floor above.
+#[derive(Debug)]
+pub struct Route<O> {
+    /// Its name.
+    pub name: Name,
+    /// Path prefix, decoded, without a slash at its end.
+    pub prefix: String,
+    /// The schemes it accepts; empty only when it is public.
+    pub schemes: Vec<RouteScheme>,
+    /// Where its requests go.
+    pub origin: O,
+    /// What replaces the prefix on the way to the origin.
+    pub rewrite_prefix: Option<String>,
+    /// Whether path parameters may pass.
+    pub allow_path_parameters: bool,
+    /// Whether the token goes on to the origin.
+    pub forward_token: bool,
+    /// Who may read answers across web origins.
+    pub cors: Cors,
+    /// Its metrics.
+    pub metrics: RouteMetrics,
+    methods: Vec<Method>,
+    /// `Allow` and `Access-Control-Allow-Methods`.
+    pub allow: HeaderValue,
+    below_only: bool,
+}
+
+impl<O> Route<O> {
+    /// Puts a route together. The config has been checked.
+    ///
+    /// # Errors
+    /// A sentence for the operator when a method or origin is not well-formed.
+    pub fn new(config: &RouteConfig, schemes: Vec<RouteScheme>, origin: O, metrics: RouteMetrics) -> Result<Self, String> {
+        let methods = config.methods.iter().map(|m| m.parse::<Method>().map_err(|_| format!("\"{m}\" is not a method")));
+        let methods = methods.collect::<Result<Vec<_>, _>>()?;
+        let listed: Vec<&str> = methods.iter().map(Method::as_str).chain(["OPTIONS"]).collect();
+        Ok(Self {
+            name: config.name.clone(),
+            prefix: config.path.trim_end_matches('/').to_owned(),
+            schemes,
+            origin,
+            rewrite_prefix: config.rewrite_prefix.as_deref().map(|p| p.trim_end_matches('/').to_owned()),
+            allow_path_parameters: config.allow_path_parameters,
+            forward_token: config.forward_token,
+            cors: Cors::new(&config.cors)?,
+            metrics,
+            allow: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,
+            methods,
+            below_only: config.path.len() > 1 && config.path.ends_with('/'),
+        })
+    }
+
+    /// Whether everybody is let in.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.schemes.is_empty()
+    }
+
+    fn holds(&self, path: &CleanPath) -> bool {
+        path.is_under(&self.prefix) && !(self.below_only && path.decoded().len() == self.prefix.len())
+    }
+
+    /// How many bytes of the raw path are the prefix (see [`crate::token::RequestFacts::mount`]).
+    #[must_use]
+    pub fn mount(&self, path: &CleanPath) -> usize {
+        let segments = self.prefix.matches('/').count();
+        path.raw().match_indices('/').nth(segments).map_or(path.raw().len(), |(at, _)| at)
+    }
+}
+
+/// All routes, found by host, path and method.
+#[derive(Debug)]
+pub struct Plan<O> {
+    exact: HashMap<String, Vec<Arc<Route<O>>>>,
+    wildcard: Vec<(String, Vec<Arc<Route<O>>>)>,
+    any: Vec<Arc<Route<O>>>,
+}
+
+/// What a look-up gives.
+#[derive(Debug)]
+pub enum Found<O> {
+    /// The route.
+    Route(Arc<Route<O>>),
+    /// A route serves this host and path, but not by this method.
+    OtherMethod(Arc<Route<O>>),
+    /// None does.
+    Nothing,
+}
+
+impl<O> Plan<O> {
+    /// Sorts the routes by how specific they are.
+    #[must_use]
+    pub fn new(routes: Vec<(Vec<String>, Arc<Route<O>>)>) -> Self {
+        let mut plan = Self { exact: HashMap::new(), wildcard: Vec::new(), any: Vec::new() };
+        for (hosts, route) in routes {
+            if hosts.is_empty() {
+                plan.any.push(route.clone());
+            }
+            for host in hosts {
+                plan.list_of(&host.to_ascii_lowercase()).push(route.clone());
+            }
+        }
+        let longest_first = |list: &mut Vec<Arc<Route<O>>>| list.sort_by_key(|route| std::cmp::Reverse((route.prefix.len(), route.below_only)));
+        plan.exact.values_mut().for_each(longest_first);
+        plan.wildcard.iter_mut().for_each(|(_, list)| longest_first(list));
+        longest_first(&mut plan.any);
+        plan.wildcard.sort_by_key(|(host, _)| std::cmp::Reverse(host.len()));
+        plan
+    }
+
+    fn list_of(&mut self, host: &str) -> &mut Vec<Arc<Route<O>>> {
+        if !host.starts_with("*.") {
+            return self.exact.entry(host.to_owned()).or_default();
+        }
+        let at = self.wildcard.iter().position(|(have, _)| have == host).unwrap_or_else(|| {
+            self.wildcard.push((host.to_owned(), Vec::new()));
+            self.wildcard.len() - 1
+        });
+        &mut self.wildcard[at].1
+    }
+
+    /// The most specific route. A path that a more specific route holds under other methods is not
+    /// given to a less specific one: that one may be public.
+    #[must_use]
+    pub fn find(&self, host: &str, path: &CleanPath, method: &Method) -> Found<O> {
+        let wildcards = self.wildcard.iter().filter(|(pattern, _)| host_matches(pattern, host)).map(|(_, list)| list);
+        let lists = self.exact.get(host).into_iter().chain(wildcards).chain([&self.any]);
+        for list in lists {
+            let mut held = list.iter().filter(|route| route.holds(path)).peekable();
+            let Some(first) = held.peek().map(|route| (*route).clone()) else { continue };
+            let same = held.take_while(|route| route.prefix == first.prefix && route.below_only == first.below_only);
+            let serves = |route: &&Arc<Route<O>>| *method == Method::OPTIONS || route.methods.contains(method);
+            return same.into_iter().find(serves).map_or(Found::OtherMethod(first), |route| Found::Route(route.clone()));
+        }
+        Found::Nothing
+    }
+
+    /// Every route, each once, for metrics and listings.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route<O>>> {
+        self.exact.values().flatten().chain(self.wildcard.iter().flat_map(|(_, list)| list)).chain(&self.any)
+    }
+}
+
+/// Who may read a route's answers from another web origin (Fetch §3.2).
+#[derive(Debug)]
+pub struct Cors {
+    any: bool,
+    origins: Vec<String>,
+    /// Whether cookies may come along.
+    pub credentials: bool,
+    /// `Access-Control-Max-Age`.
+    pub max_age: HeaderValue,
+}
+
+impl Cors {
+    fn new(config: &super::CorsConfig) -> Result<Self, String> {
+        let any = config.allow_origins.iter().any(|origin| origin == "*");
+        if any && config.allow_credentials {
+            // Fetch §3.2.5: a credentialed answer to "*" is thrown away by every browser.
+            return Err("cors.allow_credentials needs a list of origins instead of \"*\"".into());
+        }
+        Ok(Self {
+            any,
+            origins: config.allow_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
+            credentials: config.allow_credentials,
+            max_age: HeaderValue::from(config.max_age.0.as_secs()),
+        })
+    }
+
+    /// The value of `Access-Control-Allow-Origin` for a request from `origin`, if it may read.
+    #[must_use]
+    pub fn allow(&self, origin: &HeaderValue) -> Option<HeaderValue> {
+        if self.any {
+            return Some(HeaderValue::from_static("*"));
+        }
+        let text = origin.to_str().ok()?.to_ascii_lowercase();
+        self.origins.iter().any(|pattern| origin_matches(pattern, &text)).then(|| origin.clone())
+    }
+
+    /// Whether answers differ by the asking origin, so that caches must be told (`Vary: Origin`).
+    #[must_use]
+    pub fn varies(&self) -> bool {
+        !self.any
+    }
+}
+
+/// `https://www.example.com` as it is, or `https://*.example.com` for what lies below.
+fn origin_matches(pattern: &str, origin: &str) -> bool {
+    match pattern.split_once("://*.") {
+        Some((scheme, parent)) => origin
+            .strip_prefix(scheme)
+            .and_then(|rest| rest.strip_prefix("://"))
+            .is_some_and(|host| host_matches(&format!("*.{parent}"), host)),
+        None => pattern == origin,
+    }
+}
