@@ -7,11 +7,12 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`] |
-//! | keepers | [`verifier`]: keys and remembered verdicts |
+//! | keepers | [`verifier`]: keys and remembered verdicts; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
 //! | edges | [`server`], [`admin`], [`telemetry`] |
 //! | config | [`config`] |
+//! | app, cli | [`conformance`]: test vectors judged as requests are; [`keygen`]: new keys |
 
 pub mod clock;
 pub mod name;
@@ -22,6 +23,7 @@ pub mod units;
 
 pub mod token;
 
+pub mod geo;
 pub mod verifier;
 
 pub mod route;
@@ -33,3 +35,6 @@ pub mod server;
 pub mod telemetry;
 
 pub mod config;
+
+pub mod conformance;
+pub mod keygen;
