@@ -6,12 +6,14 @@
 //! | floor | rooms |
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
-//! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`] |
-//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts |
+//! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten |
+//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
 //! | edges | [`server`], [`admin`], [`telemetry`] |
 //! | config | [`config`] |
+//! | app | [`app`]: everything put together; [`demo`]: an origin and a page to see it work |
+//! | command line | [`cli`], [`conformance`], [`keygen`] |
 
 pub mod clock;
 pub mod name;
@@ -23,6 +25,7 @@ pub mod units;
 pub mod token;
 
 pub mod files;
+pub mod geo;
 pub mod metrics;
 pub mod verifier;
 
@@ -35,3 +38,7 @@ pub mod server;
 pub mod telemetry;
 
 pub mod config;
+
+
+pub mod conformance;
+pub mod keygen;

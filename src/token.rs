@@ -4,10 +4,13 @@
 //! exactly. One file a scheme in `token/scheme/`, verify and sign side by side.
 
 pub mod access;
+pub mod browser;
 pub mod carrier;
 pub mod denial;
 pub mod facts;
 pub mod grant;
+pub mod json;
+pub mod jws;
 pub mod key;
 pub mod scheme;
 

@@ -1,12 +1,20 @@
 //! Keys and remembered verdicts.
 //!
-//! This page holds what key sets and the verdict cache are in the config.
+//! [`Verifier::decide`] is the one place where a request's tokens are judged: serving, `explain` and
+//! the conformance run all ask it. What costs (a signature) is remembered under the token's own
+//! bytes; what depends on the request or the time is asked anew every time.
+
+mod cache;
+mod decide;
+pub mod jwks;
+pub mod keys;
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::decide::{Refusal, RouteScheme, Verdict, Verifier};
 use crate::secret::Secret;
 use crate::token::Algorithm;
 use crate::units::Period;

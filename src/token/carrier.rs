@@ -4,6 +4,8 @@
 //! ([`target`], [`strip_headers`]) is written once. Every value of a name is looked at: a second
 //! one is a [`Denial::Duplicate`], never ignored.
 
+pub mod config;
+
 use std::borrow::Cow;
 
 use http::HeaderMap;

@@ -10,6 +10,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::access::{self, AccessRule, Country};
+use super::browser::{Referrers, UserAgents};
 use super::{Denial, RequestFacts};
 use crate::clock::UnixTime;
 use crate::path;
@@ -129,6 +130,10 @@ pub enum Binding {
     AccessRules(Vec<AccessRule>),
     /// A header has exactly this value.
     Header(http::HeaderName, String),
+    /// The referring page is one of these.
+    Referrers(Arc<Referrers>),
+    /// The program is not one of these.
+    UserAgents(Arc<UserAgents>),
 }
 
 impl Binding {
@@ -139,6 +144,8 @@ impl Binding {
             Self::Methods(methods) => (methods.contains(facts.method), Denial::Method),
             Self::Systems(list) => (facts.geo.asn(facts.client_ip).is_some_and(|asn| list.contains(&asn)), Denial::Address),
             Self::Hosts(hosts) => (hosts.iter().any(|host| host_matches(host, facts.host)), Denial::Host),
+            Self::Referrers(referrers) => return referrers.check(facts),
+            Self::UserAgents(agents) => return agents.check(facts),
             Self::AccessRules(rules) => return access::decide(rules, facts.client_ip, || facts.country()),
             Self::Header(name, value) => (facts.single_header(name.as_str())?.is_some_and(|have| have == value), Denial::Header),
         };

@@ -1,24 +1,65 @@
-//! The scheme `cloudflare-stream`: its config so far.
+//! The scheme `cloudflare-stream`: Cloudflare Stream's signed URLs.
+//!
+//! A JWS (RS256) stands in the place of the video's uid, as the first path segment; its claim `sub`
+//! is the uid, which takes the token's place on the way to the origin. Rules after Cloudflare's
+//! "Secure your Stream" page. Not tied to that page: the vendor's own token endpoint writes `exp`
+//! and `nbf` as texts, so texts of digits are read as well.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::Scheme;
+use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
-use crate::token::{Denial, Grant, KeySource, Presented, RequestFacts};
+use crate::token::access::{AccessMatch, parse_net};
+use crate::token::jws::{self, Dates, Jws, TimeRules};
+use crate::token::{AccessRule, Algorithm, Binding, Country, Denial, Grant, KeySource, Presented, RequestFacts, Strip, carrier};
+use crate::units::Period;
 
-/// The table's keys.
+/// Cloudflare Stream signed URLs: the token stands in the place of the video's uid.
+///
+/// ```toml
+/// [keys.stream]
+/// file = "stream-key.pem"            # PEM, JWK, or either in base64 as the vendor hands it out
+/// id = "8f926b2b01f3835170025a78a4dcbf6a"
+///
+/// [schemes.stream]
+/// type = "cloudflare-stream"
+/// keys = "stream"
+/// max_lifetime = "24h"
+/// ```
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The key set to verify with.
+    /// The key set to verify and sign with; RS256 keys only.
     pub keys: Name,
+    /// Refuses tokens without `exp`.
+    #[serde(default = "yes")]
+    pub require_expiry: bool,
+    /// Longest time from `nbf` to `exp`. Tokens without `nbf` are not measured: the vendor's own signers leave it out.
+    #[serde(default)]
+    pub max_lifetime: Option<Period>,
+    /// How far clocks may differ: added to `exp`, taken from `nbf`.
+    #[serde(default = "none")]
+    pub leeway: Period,
 }
+
+fn yes() -> bool {
+    true
+}
+
+fn none() -> Period {
+    Period::seconds(0)
+}
+
+/// Most rules in `accessRules`.
+const MAX_RULES: usize = 5;
 
 /// The scheme with its keys.
 #[derive(Debug)]
 pub struct CloudflareStream {
     keys: KeySource,
+    times: TimeRules,
 }
 
 impl CloudflareStream {
@@ -26,8 +67,42 @@ impl CloudflareStream {
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn new(_config: &Config, keys: KeySource) -> Result<Self, String> {
-        Ok(Self { keys })
+    pub fn new(config: &Config, keys: KeySource) -> Result<Self, String> {
+        require_rs256(&keys, &config.keys)?;
+        let times = TimeRules {
+            dates: Dates::NumbersOrText,
+            require_expiry: config.require_expiry,
+            leeway: config.leeway.as_unix(),
+            max_lifetime: config.max_lifetime.map(Period::as_unix),
+            pass_without_start: true,
+        };
+        Ok(Self { keys, times })
+    }
+
+    /// What verified claims allow.
+    fn grant(&self, claims: &Map<String, Value>) -> Result<Grant, Denial> {
+        // Without `sub` nothing says which video is meant, and nothing could take the token's place upstream.
+        let uid = jws::text(claims, "sub")?.filter(|uid| is_uid(uid)).ok_or(Denial::Claim)?;
+        check_flags(claims)?;
+        let rules = access_rules(claims)?;
+        Ok(Grant {
+            resource: Some(uid.into()),
+            token_id: jws::text(claims, "jti")?.map(Into::into),
+            window: self.times.window(claims)?,
+            bindings: if rules.is_empty() { Vec::new() } else { vec![Binding::AccessRules(rules)] },
+            downloads: Some(truth(claims, "downloadable")?),
+            ..Grant::default()
+        })
+    }
+}
+
+/// A set that has come already must hold a key that can verify; a set still to be fetched may not have.
+pub(super) fn require_rs256(keys: &KeySource, name: &Name) -> Result<(), String> {
+    let keys = keys.load();
+    if keys.is_empty() || keys.iter().any(|key| key.algorithm() == Algorithm::RS256) {
+        Ok(())
+    } else {
+        Err(format!("key set \"{name}\" holds no RS256 key, and this scheme signs with RS256 only"))
     }
 }
 
@@ -36,15 +111,166 @@ impl Scheme for CloudflareStream {
         "cloudflare-stream"
     }
 
-    fn present<'r>(&self, _facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
-        Ok(None)
+    fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
+        let token = carrier::first_segment(facts).filter(|segment| jws::looks_like_one(segment));
+        Ok(token.map(|token| Presented { token: token.into(), strip: vec![Strip::SegmentToResource(0)] }))
     }
 
-    fn open(&self, _presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
-        Err(Denial::Malformed)
+    fn open(&self, presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
+        let (claims, key_id) = open_rs256(&presented.token, &self.keys)?;
+        Ok(Grant { key_id, ..self.grant(&claims)? })
+    }
+
+    fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        if grant.downloads != Some(true) && asks_for_download(facts.below_mount()) { Err(Denial::Entitlement) } else { Ok(()) }
+    }
+
+    fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
+        let place = Place::of(request)?;
+        let keys = self.keys.load();
+        let key = keys.signing(request.key_id.as_deref()).filter(|key| key.algorithm() == Algorithm::RS256);
+        let key = key.ok_or_else(|| SignError::NoKey(request.key_id.clone()))?;
+        let mut claims = claims_of(request, place.uid)?;
+        let mut header = Map::new();
+        if let Some(id) = key.id() {
+            header.insert("kid".into(), (**id).into());
+            claims.insert("kid".into(), (**id).into());
+        }
+        self.grant(&claims).map_err(|denial| SignError::CannotExpress(format!("such a token would be refused: {denial}")))?;
+        let token = jws::sign(key, header, &claims)?;
+        let path = format!("{}/{token}{}", place.before, place.after);
+        Ok(Signed { token, path, query: request.query.clone(), ..Signed::default() })
     }
 
     fn key_sources(&self) -> Vec<KeySource> {
         vec![self.keys.clone()]
     }
 }
+
+/// The claims of an RS256 token whose key id is in the header, the payload or both, and that id.
+pub(super) fn open_rs256(token: &str, keys: &KeySource) -> Result<(Map<String, Value>, Option<std::sync::Arc<str>>), Denial> {
+    let jws = Jws::parse(token)?;
+    let claims = jws.claims()?;
+    let id = jws::one_key_id(jws.key_id()?, jws::key_id(&claims)?)?;
+    let keys = keys.load();
+    let key = jws::choose(&keys, id)?;
+    if key.algorithm() != Algorithm::RS256 {
+        return Err(Denial::WrongAlgorithm);
+    }
+    jws.verify(key)?;
+    let id = key.id().cloned().or_else(|| id.map(Into::into));
+    Ok((claims, id))
+}
+
+/// A uid becomes a path segment upstream, so it must be nothing but one.
+fn is_uid(uid: &str) -> bool {
+    (1..=128).contains(&uid.len()) && uid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// `/TOKEN/downloads/…`, however the origin might spell it.
+fn asks_for_download(below_mount: &str) -> bool {
+    let second = below_mount.split('/').nth(2).unwrap_or("");
+    second.split(';').next().is_some_and(|name| name.eq_ignore_ascii_case("downloads"))
+}
+
+fn truth(claims: &Map<String, Value>, name: &str) -> Result<bool, Denial> {
+    match claims.get(name) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(_) => Err(Denial::Claim),
+    }
+}
+
+/// `flags.original` only asks the origin for another rendition; it opens nothing, so its type is all that is checked.
+fn check_flags(claims: &Map<String, Value>) -> Result<(), Denial> {
+    match claims.get("flags") {
+        None => Ok(()),
+        Some(Value::Object(flags)) => truth(flags, "original").map(|_| ()),
+        Some(_) => Err(Denial::Claim),
+    }
+}
+
+fn access_rules(claims: &Map<String, Value>) -> Result<Vec<AccessRule>, Denial> {
+    match claims.get("accessRules") {
+        None => Ok(Vec::new()),
+        Some(Value::Array(rules)) if rules.len() <= MAX_RULES => rules.iter().map(access_rule).collect(),
+        Some(_) => Err(Denial::Claim),
+    }
+}
+
+fn access_rule(rule: &Value) -> Result<AccessRule, Denial> {
+    let rule = rule.as_object().ok_or(Denial::Claim)?;
+    let allow = match jws::text(rule, "action")? {
+        Some("allow") => true,
+        Some("block") => false,
+        _ => return Err(Denial::Claim),
+    };
+    let list = |name: &str| match rule.get(name) {
+        Some(list @ Value::Array(_)) => jws::texts(list),
+        _ => Err(Denial::Claim),
+    };
+    let on = match jws::text(rule, "type")? {
+        Some("any") => AccessMatch::Any,
+        Some("ip.src") => {
+            AccessMatch::Address(list("ip")?.into_iter().map(|net| parse_net(net).ok_or(Denial::Claim)).collect::<Result<_, _>>()?)
+        }
+        Some("ip.geoip.country") => AccessMatch::Country(
+            list("country")?.into_iter().map(|code| Country::new(code).ok_or(Denial::Claim)).collect::<Result<_, _>>()?,
+        ),
+        _ => return Err(Denial::Claim),
+    };
+    Ok(AccessRule { on, allow })
+}
+
+/// Where the uid stands in the path to sign.
+struct Place<'p> {
+    before: &'p str,
+    uid: &'p str,
+    after: &'p str,
+}
+
+impl<'p> Place<'p> {
+    fn of(request: &'p SignRequest) -> Result<Self, SignError> {
+        let cannot = |why: &str| SignError::CannotExpress(why.to_owned());
+        let (before, below) =
+            request.path.split_at_checked(request.mount).ok_or_else(|| cannot("the route's prefix is longer than the path"))?;
+        let below = below.strip_prefix('/').ok_or_else(|| cannot("the path has no segment for the video's uid"))?;
+        let end = below.find('/').unwrap_or(below.len());
+        let (uid, after) = below.split_at(end);
+        if !is_uid(uid) {
+            return Err(cannot("the path's first segment is not a video uid"));
+        }
+        let whole = format!("{before}/{uid}");
+        if request.scope.as_deref().is_some_and(|scope| scope.trim_end_matches('/') != whole) {
+            return Err(cannot("such a token opens a whole video; the scope must be the video's folder"));
+        }
+        if request.subject.is_some() {
+            return Err(cannot("such a token cannot name who it is for"));
+        }
+        Ok(Self { before, uid, after })
+    }
+}
+
+fn claims_of(request: &SignRequest, uid: &str) -> Result<Map<String, Value>, SignError> {
+    let mut claims = request.claims.clone();
+    if let Some(name) = ["sub", "kid", "exp", "nbf"].iter().find(|name| claims.contains_key(**name)) {
+        return Err(SignError::CannotExpress(format!("claim {name} is set by the request itself")));
+    }
+    claims.insert("sub".into(), uid.into());
+    if let Some(end) = request.expires {
+        claims.insert("exp".into(), end.0.into());
+    }
+    if let Some(start) = request.not_before {
+        claims.insert("nbf".into(), start.0.into());
+    }
+    if let Some(ip) = request.client_ip {
+        let rules = serde_json::json!([{"type": "ip.src", "action": "allow", "ip": [ip.to_string()]}, {"type": "any", "action": "block"}]);
+        if claims.insert("accessRules".into(), rules).is_some() {
+            return Err(SignError::CannotExpress("accessRules and a client address exclude each other".into()));
+        }
+    }
+    Ok(claims)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! Test vectors, judged as requests are judged.
+//!
+//! A file of vectors is `{scheme, vectors: [{id, key, input: {method, url, headers, client_ip, country},
+//! now, expected, upstream_path}]}`. Each vector becomes request facts and goes through
+//! [`Verifier::decide`]; nothing here knows how a scheme decides. A scheme that is not built yet is
+//! counted as unsupported, never as passed.
+
+mod cloudflare_stream;
+mod mux;
+mod request;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use self::request::Request;
+use crate::clock::UnixTime;
+use crate::name::Name;
+use crate::token::{Scheme, carrier};
+use crate::verifier::{RouteScheme, Verifier, VerifierConfig};
+
+/// Makes the scheme that one vector of a file is for: `None` when this kind of vector is not supported.
+type Builder = fn(&Value, &Value) -> Option<Result<Arc<dyn Scheme>, String>>;
+
+/// The builders by the `scheme` that files name.
+fn builder(scheme: &str) -> Option<Builder> {
+    match scheme {
+        "cloudflare_stream" => Some(cloudflare_stream::build),
+        "mux" => Some(mux::build),
+        _ => None,
+    }
+}
+
+/// Right verdicts out of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Score {
+    /// Vectors decided as expected.
+    pub right: usize,
+    /// Vectors decided.
+    pub all: usize,
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.right, self.all)
+    }
+}
+
+/// What came of one scheme's vectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The scheme's name in the files.
+    pub scheme: String,
+    /// Vectors that expect `allow`.
+    pub allow: Score,
+    /// Vectors that expect `deny`.
+    pub deny: Score,
+    /// Vectors that could not be decided.
+    pub unsupported: usize,
+    /// One sentence for each vector decided otherwise than expected, with its id.
+    pub mismatches: Vec<String>,
+}
+
+/// What came of a folder of vectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// One a scheme, in the order of the file names.
+    pub tallies: Vec<Tally>,
+    /// Files that could not be read, each a sentence with its name.
+    pub faults: Vec<String>,
+}
+
+impl Report {
+    /// Whether every file could be read and every vector that could be decided was decided as expected.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.faults.is_empty() && self.tallies.iter().all(|tally| tally.mismatches.is_empty())
+    }
+
+    fn tally(&mut self, scheme: &str) -> &mut Tally {
+        let at = self.tallies.iter().position(|tally| tally.scheme == scheme).unwrap_or_else(|| {
+            self.tallies.push(Tally { scheme: scheme.to_owned(), ..Tally::default() });
+            self.tallies.len() - 1
+        });
+        &mut self.tallies[at]
+    }
+}
+
+impl fmt::Display for Report {
+    /// One line a scheme, then one for each mismatch and each file that could not be read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Tally { scheme, allow, deny, unsupported, .. } in &self.tallies {
+            writeln!(f, "{scheme} allow {allow} deny {deny} unsupported {unsupported}")?;
+        }
+        for Tally { scheme, mismatches, .. } in &self.tallies {
+            mismatches.iter().try_for_each(|mismatch| writeln!(f, "{scheme} {mismatch}"))?;
+        }
+        self.faults.iter().try_for_each(|fault| writeln!(f, "{fault}"))
+    }
+}
+
+/// Judges every vector of every `*.json` in `folder`, in the order of the file names.
+#[must_use]
+pub fn run(folder: &Path) -> Report {
+    let mut report = Report::default();
+    let names = match files(folder) {
+        Ok(names) => names,
+        Err(fault) => {
+            report.faults.push(fault);
+            return report;
+        }
+    };
+    if names.is_empty() {
+        report.faults.push(format!("{}: no .json file in this folder", folder.display()));
+    }
+    let verifier = Verifier::new(&VerifierConfig::default());
+    for path in names {
+        let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match read(&path) {
+            Ok(file) => run_file(&mut report, &verifier, &shown, &file),
+            Err(fault) => report.faults.push(format!("{shown}: {fault}")),
+        }
+    }
+    report
+}
+
+fn files(folder: &Path) -> Result<Vec<std::path::PathBuf>, String> {
+    let cannot = |e: std::io::Error| format!("{}: cannot read this folder: {e}", folder.display());
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<Value, String> {
+    let text = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    let file: Value = serde_json::from_slice(&text).map_err(|e| format!("is not JSON: {e}"))?;
+    if file.is_object() { Ok(file) } else { Err("is not a JSON object".into()) }
+}
+
+fn run_file(report: &mut Report, verifier: &Verifier, shown: &str, file: &Value) {
+    let Some(scheme) = file.get("scheme").and_then(Value::as_str) else {
+        report.faults.push(format!("{shown}: has no scheme"));
+        return;
+    };
+    let vectors = file.get("vectors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let usable = !vectors.is_empty() && vectors.iter().all(|vector| vector.get("input").is_some_and(Value::is_object));
+    let tally = report.tally(scheme);
+    match builder(scheme) {
+        Some(build) if usable => {
+            let mut faults = Vec::new();
+            for vector in vectors {
+                if let Err(fault) = run_vector(tally, verifier, build, (file, vector)) {
+                    faults.push(format!("{shown}: vector {}: {fault}", id(vector)));
+                }
+            }
+            report.faults.append(&mut faults);
+        }
+        _ => tally.unsupported += vectors.len().max(1),
+    }
+}
+
+fn id(vector: &Value) -> &str {
+    vector.get("id").and_then(Value::as_str).unwrap_or("(without id)")
+}
+
+/// Judges one vector.
+///
+/// # Errors
+/// Why it is not a vector.
+fn run_vector(tally: &mut Tally, verifier: &Verifier, build: Builder, (file, vector): (&Value, &Value)) -> Result<(), String> {
+    let expected = match vector.get("expected").and_then(Value::as_str) {
+        Some("allow") => true,
+        Some("deny") => false,
+        _ => return Err("expected is neither allow nor deny".into()),
+    };
+    let now = vector.get("now").or_else(|| file.get("now")).and_then(Value::as_i64).ok_or("has no now")?;
+    let Some(scheme) = build(file, vector) else {
+        tally.unsupported += 1;
+        return Ok(());
+    };
+    let schemes = [RouteScheme { name: Name::new("vector").map_err(|e| e.to_string())?, scheme: scheme? }];
+    let (verdict, upstream) = judge(verifier, &schemes, vector, UnixTime(now))?;
+    let score = if expected { &mut tally.allow } else { &mut tally.deny };
+    score.all += 1;
+    let fault = match (expected, verdict) {
+        (true, Err(why)) => Some(format!("expected allow, got deny ({why})")),
+        (false, Ok(())) => Some("expected deny, got allow".into()),
+        (true, Ok(())) => wrong_upstream(vector, &upstream),
+        (false, Err(_)) => None,
+    };
+    match fault {
+        None => score.right += 1,
+        Some(fault) => tally.mismatches.push(format!("{}: {fault}", id(vector))),
+    }
+    Ok(())
+}
+
+fn wrong_upstream(vector: &Value, upstream: &(String, Option<String>)) -> Option<String> {
+    let wanted = vector.get("upstream_path").and_then(Value::as_str)?;
+    let (path, query) = upstream;
+    let have = match query {
+        Some(query) if wanted.contains('?') => format!("{path}?{query}"),
+        _ => path.clone(),
+    };
+    (have != wanted).then(|| format!("expected upstream path {wanted}, got {have}"))
+}
+
+/// The verdict, with the reason when it is no, and the upstream path and query when it is yes.
+type Judged = (Result<(), &'static str>, (String, Option<String>));
+
+fn judge(verifier: &Verifier, schemes: &[RouteScheme], vector: &Value, now: UnixTime) -> Result<Judged, String> {
+    let refused = |why: &'static str| Ok((Err(why), (String::new(), None)));
+    let request = match Request::of(vector)? {
+        Ok(request) => request,
+        // What the server would not even read as a request never reaches an origin.
+        Err(why) => return refused(why),
+    };
+    let facts = request.facts();
+    match verifier.decide(schemes, &facts, now) {
+        Ok(verdict) => Ok((Ok(()), carrier::target(&facts, &verdict.strip, &verdict.grant))),
+        Err((denial, _)) => refused(denial.reason()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

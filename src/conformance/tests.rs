@@ -1,0 +1,111 @@
+//! The kept vectors and the whole collection decide as expected, and bad files are named.
+
+use super::*;
+
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vectors");
+const ALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/schemes/vectors");
+
+fn line<'r>(report: &'r Report, scheme: &str) -> &'r Tally {
+    report.tallies.iter().find(|tally| tally.scheme == scheme).unwrap_or_else(|| panic!("no line for {scheme}:\n{report}"))
+}
+
+#[test]
+fn kept_vectors_decide_as_expected() {
+    let report = run(Path::new(KEPT));
+    assert!(report.passed(), "{report}");
+    for scheme in ["cloudflare_stream", "mux"] {
+        let tally = line(&report, scheme);
+        assert!(tally.allow.all >= 2 && tally.deny.all >= 2 && tally.unsupported == 0, "{report}");
+    }
+}
+
+#[test]
+fn the_whole_collection_decides_as_expected() {
+    if !Path::new(ALL).exists() {
+        eprintln!("skipped: {ALL} is not here");
+        return;
+    }
+    let report = run(Path::new(ALL));
+    assert!(report.passed(), "{report}");
+    let text = report.to_string();
+    assert!(text.contains("cloudflare_stream allow 11/11 deny 11/11 unsupported 0\n"), "{text}");
+    assert!(text.contains("mux allow 5/5 deny 8/8 unsupported 0\n"), "{text}");
+    assert_eq!(line(&report, "manifest_rewrite_kaltura").unsupported, 7);
+}
+
+fn run_one(file: &Value) -> Report {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("a.json"), file.to_string()).expect("written");
+    run(folder.path())
+}
+
+fn first_of(scheme: &str, expected: &str) -> Value {
+    let mut file = read(&Path::new(KEPT).join(format!("{scheme}.json"))).expect("kept");
+    let list = file["vectors"].as_array_mut().expect("vectors");
+    list.retain(|vector| vector["expected"] == expected);
+    list.truncate(1);
+    file
+}
+
+#[test]
+fn a_wrong_verdict_is_a_mismatch_with_its_id() {
+    let mut file = first_of("mux", "allow");
+    file["vectors"][0]["expected"] = "deny".into();
+    let report = run_one(&file);
+    assert!(!report.passed());
+    assert_eq!(line(&report, "mux").deny, Score { right: 0, all: 1 });
+    let id = file["vectors"][0]["id"].as_str().expect("id").to_owned();
+    assert_eq!(report.to_string(), format!("mux allow 0/0 deny 0/1 unsupported 0\nmux {id}: expected deny, got allow\n"));
+}
+
+#[test]
+fn the_upstream_path_counts() {
+    let mut file = first_of("cloudflare_stream", "allow");
+    let url = file["vectors"][0]["input"]["url"].as_str().expect("url").to_owned();
+    let path = url.splitn(4, '/').nth(3).expect("path").split('?').next().expect("path").to_owned();
+    let rest = path.split_once('/').expect("two segments").1.to_owned();
+    let uid = file["vectors"][0]["claims"]["sub"].as_str().expect("sub").to_owned();
+    file["vectors"][0]["upstream_path"] = format!("/{uid}/{rest}").into();
+    assert!(run_one(&file).passed());
+    file["vectors"][0]["upstream_path"] = format!("/{path}").into();
+    assert!(!run_one(&file).passed());
+}
+
+#[test]
+fn what_is_not_a_vector_is_named_and_never_passes() {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, text) in [
+        ("a.json", "{"),
+        ("b.json", "[]"),
+        ("c.json", "{}"),
+        ("d.json", r#"{"scheme":"mux","vectors":[{"id":"x","input":{}}]}"#),
+        ("e.json", r#"{"scheme":"mux","vectors":[{"id":"y","input":{"url":"ftp://a/"},"now":1,"expected":"deny","key":{}}]}"#),
+        ("f.json", r#"{"scheme":"mux","vectors":[{"id":"z","input":{"url":"https://a/"},"now":1,"expected":"deny","key":{"a":"b"}}]}"#),
+        ("g.txt", "{"),
+    ] {
+        std::fs::write(folder.path().join(name), text).expect("written");
+    }
+    let report = run(folder.path());
+    assert!(!report.passed());
+    let named: Vec<_> = report.faults.iter().map(|fault| fault.split(':').next().unwrap_or("")).collect();
+    assert_eq!(named, ["a.json", "b.json", "c.json", "d.json", "e.json", "f.json"]);
+    assert!(!run(&folder.path().join("nothing")).passed());
+}
+
+#[test]
+fn schemes_that_are_not_built_are_unsupported() {
+    let report = run_one(&serde_json::json!({"scheme": "no-such", "vectors": [{"input": {}}, {"input": {}}]}));
+    assert_eq!(report.to_string(), "no-such allow 0/0 deny 0/0 unsupported 2\n");
+    let report = run_one(&serde_json::json!({"scheme": "mux", "cases": []}));
+    assert_eq!(line(&report, "mux").unsupported, 1);
+}
+
+#[test]
+fn paths_that_no_server_takes_are_denied() {
+    let mut file = first_of("mux", "allow");
+    let url = file["vectors"][0]["input"]["url"].as_str().expect("url").replace(".m3u8", "/%2e%2e/x.m3u8");
+    file["vectors"][0]["input"]["url"] = url.into();
+    file["vectors"][0]["expected"] = "deny".into();
+    let report = run_one(&file);
+    assert!(report.passed(), "{report}");
+}

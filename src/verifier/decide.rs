@@ -1,0 +1,194 @@
+//! The decision on a request's tokens.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::VerifierConfig;
+use super::cache::{Entry, Remembered};
+use super::jwks::Remote;
+use crate::clock::UnixTime;
+use crate::name::Name;
+use crate::secret::Fingerprint;
+use crate::token::{Denial, Grant, Presented, RequestFacts, Scheme, Strip};
+
+/// A scheme that a route accepts, under its name in the config.
+#[derive(Clone)]
+pub struct RouteScheme {
+    /// Its name.
+    pub name: Name,
+    /// The scheme.
+    pub scheme: Arc<dyn Scheme>,
+}
+
+impl std::fmt::Debug for RouteScheme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, self.scheme.kind())
+    }
+}
+
+/// A request's token was found good for this request at this time.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The name of the scheme that took it.
+    pub scheme: Name,
+    /// The scheme's type, such as `mux`.
+    pub kind: &'static str,
+    /// What the token allows.
+    pub grant: Arc<Grant>,
+    /// What must not reach the origin: every place where a token was found.
+    pub strip: Vec<Strip>,
+    /// Whether the signature had been checked before and was remembered.
+    pub remembered: bool,
+    token: Arc<str>,
+}
+
+impl Verdict {
+    /// The name that the token goes by in logs; computed on each call.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.token.as_bytes())
+    }
+}
+
+/// Why a request was refused, and the scheme that said so, if one did.
+pub type Refusal = (Denial, Option<Name>);
+
+/// Judges tokens and remembers the good ones.
+pub struct Verifier {
+    remembered: Remembered,
+    remotes: ArcSwap<Vec<Arc<Remote>>>,
+}
+
+impl Verifier {
+    /// A verifier that remembers as its config says.
+    #[must_use]
+    pub fn new(config: &VerifierConfig) -> Self {
+        Self { remembered: Remembered::new(config.remembered, config.remember_for.0), remotes: ArcSwap::default() }
+    }
+
+    /// Names the key sets that are fetched, so that a token under an unknown key has its set fetched
+    /// anew. That request is still refused, without waiting; the next one finds the new key.
+    pub fn watch(&self, remotes: Vec<Arc<Remote>>) {
+        self.remotes.store(Arc::new(remotes));
+    }
+
+    /// How many tokens are remembered, about.
+    #[must_use]
+    pub fn remembered(&self) -> u64 {
+        self.remembered.len()
+    }
+
+    /// Judges the request that `facts` tells of by the schemes that its route accepts.
+    ///
+    /// One token that several schemes know is good if one of them takes it, asked in order. Of several
+    /// different tokens, all must be good and speak of the same subject and resource.
+    ///
+    /// # Errors
+    /// The most telling [`Denial`], and the scheme it came from.
+    pub fn decide(&self, schemes: &[RouteScheme], facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
+        let mut tokens: Vec<Token<'_, '_>> = Vec::new();
+        for scheme in schemes {
+            let found = scheme.scheme.present(facts).map_err(|denial| (denial, Some(scheme.name.clone())))?;
+            let Some(presented) = found else { continue };
+            match tokens.iter_mut().find(|token| token.text == presented.token) {
+                Some(token) => token.known_to.push((scheme, presented)),
+                None => tokens.push(Token { text: presented.token.clone(), known_to: vec![(scheme, presented)] }),
+            }
+        }
+        match &tokens[..] {
+            [] => Err((Denial::Missing, None)),
+            [token] => self.judge(token, facts, now),
+            several => self.judge_all(several, facts, now),
+        }
+    }
+
+    fn judge_all(&self, tokens: &[Token<'_, '_>], facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
+        let verdicts: Result<Vec<Verdict>, Refusal> = tokens.iter().map(|token| self.judge(token, facts, now)).collect();
+        let mut verdicts = verdicts.map_err(|_| (Denial::Ambiguous, None))?.into_iter();
+        let mut first = verdicts.next().ok_or((Denial::Missing, None))?;
+        for other in verdicts {
+            if (&first.grant.subject, &first.grant.resource) != (&other.grant.subject, &other.grant.resource) {
+                return Err((Denial::Ambiguous, None));
+            }
+            add_strips(&mut first.strip, &other.strip);
+        }
+        Ok(first)
+    }
+
+    fn judge(&self, token: &Token<'_, '_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
+        let mut telling: Option<Refusal> = None;
+        for (scheme, presented) in &token.known_to {
+            match self.ask(scheme, presented, facts, now) {
+                Ok(mut verdict) => {
+                    token.known_to.iter().for_each(|(_, other)| add_strips(&mut verdict.strip, &other.strip));
+                    return Ok(verdict);
+                }
+                Err(denial) => {
+                    let more = telling.as_ref().is_none_or(|(had, _)| denial.is_after_signature() && !had.is_after_signature());
+                    if more {
+                        telling = Some((denial, Some(scheme.name.clone())));
+                    }
+                }
+            }
+        }
+        Err(telling.unwrap_or((Denial::Missing, None)))
+    }
+
+    fn ask(&self, scheme: &RouteScheme, presented: &Presented<'_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Denial> {
+        let (entry, remembered) = match self.remembered.get(&scheme.scheme, &presented.token) {
+            Some(entry) => (entry, true),
+            None => (self.open(scheme, presented, facts)?, false),
+        };
+        entry.grant.check(facts, now)?;
+        scheme.scheme.fits(&entry.grant, facts)?;
+        Ok(Verdict {
+            scheme: scheme.name.clone(),
+            kind: scheme.scheme.kind(),
+            grant: entry.grant.clone(),
+            strip: presented.strip.clone(),
+            remembered,
+            token: entry.token.clone(),
+        })
+    }
+
+    fn open(&self, scheme: &RouteScheme, presented: &Presented<'_>, facts: &RequestFacts<'_>) -> Result<Arc<Entry>, Denial> {
+        let keys = Entry::keys_of(&*scheme.scheme);
+        let opened = scheme.scheme.open(presented, facts);
+        if opened.as_ref().err() == Some(&Denial::UnknownKey) {
+            let remotes = self.remotes.load();
+            keys.iter().flat_map(|(source, _)| remotes.iter().filter(|remote| remote.keys().is(source))).for_each(|remote| remote.nudge());
+        }
+        let entry = Arc::new(Entry::new(scheme.scheme.clone(), &presented.token, opened?, keys));
+        if scheme.scheme.remembers() {
+            self.remembered.put(&entry);
+        }
+        Ok(entry)
+    }
+}
+
+/// One token text, with the schemes that found it.
+struct Token<'s, 'r> {
+    text: Cow<'r, str>,
+    known_to: Vec<(&'s RouteScheme, Presented<'r>)>,
+}
+
+/// Adds what another finder would take out, unless it would do something else to a segment that is being dealt with.
+fn add_strips(strips: &mut Vec<Strip>, others: &[Strip]) {
+    for other in others {
+        let segment = |strip: &Strip| match strip {
+            Strip::Segment(at) | Strip::SegmentToResource(at) => Some(*at),
+            _ => None,
+        };
+        let dealt_with = segment(other).is_some_and(|at| strips.iter().any(|have| segment(have) == Some(at)));
+        if dealt_with || strips.contains(other) {
+            continue;
+        }
+        // The resource is another scheme's; a segment with a token in it goes all the same.
+        strips.push(segment(other).map_or_else(|| other.clone(), Strip::Segment));
+    }
+}
+
+#[cfg(test)]
+mod tests;
