@@ -12,6 +12,7 @@
 //! | proxy | [`proxy`]: the walk |
 //! | edges | [`server`], [`admin`], [`telemetry`] |
 //! | config | [`config`] |
+//! | app | [`demo`] |
 
 pub mod clock;
 pub mod name;
@@ -33,3 +34,5 @@ pub mod server;
 pub mod telemetry;
 
 pub mod config;
+
+pub mod demo;
