@@ -23,8 +23,9 @@ use tokio::task::JoinSet;
 pub mod origin;
 pub mod page;
 
-/// Answers every request on `listener` from its head alone, until `shutdown`; answers under way are then cut.
-async fn serve_http1<A>(listener: TcpListener, shutdown: impl Future<Output = ()>, answer: A)
+/// Answers every HTTP/1.1 request on `listener` from its head alone, until `shutdown`; answers under way are then cut.
+/// `answer` must not block.
+pub async fn serve<A>(listener: TcpListener, shutdown: impl Future<Output = ()>, answer: A)
 where
     A: Fn(&Parts) -> Response<Full<Bytes>> + Clone + Send + 'static,
 {

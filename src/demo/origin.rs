@@ -229,7 +229,7 @@ impl Origin {
     /// Serves on `listener` until `shutdown`; answers under way are then cut.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let requests = Arc::clone(&self.requests);
-        super::serve_http1(listener, shutdown, move |head| {
+        super::serve(listener, shutdown, move |head| {
             requests.fetch_add(1, Ordering::Relaxed);
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             respond(&head.method, target, &head.headers)

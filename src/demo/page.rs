@@ -152,7 +152,7 @@ impl Page {
     /// Serves on `listener` until `shutdown`.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let page = self.clone();
-        super::serve_http1(listener, shutdown, move |head| page.respond(&head.method, head.uri.path())).await;
+        super::serve(listener, shutdown, move |head| page.respond(&head.method, head.uri.path())).await;
     }
 }
 

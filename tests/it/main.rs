@@ -1,1 +1,6 @@
 //! The integration suites, one binary.
+
+mod browser;
+mod ffmpeg;
+mod loopback;
+mod tool;
