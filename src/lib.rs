@@ -39,6 +39,7 @@ pub mod telemetry;
 
 pub mod config;
 
+pub mod demo;
 
 pub mod conformance;
 pub mod keygen;

@@ -1,0 +1,75 @@
+//! ffmpeg as a player.
+//!
+//! ffmpeg ends with code 0 even when every segment was refused, so what counts is how much it decoded.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tollgate::demo::origin;
+
+use crate::loopback::Loopback;
+use crate::tool;
+
+const FFMPEG: &str = "/usr/bin/ffmpeg";
+
+/// What ffmpeg decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Played {
+    /// Video frames.
+    pub(crate) frames: u64,
+    /// Seconds of media, by the last time stamp written.
+    pub(crate) seconds: f64,
+    /// What it complained of on the way.
+    pub(crate) complaints: String,
+}
+
+/// Whether ffmpeg is here; skips aloud, or fails with `TOLLGATE_TESTS=all`.
+pub(crate) fn ffmpeg_is_here() -> bool {
+    tool::here("playing with ffmpeg", &[Path::new(FFMPEG)])
+}
+
+/// Plays `url` to its end as fast as it decodes, 60 s at most. `input` goes before the URL (`-headers`, `-cookies`, …).
+/// `Err` is what ffmpeg wrote when it could not play.
+pub(crate) fn ffmpeg_plays(url: &str, input: &[&str]) -> Result<Played, String> {
+    let mut command = Command::new(FFMPEG);
+    command.args(["-hide_banner", "-nostdin", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"]);
+    command.args(input).args(["-i", url, "-f", "null", "-"]);
+    let ended = tool::run(&mut command, "", Duration::from_secs(60));
+    if !ended.well() {
+        return Err(format!("{:?}\n{}", ended.status, ended.stderr));
+    }
+    let last = |key: &str| {
+        let lines = ended.stdout.lines().rev().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        lines.filter_map(|value| value.trim().parse::<f64>().ok()).next().unwrap_or(0.0)
+    };
+    Ok(Played { frames: last("frame") as u64, seconds: last("out_time_us") / 1e6, complaints: ended.stderr.clone() })
+}
+
+/// The whole film, as [`ffmpeg_plays`] sees it: a frame or two may be lost at the end of a DASH presentation.
+pub(crate) fn assert_whole_film(played: &Result<Played, String>, what: &str) {
+    let played = played.as_ref().unwrap_or_else(|complaint| panic!("{what}: {complaint}"));
+    assert!(played.frames >= 598 && played.seconds >= origin::SECONDS - 0.2, "{what}: {played:?}");
+    assert!(!played.complaints.contains("HTTP error"), "{what}: {played:?}");
+}
+
+#[test]
+fn ffmpeg_plays_the_bare_origin() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let origin = Loopback::origin();
+    for path in [origin::HLS, origin::DASH, origin::DOWNLOAD] {
+        assert_whole_film(&ffmpeg_plays(&format!("{}{path}", origin.base), &[]), path);
+    }
+}
+
+#[test]
+fn a_refused_film_is_told_from_a_played_one() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let origin = Loopback::open_origin();
+    let complaint = ffmpeg_plays(&format!("{}/denied/master.m3u8", origin.base), &[]).expect_err("refused");
+    assert!(complaint.contains("403"), "{complaint}");
+}
