@@ -22,6 +22,7 @@ pub mod query;
 pub mod secret;
 pub mod units;
 
+pub mod manifest;
 pub mod token;
 
 pub mod files;
