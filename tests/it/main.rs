@@ -1,1 +1,3 @@
 //! The integration suites, one binary.
+
+mod config;
