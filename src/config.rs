@@ -1,4 +1,22 @@
-//! The whole config: the rooms' own tables, composed.
+//! The whole config: the rooms' own tables, composed; how it is loaded, checked and watched.
+//!
+//! [`load::load`] puts defaults, files, environment and flags on top of one another and finds every
+//! fault in one run; [`check`] asks whether what they say makes sense; [`watch::Watch`] tells when to
+//! load again. A key whose value is a file is named `file` or ends in `_file`: that is how relative
+//! paths, file checks and the watch know it.
+
+pub mod check;
+pub mod fault;
+pub mod key_path;
+pub mod load;
+pub mod schema;
+pub mod watch;
+
+mod files;
+mod named;
+mod secrets;
+mod shape;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +31,12 @@ use crate::server::ServerConfig;
 use crate::telemetry::LogConfig;
 use crate::token::scheme::config::SchemeConfig;
 use crate::verifier::{KeysConfig, VerifierConfig};
+
+pub use fault::{Fault, Faults, Finding, Severity};
+pub use files::NamedFile;
+pub use key_path::KeyPath;
+pub use load::{Loaded, Sources, load, load_checked};
+pub use named::{ENV_PREFIX, ENV_RESERVED};
 
 /// Everything that can be said in a config file.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]

@@ -1,6 +1,7 @@
-//! The integration suites, one binary.
+//! The integration suites, one binary: how things hold together, with real parts.
 
 mod browser;
+mod config;
 mod deploy;
 mod ffmpeg;
 mod loopback;

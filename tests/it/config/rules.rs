@@ -1,0 +1,76 @@
+//! Rules: each fault of meaning, said where it stands.
+
+use super::{GOOD, load_toml};
+
+/// `GOOD` with one text put in place of another, and what must be said about it.
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (from, to, says) in [
+        ("accept = [\"player\"]", "accept = [\"playr\"]", "there is no scheme `playr`"),
+        ("origin = \"media\"", "origin = \"medai\"", "there is no origin `medai`"),
+        ("keys = \"main\"", "keys = \"mian\"", "there is no key set `mian`"),
+        ("accept = [\"player\"]", "", "says neither which schemes"),
+        ("accept = [\"player\"]", "accept = [\"player\"]\npublic = true", "is public and asks for tokens"),
+        ("origin = \"media\"", "origin = \"media\"\npath = \"v\"", "`path` is not a path"),
+        ("origin = \"media\"", "origin = \"media\"\npath = \"/a/../b\"", "dot segment"),
+        ("origin = \"media\"", "origin = \"media\"\nrewrite_prefix = \"x\"", "`rewrite_prefix` is not a path"),
+        ("origin = \"media\"", "origin = \"media\"\nhosts = [\"Example.com\"]", "lower case"),
+        ("origin = \"media\"", "origin = \"media\"\nhosts = [\"a.*.com\"]", "may only stand in front"),
+        ("origin = \"media\"", "origin = \"media\"\nmethods = [\"get\"]", "methods tell case apart"),
+        ("origin = \"media\"", "origin = \"media\"\nmethods = [\"G T\"]", "not a method"),
+        ("origin = \"media\"", "origin = \"media\"\nmethods = []", "serves nothing"),
+        ("origin = \"media\"", "origin = \"media\"\ncors = { allow_credentials = true }", "needs a list of origins"),
+        ("origin = \"media\"", "origin = \"media\"\ncors = { allow_origins = [\"example.com\"] }", "not a web origin"),
+        (
+            "origin = \"media\"",
+            "origin = \"media\"\n[[routes]]\nname = \"media\"\npath = \"/b\"\norigin = \"media\"\npublic = true",
+            "has the name `media` already",
+        ),
+        (
+            "origin = \"media\"",
+            "origin = \"media\"\n[[routes]]\nname = \"b\"\norigin = \"media\"\npublic = true",
+            "both match GET / on every host",
+        ),
+        ("[\"http://127.0.0.1:3000\"]", "[\"http://a/b\"]", "holds a path"),
+        ("[\"http://127.0.0.1:3000\"]", "[\"http://u:p@a\"]", "user name or password"),
+        ("[\"http://127.0.0.1:3000\"]", "[]", "at least one endpoint"),
+        ("[\"http://127.0.0.1:3000\"]", "[\"http://a\"]\nconnect_timeout = 0", "must not be 0"),
+        ("[\"http://127.0.0.1:3000\"]", "[\"http://a\"]\nhost = \"perserve\"", "neither a word"),
+        ("[\"http://127.0.0.1:3000\"]", "[\"https://a\"]\ntls = { client_cert_file = \"a\" }", "needs its `client_key_file`"),
+        ("[keys.main]", "[log.access]\nsample = nan\n[keys.main]", "`sample`"),
+        ("[keys.main]", "[log]\nlevel = \"a=b=c\"\n[keys.main]", "not a log level"),
+        ("[keys.main]", "[server]\nlisteners = []\n[keys.main]", "there is no listener"),
+        ("[keys.main]", "[server.limits]\nmax_uri = 0\n[keys.main]", "must not be 0"),
+        ("[keys.main]", "[admin]\naddress = \"127.0.0.1:8080\"\n[keys.main]", "listener for callers already"),
+        ("[keys.main]", "[keys.none]\n[keys.main]", "nowhere where its keys come from"),
+        ("[keys.main]", "[keys.main]\nurl = \"https://a/b\"", "keys come from one place"),
+    ] {
+        let toml = GOOD.replace(from, to);
+        let faults = load_toml(&toml).expect_err(&toml);
+        assert!(faults.to_string().contains(says), "{toml}\n{faults}");
+        assert!(faults.0.iter().all(|fault| fault.place.is_some()), "{toml}\n{faults}");
+    }
+}
+
+#[test]
+fn what_is_likely_not_meant_is_warned_of() {
+    assert_eq!(load_toml(GOOD).expect("loads").warnings.to_string(), "");
+    for (add, says) in [
+        ("[keys.more]\nsecret = \"x\"\n", "no scheme uses `keys.more`"),
+        ("[schemes.more]\ntype = \"mux\"\nkeys = \"main\"\n", "no route uses `schemes.more`"),
+        ("[origins.more]\nendpoints = [\"http://a\"]\n", "no route uses `origins.more`"),
+        ("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]\n", "believes every peer"),
+    ] {
+        let loaded = load_toml(&format!("{GOOD}\n{add}")).expect(add);
+        assert!(loaded.warnings.to_string().contains(says), "{}", loaded.warnings);
+        assert!(loaded.warnings.0.iter().all(|fault| fault.place.is_some()));
+    }
+}
+
+#[test]
+fn routes_that_differ_in_anything_do_not_collide() {
+    for more in ["hosts = [\"a\"]", "path = \"/a\"", "methods = [\"POST\"]"] {
+        let toml = format!("{GOOD}\n[[routes]]\nname = \"b\"\norigin = \"media\"\npublic = true\n{more}\n");
+        load_toml(&toml).expect(more);
+    }
+}
