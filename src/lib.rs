@@ -40,7 +40,9 @@ pub mod telemetry;
 
 pub mod config;
 
+pub mod app;
 pub mod demo;
 
+pub mod cli;
 pub mod conformance;
 pub mod keygen;

@@ -48,7 +48,12 @@ where
     ///
     /// # Errors
     /// None: what goes wrong is an answer.
-    pub async fn answer(self: Rc<Self>, request: http::Request<Incoming>, arrival: Arrival, state: Arc<State>) -> Result<Response<Body>, Infallible> {
+    pub async fn answer(
+        self: Rc<Self>,
+        request: http::Request<Incoming>,
+        arrival: Arrival,
+        state: Arc<State>,
+    ) -> Result<Response<Body>, Infallible> {
         let (head, body) = request.into_parts();
         let trusted = state.trusted_proxies.iter().any(|net| net.contains(&arrival.peer.to_canonical()));
         let ids = (request_id(&head.headers, trusted), trace_parent(&head.headers));
@@ -107,7 +112,9 @@ fn finish(response: &mut Response<Body>, record: &Shared, origin: Option<&Header
 
 /// The caller's own id from a trusted proxy, if it is a sane one; else a new UUID (version 7: sorts by time).
 fn request_id(headers: &http::HeaderMap, trusted: bool) -> String {
-    let sane = |text: &&str| !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let sane = |text: &&str| {
+        !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
     let given = headers.get("x-request-id").filter(|_| trusted).and_then(|value| value.to_str().ok()).filter(sane);
     given.map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), str::to_owned)
 }
@@ -129,7 +136,8 @@ fn trace_of(text: &str) -> Option<(&str, &str)> {
     let [version, trace, parent, flags] = parts[..] else { return None };
     let zero = |t: &str| t.bytes().all(|b| b == b'0');
     let sizes = (version.len(), trace.len(), parent.len(), flags.len()) == (2, 32, 16, 2);
-    (sizes && [version, trace, parent, flags].into_iter().all(lower_hex) && version != "ff" && !zero(trace) && !zero(parent)).then_some((trace, flags))
+    (sizes && [version, trace, parent, flags].into_iter().all(lower_hex) && version != "ff" && !zero(trace) && !zero(parent))
+        .then_some((trace, flags))
 }
 
 #[cfg(test)]

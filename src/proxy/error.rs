@@ -87,7 +87,9 @@ impl Error {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => {
+                StatusCode::BAD_REQUEST
+            }
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotProxied => StatusCode::NOT_IMPLEMENTED,

@@ -12,7 +12,7 @@ impl Filter<Request> for FindRoute {
     type Out = Routed;
 
     fn check(&self, request: Request) -> Result<Routed, Error> {
-        let route = match request.state.plan.find(&request.host, &request.path, &request.head.method) {
+        let route = match request.state.plan.find(&request.settled.host, &request.settled.path, &request.head.method) {
             Found::Route(route) => route,
             Found::OtherMethod(route) => {
                 let allow = route.allow.clone();
@@ -23,10 +23,10 @@ impl Filter<Request> for FindRoute {
             Found::Nothing => return Err(Error::NoRoute),
         };
         let _ = request.record.route.set(route.clone());
-        if request.path.has_parameters() && !route.allow_path_parameters {
+        if request.settled.path.has_parameters() && !route.allow_path_parameters {
             return Err(Error::PathParameters);
         }
-        let mount = route.mount(&request.path);
+        let mount = route.mount(&request.settled.path);
         Ok(Routed { request, route, mount })
     }
 }

@@ -76,7 +76,8 @@ async fn forward(pool: Rc<Pool>, outbound: Outbound) -> Result<Response<Body>, E
         let outcome = exchange(&pool, origin, index, prepare(request, origin, index, &authority)).await;
         let again = match outcome {
             Ok((response, held)) => {
-                let transient = matches!(response.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
+                let transient =
+                    matches!(response.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
                 note(origin, index, &response, &record);
                 match spare.filter(|_| transient && origin.may_retry()) {
                     Some(spare) => spare,
@@ -122,7 +123,12 @@ fn prepare(mut request: http::Request<RequestBody>, origin: &Origin, index: usiz
 
 type Held = (Connection, Rc<Progress>);
 
-async fn exchange(pool: &Rc<Pool>, origin: &Arc<Origin>, index: usize, request: http::Request<RequestBody>) -> Result<(Response<Incoming>, Held), Failure> {
+async fn exchange(
+    pool: &Rc<Pool>,
+    origin: &Arc<Origin>,
+    index: usize,
+    request: http::Request<RequestBody>,
+) -> Result<(Response<Incoming>, Held), Failure> {
     let endpoint = &origin.endpoints[index];
     let _counted = origin.on(index);
     let progress = request.body().progress();
@@ -154,7 +160,12 @@ fn connect_failure(fault: ConnectFault) -> Failure {
     Failure { error, reason, unsent: None }
 }
 
-async fn send(connection: &mut Connection, request: http::Request<RequestBody>, origin: &Origin, progress: &Progress) -> Result<Response<Incoming>, Failure> {
+async fn send(
+    connection: &mut Connection,
+    request: http::Request<RequestBody>,
+    origin: &Origin,
+    progress: &Progress,
+) -> Result<Response<Incoming>, Failure> {
     let patience = origin.config.first_byte_timeout.0;
     let mut answer = std::pin::pin!(connection.send(request));
     loop {

@@ -8,8 +8,12 @@ mod client;
 mod fields;
 mod host;
 
+use std::net::IpAddr;
+
+use http::request::Parts;
+
 use super::request::{Arrived, Request};
-use super::{Error, Filter};
+use super::{Error, Filter, State};
 use crate::path::CleanPath;
 
 pub use client::viewer;
@@ -27,23 +31,51 @@ impl Filter<Arrived> for Guard {
         if let Some(fault) = fault {
             return Err(fault);
         }
-        check_method(&head.method)?;
-        if head.uri.path_and_query().is_none_or(|pq| pq.as_str().len() > state.limits.max_uri.as_usize()) {
-            return Err(Error::UriTooLong);
-        }
-        let (host, authority) = host::settle(&mut head)?;
-        let path = CleanPath::parse(head.uri.path())?;
-        check_query(head.uri.query())?;
-        let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
-        record.client_ip.set(client_ip);
-        let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };
-        let forwarded_for = trusted.then(|| client::forwarded_for(&head.headers)).flatten();
-        fields::clean(&mut head.headers, head.version);
+        let settled = settle(&mut head, (peer, tls), &state)?;
+        record.client_ip.set(settled.client_ip);
         if record.wanted {
-            record.note_target(&host.name, path.raw());
+            record.note_target(&settled.host, settled.path.raw());
         }
-        Ok(Request { head, body, record, path, host: host.name, port: host.port, authority, https, client_ip, forwarded_for, state })
+        Ok(Request { head, body, record, settled, state })
     }
+}
+
+/// What has one reading from here on.
+#[derive(Debug)]
+pub struct Settled {
+    /// The canonical path.
+    pub path: CleanPath,
+    /// Host asked for: lower case, no port, no trailing dot.
+    pub host: String,
+    /// `host[:port]` as asked for.
+    pub authority: String,
+    /// The port asked for.
+    pub port: Option<u16>,
+    /// Whether the caller came over https.
+    pub https: bool,
+    /// The viewer's address.
+    pub client_ip: IpAddr,
+    /// The `X-Forwarded-For` chain that a trusted proxy sent, ours not yet added.
+    pub forwarded_for: Option<String>,
+}
+
+/// Settles host, path and viewer of a head that came from `peer` (with TLS or not), and takes out of it what a caller may not say.
+///
+/// # Errors
+/// Why it has no single reading.
+pub fn settle(head: &mut Parts, (peer, tls): (IpAddr, bool), state: &State) -> Result<Settled, Error> {
+    check_method(&head.method)?;
+    if head.uri.path_and_query().is_none_or(|pq| pq.as_str().len() > state.limits.max_uri.as_usize()) {
+        return Err(Error::UriTooLong);
+    }
+    let (host, authority) = host::settle(head)?;
+    let path = CleanPath::parse(head.uri.path())?;
+    check_query(head.uri.query())?;
+    let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
+    let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };
+    let forwarded_for = trusted.then(|| client::forwarded_for(&head.headers)).flatten();
+    fields::clean(&mut head.headers, head.version);
+    Ok(Settled { path, host: host.name, authority, port: host.port, https, client_ip, forwarded_for })
 }
 
 fn check_method(method: &http::Method) -> Result<(), Error> {

@@ -6,8 +6,10 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Uri, Version};
 
+use super::guard::Settled;
 use super::request::{Outbound, Request, Routed, Verified};
 use super::{Error, Filter, Route};
+use crate::token::RequestFacts;
 use crate::token::carrier::{self, Strip};
 use crate::verifier::Verdict;
 
@@ -20,7 +22,8 @@ impl Filter<Verified> for PrepareOutbound {
 
     fn check(&self, verified: Verified) -> Result<Outbound, Error> {
         let Verified { routed, verdict } = verified;
-        if let Some(target) = target(&routed, verdict.as_ref()) {
+        let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
+        if let Some(target) = target(&facts, &routed.route, verdict.as_ref()) {
             let uri = uri(&target)?;
             return Ok(outbound(routed, verdict.as_ref(), Some(uri)));
         }
@@ -30,19 +33,17 @@ impl Filter<Verified> for PrepareOutbound {
 
 /// The path and query for the origin, or `None` when they stay as they came.
 #[must_use]
-pub fn target(routed: &Routed, verdict: Option<&Verdict>) -> Option<String> {
-    let Routed { request, route, mount } = routed;
+pub fn target(facts: &RequestFacts<'_>, route: &Route, verdict: Option<&Verdict>) -> Option<String> {
     let strip: &[Strip] = if route.forward_token { &[] } else { verdict.map_or(&[], |v| &v.strip) };
     let in_uri = strip.iter().any(|s| !matches!(s, Strip::Header(_) | Strip::Cookie(_)));
     let adds = verdict.is_some_and(|v| !v.grant.upstream_query.is_empty());
     if !in_uri && !adds && route.rewrite_prefix.is_none() {
         return None;
     }
-    let facts = request.facts(*mount, &crate::token::NoGeo);
     let none = crate::token::Grant::default();
     let grant = verdict.map_or(&none, |v| &*v.grant);
-    let (path, query) = carrier::target(&facts, strip, grant);
-    let mut target = with_prefix(route, &path, *mount);
+    let (path, query) = carrier::target(facts, strip, grant);
+    let mut target = with_prefix(route, &path, facts.mount);
     if let Some(query) = query {
         target.push('?');
         target.push_str(&query);
@@ -64,7 +65,8 @@ fn uri(target: &str) -> Result<Uri, Error> {
 
 fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outbound {
     let Routed { request, route, .. } = routed;
-    let Request { mut head, body, record, authority, https, client_ip, forwarded_for, state, .. } = request;
+    let Request { mut head, body, record, settled, state } = request;
+    let Settled { authority, https, client_ip, forwarded_for, .. } = settled;
     if let Some(uri) = uri {
         head.uri = uri;
     }

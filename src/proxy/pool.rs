@@ -121,7 +121,8 @@ impl Connection {
     pub fn send(
         &mut self,
         request: http::Request<RequestBody>,
-    ) -> impl Future<Output = Result<http::Response<hyper::body::Incoming>, hyper::client::conn::TrySendError<http::Request<RequestBody>>>> + use<> {
+    ) -> impl Future<Output = Result<http::Response<hyper::body::Incoming>, hyper::client::conn::TrySendError<http::Request<RequestBody>>>> + use<>
+    {
         self.sender.try_send_request(request)
     }
 }

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::Route;
+use super::guard::Settled;
 use super::record::Shared;
-use crate::path::CleanPath;
 use crate::token::{Geo, RequestFacts};
 use crate::verifier::Verdict;
 
@@ -40,20 +39,8 @@ pub struct Request {
     pub body: Incoming,
     /// What is noted of it.
     pub record: Shared,
-    /// The canonical path.
-    pub path: CleanPath,
-    /// Host asked for: lower case, no port, no trailing dot.
-    pub host: String,
-    /// `host[:port]` as asked for.
-    pub authority: String,
-    /// The port asked for.
-    pub port: Option<u16>,
-    /// Whether the caller came over https.
-    pub https: bool,
-    /// The viewer's address.
-    pub client_ip: IpAddr,
-    /// The `X-Forwarded-For` chain that a trusted proxy sent, ours not yet added.
-    pub forwarded_for: Option<String>,
+    /// Host, path and viewer.
+    pub settled: Settled,
     /// The running config.
     pub state: Arc<super::State>,
 }
@@ -98,23 +85,23 @@ impl Request {
     /// What rules may know of it.
     #[must_use]
     pub fn facts<'r>(&'r self, mount: usize, geo: &'r dyn Geo) -> RequestFacts<'r> {
-        RequestFacts {
-            method: &self.head.method,
-            https: self.https,
-            host: &self.host,
-            port: self.port,
-            path: &self.path,
-            mount,
-            query: self.head.uri.query(),
-            headers: self.headers(),
-            client_ip: self.client_ip,
-            geo,
-        }
+        facts(&self.head, &self.settled, mount, geo)
     }
+}
 
-    /// Its headers.
-    #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+/// What rules may know of a settled head.
+#[must_use]
+pub fn facts<'r>(head: &'r Parts, settled: &'r Settled, mount: usize, geo: &'r dyn Geo) -> RequestFacts<'r> {
+    RequestFacts {
+        method: &head.method,
+        https: settled.https,
+        host: &settled.host,
+        port: settled.port,
+        path: &settled.path,
+        mount,
+        query: head.uri.query(),
+        headers: &head.headers,
+        client_ip: settled.client_ip,
+        geo,
     }
 }

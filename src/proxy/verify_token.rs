@@ -17,7 +17,7 @@ impl Filter<Routed> for VerifyToken {
             return Ok(Verified { routed, verdict: None });
         }
         let state = &request.state;
-        if let Some(wait) = state.slow.wait(request.client_ip) {
+        if let Some(wait) = state.slow.wait(request.settled.client_ip) {
             return Err(Error::Slowed(wait));
         }
         let facts = request.facts(*mount, &*state.geo);
@@ -35,7 +35,7 @@ impl Filter<Routed> for VerifyToken {
             }
             Err((denial, scheme)) => {
                 route.metrics.denied(scheme.as_ref().map(crate::name::Name::as_str), denial);
-                state.slow.refused(request.client_ip);
+                state.slow.refused(request.settled.client_ip);
                 note_token(&routed);
                 if let Some(scheme) = scheme {
                     let _ = request.record.scheme.set(scheme);

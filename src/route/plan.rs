@@ -114,7 +114,8 @@ impl<O> Plan<O> {
                 plan.list_of(&host.to_ascii_lowercase()).push(route.clone());
             }
         }
-        let longest_first = |list: &mut Vec<Arc<Route<O>>>| list.sort_by_key(|route| std::cmp::Reverse((route.prefix.len(), route.below_only)));
+        let longest_first =
+            |list: &mut Vec<Arc<Route<O>>>| list.sort_by_key(|route| std::cmp::Reverse((route.prefix.len(), route.below_only)));
         plan.exact.values_mut().for_each(longest_first);
         plan.wildcard.iter_mut().for_each(|(_, list)| longest_first(list));
         longest_first(&mut plan.any);

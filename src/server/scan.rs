@@ -342,7 +342,10 @@ mod tests {
 
     #[test]
     fn bad_heads_are_named() {
-        use HeadFault::{ContentLength, FieldName, FieldValue, Folded, Host, LineEnd, RequestLine, Target, TooLarge, TooMany, TransferEncoding, TwoLengths};
+        use HeadFault::{
+            ContentLength, FieldName, FieldValue, Folded, Host, LineEnd, RequestLine, Target, TooLarge, TooMany, TransferEncoding,
+            TwoLengths,
+        };
         let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(1100));
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(8));
         for (text, fault) in [

@@ -31,7 +31,8 @@ impl Logging {
 /// A sentence when the level is not understood.
 pub fn start(config: &LogConfig) -> Result<Logging, String> {
     let filter = EnvFilter::try_new(&config.level).map_err(|e| format!("log.level: {e}"))?;
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).thread_name("log").finish(std::io::stderr());
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).thread_name("log").finish(std::io::stderr());
     let dropped = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
     let started = match config.format {

@@ -1,7 +1,7 @@
 //! Header fields that a caller may not send on.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING};
 use http::Version;
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING};
 
 /// Fields that belong to one connection (RFC 9110 §7.6.1), and old ones that some still honour.
 pub const HOP_BY_HOP: [HeaderName; 10] = [
@@ -123,13 +123,31 @@ mod tests {
 
     #[test]
     fn hop_by_hop_and_named_fields_go() {
-        let fields = [("connection", "x-token, close"), ("connection", "authorization"), ("x-token", "1"), ("authorization", "2"), ("te", "trailers"), ("upgrade", "h2c"), ("accept", "a")];
+        let fields = [
+            ("connection", "x-token, close"),
+            ("connection", "authorization"),
+            ("x-token", "1"),
+            ("authorization", "2"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("accept", "a"),
+        ];
         assert_eq!(cleaned(&fields, Version::HTTP_11), ["accept=a"]);
     }
 
     #[test]
     fn fields_of_ours_and_their_look_alikes_go() {
-        for name in ["x-forwarded-for", "x_forwarded_for", "x.forwarded-for", "x-request_id", "content_length", "transfer_encoding", "x-original-url", "forwarded", "expect"] {
+        for name in [
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x.forwarded-for",
+            "x-request_id",
+            "content_length",
+            "transfer_encoding",
+            "x-original-url",
+            "forwarded",
+            "expect",
+        ] {
             assert_eq!(cleaned(&[(name, "1"), ("x_mine", "2")], Version::HTTP_11), ["x_mine=2"], "{name}");
         }
     }

@@ -104,7 +104,12 @@ const FREE: u32 = 10;
 const LONGEST: u32 = 10;
 
 impl Origin {
-    pub(super) fn new(parts: (Name, u64, OriginConfig), endpoints: Vec<Endpoint>, fixed_host: Option<HeaderValue>, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        parts: (Name, u64, OriginConfig),
+        endpoints: Vec<Endpoint>,
+        fixed_host: Option<HeaderValue>,
+        metrics: &Metrics,
+    ) -> Self {
         let (name, id, config) = parts;
         Self {
             metrics: OriginMetrics::new(metrics, &name),
@@ -134,8 +139,8 @@ impl Origin {
     /// Whether a request may be tried again now; takes it from the budget.
     #[must_use]
     pub fn may_retry(&self) -> bool {
-        let may = self.free_retry()
-            || self.budget.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n >= COST).then_some(n - COST)).is_ok();
+        let may =
+            self.free_retry() || self.budget.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n >= COST).then_some(n - COST)).is_ok();
         if may {
             self.metrics.retries.inc();
         }
@@ -219,7 +224,13 @@ impl Origin {
 impl Endpoint {
     /// An endpoint that has not failed yet.
     #[must_use]
-    pub fn new(label: Arc<str>, at: (String, u16), authority: HeaderValue, tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>, ejected: IntGauge) -> Self {
+    pub fn new(
+        label: Arc<str>,
+        at: (String, u16),
+        authority: HeaderValue,
+        tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
+        ejected: IntGauge,
+    ) -> Self {
         Self {
             label,
             host: at.0,
@@ -238,7 +249,8 @@ impl Endpoint {
     /// the end on by `probe` and goes, the others still see it left out.
     fn is_fit(&self, now: u64, probe: u64) -> bool {
         let until = self.until.load(Ordering::Acquire);
-        until == 0 || (now >= until && self.until.compare_exchange(until, now.saturating_add(probe), Ordering::AcqRel, Ordering::Acquire).is_ok())
+        until == 0
+            || (now >= until && self.until.compare_exchange(until, now.saturating_add(probe), Ordering::AcqRel, Ordering::Acquire).is_ok())
     }
 }
 

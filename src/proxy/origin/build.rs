@@ -35,7 +35,13 @@ pub fn origin(name: &Name, config: &OriginConfig, base: &Path, metrics: &Metrics
     Ok(Origin::new((name.clone(), id, config.clone()), endpoints, fixed_host, metrics))
 }
 
-fn endpoint(text: &str, name: &Name, config: &OriginConfig, tls: Option<&Arc<ClientConfig>>, metrics: &Metrics) -> Result<Endpoint, String> {
+fn endpoint(
+    text: &str,
+    name: &Name,
+    config: &OriginConfig,
+    tls: Option<&Arc<ClientConfig>>,
+    metrics: &Metrics,
+) -> Result<Endpoint, String> {
     let fault = || format!("endpoint \"{text}\" is not http://host:port or https://host:port");
     let uri: Uri = text.parse().map_err(|_| fault())?;
     let authority = uri.authority().filter(|a| !a.as_str().contains('@')).ok_or_else(fault)?;
@@ -81,9 +87,9 @@ pub fn tls_client(config: &OriginTlsConfig, base: &Path) -> Result<ClientConfig,
         .map_err(|e| e.to_string())?
         .with_root_certificates(roots);
     let mut client = match (&config.client_cert_file, &config.client_key_file) {
-        (Some(cert), Some(key)) => {
-            builder.with_client_auth_cert(certificates(&base.join(cert))?, private_key(&base.join(key))?).map_err(|e| format!("{}: {e}", cert.display()))?
-        }
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(certificates(&base.join(cert))?, private_key(&base.join(key))?)
+            .map_err(|e| format!("{}: {e}", cert.display()))?,
         (None, None) => builder.with_no_client_auth(),
         _ => return Err("client_cert_file and client_key_file go together".into()),
     };

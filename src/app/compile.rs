@@ -1,0 +1,224 @@
+//! From a config to what serves it. Nothing takes effect here; all faults are found in one run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Unfit;
+use super::fetch::HttpFetch;
+use crate::clock::Clock;
+use crate::config::{Config, KeyPath};
+use crate::geo::MaxMind;
+use crate::metrics::{Metrics, RouteMetrics};
+use crate::name::Name;
+use crate::proxy::origin::{self, Origin};
+use crate::proxy::slow::Slow;
+use crate::proxy::{Limits, Plan, Route, State};
+use crate::server::connection::Protocols;
+use crate::server::tls;
+use crate::server::worker::Running;
+use crate::token::{Geo, KeySource, NoGeo};
+use crate::verifier::jwks::Remote;
+use crate::verifier::keys::{self, Surroundings};
+use crate::verifier::{KeysConfig, RouteScheme, Verifier};
+
+/// A key set that is fetched, and what fetches it.
+#[derive(Clone)]
+pub struct RemoteKeys {
+    /// Its name in the config.
+    pub name: Name,
+    /// The set.
+    pub remote: Arc<Remote>,
+    /// The client.
+    pub client: Arc<HttpFetch>,
+    said: String,
+}
+
+/// What is taken over into the next config where that says the same, and what the control thread keeps.
+#[derive(Default)]
+pub struct Parts {
+    /// Key sets that are fetched.
+    pub remotes: Vec<RemoteKeys>,
+    /// All key sets by name.
+    pub sources: Vec<(Name, KeySource)>,
+    origins: BTreeMap<Name, (String, Arc<Origin>)>,
+    slow: Option<((u32, u32), Arc<Slow>)>,
+}
+
+/// A config, ready to serve.
+pub struct Compiled {
+    /// For the workers.
+    pub running: Running,
+    /// For the control thread and the next reload.
+    pub parts: Parts,
+}
+
+/// Builds everything that `config` says. `before` is what the running config is made of.
+///
+/// # Errors
+/// Every part that cannot be built, each with its key.
+pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock: &Clock) -> Result<Compiled, Unfit> {
+    let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default() };
+    let sources = work.keys();
+    let schemes = work.schemes(&sources);
+    let origins = work.origins();
+    let plan = work.plan(&schemes, &origins);
+    let protocols = work.protocols();
+    let geo = work.geo();
+    let slow = work.slow();
+    if !work.unfit.is_empty() {
+        return Err(work.unfit);
+    }
+    let verifier = Verifier::new(&config.verifier);
+    verifier.watch(work.parts.remotes.iter().map(|keys| keys.remote.clone()).collect());
+    let limits = &config.server.limits;
+    let state = State {
+        plan,
+        verifier,
+        geo,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        limits: Limits { max_uri: limits.max_uri, body_silence: limits.body_idle_timeout },
+        slow,
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    };
+    let ids = origins.values().map(|origin| origin.id).collect();
+    let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    work.parts.sources = sources.into_iter().collect();
+    Ok(Compiled { running, parts: work.parts })
+}
+
+struct Work<'c> {
+    config: &'c Config,
+    before: Option<&'c Parts>,
+    metrics: &'c Metrics,
+    unfit: Unfit,
+    parts: Parts,
+}
+
+impl Work<'_> {
+    fn note<T>(&mut self, key: KeyPath, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.unfit.push((key, message))).ok()
+    }
+
+    fn keys(&mut self) -> BTreeMap<Name, KeySource> {
+        let mut sources = BTreeMap::new();
+        for (name, table) in &self.config.keys {
+            let key = KeyPath::top("keys").key(name.as_str());
+            let source = match &table.url {
+                Some(_) => self.remote(name, table),
+                // A broken file of a running gateway keeps the reload, and with it the old keys.
+                None => keys::load(name, table, around()).map(|loaded| loaded.source),
+            };
+            if let Some(source) = self.note(key, source) {
+                sources.insert(name.clone(), source);
+            }
+        }
+        sources
+    }
+
+    /// A key set that is fetched: the one that is there already, if the config says the same of it.
+    fn remote(&mut self, name: &Name, table: &KeysConfig) -> Result<KeySource, String> {
+        let said = format!("{:?} {:?} {:?} {:?} {:?}", table.url, table.ca_file, table.id, table.algorithm, table.refresh);
+        let kept = self.before.and_then(|before| before.remotes.iter().find(|keys| keys.name == *name && keys.said == said));
+        if let Some(kept) = kept {
+            self.parts.remotes.push(kept.clone());
+            return Ok(kept.remote.keys().clone());
+        }
+        let loaded = keys::load(name, table, around())?;
+        if let Some(remote) = loaded.remote {
+            let client = Arc::new(HttpFetch::new(table.ca_file.as_deref())?);
+            self.parts.remotes.push(RemoteKeys { name: name.clone(), remote, client, said });
+        }
+        Ok(loaded.source)
+    }
+
+    fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>) -> HashMap<Name, RouteScheme> {
+        let mut schemes = HashMap::new();
+        for (name, table) in &self.config.schemes {
+            // A key set that is not there has been named already.
+            let Some(source) = sources.get(table.keys()) else { continue };
+            let built = table.build(source.clone());
+            if let Some(scheme) = self.note(KeyPath::top("schemes").key(name.as_str()), built) {
+                schemes.insert(name.clone(), RouteScheme { name: name.clone(), scheme: scheme.into() });
+            }
+        }
+        schemes
+    }
+
+    fn origins(&mut self) -> BTreeMap<Name, Arc<Origin>> {
+        let mut origins = BTreeMap::new();
+        for (name, table) in &self.config.origins {
+            // An origin over TLS is built anew, because its files may have changed under the same names.
+            let said = serde_json::to_string(table).unwrap_or_default();
+            let plain = table.endpoints.iter().all(|endpoint| endpoint.starts_with("http://"));
+            let kept = self.before.and_then(|before| before.origins.get(name)).filter(|(before, _)| plain && *before == said);
+            let made = match kept {
+                Some((_, origin)) => Ok(origin.clone()),
+                None => origin::origin(name, table, Path::new("/"), self.metrics).map(Arc::new),
+            };
+            if let Some(origin) = self.note(KeyPath::top("origins").key(name.as_str()), made) {
+                self.parts.origins.insert(name.clone(), (said, origin.clone()));
+                origins.insert(name.clone(), origin);
+            }
+        }
+        origins
+    }
+
+    fn plan(&mut self, schemes: &HashMap<Name, RouteScheme>, origins: &BTreeMap<Name, Arc<Origin>>) -> Plan {
+        let mut routes = Vec::new();
+        for (index, table) in self.config.routes.iter().enumerate() {
+            let Some(origin) = origins.get(&table.origin) else { continue };
+            let accepted: Vec<RouteScheme> = table.accept.iter().filter_map(|name| schemes.get(name).cloned()).collect();
+            if accepted.len() != table.accept.len() {
+                // One of its schemes is unfit and has been named: the route must not open without it.
+                continue;
+            }
+            let names: Vec<&str> = accepted.iter().map(|scheme| scheme.name.as_str()).collect();
+            let metrics = RouteMetrics::new(self.metrics, table.name.as_str(), &names);
+            let route = if accepted.is_empty() && !table.public {
+                Err("accepts no scheme and is not public".to_owned())
+            } else {
+                Route::new(table, accepted, origin.clone(), metrics)
+            };
+            if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
+                routes.push((table.hosts.clone(), Arc::new(route)));
+            }
+        }
+        Plan::new(routes)
+    }
+
+    fn protocols(&mut self) -> HashMap<std::net::SocketAddr, Protocols> {
+        let mut protocols = HashMap::new();
+        for (index, listener) in self.config.server.listeners.iter().enumerate() {
+            let tls = listener.tls.as_ref().map(|tls| tls::server_config(tls, Path::new("/"), self.metrics));
+            let key = KeyPath::top("server").key("listeners").at(index).key("tls");
+            let Some(tls) = self.note(key, tls.transpose()) else { continue };
+            let tls = tls.map(|config| tokio_rustls::TlsAcceptor::from(Arc::new(config)));
+            protocols.insert(listener.address, Protocols { tls, h2c: listener.h2c });
+        }
+        protocols
+    }
+
+    fn geo(&mut self) -> Arc<dyn Geo> {
+        let Some(file) = &self.config.verifier.geoip_file else { return Arc::new(NoGeo) };
+        match self.note(KeyPath::top("verifier").key("geoip_file"), MaxMind::open(file)) {
+            Some(database) => Arc::new(database),
+            None => Arc::new(NoGeo),
+        }
+    }
+
+    /// Budgets outlive a reload, or every reload would forgive everybody.
+    fn slow(&mut self) -> Arc<Slow> {
+        let said = (self.config.server.limits.refusal_burst, self.config.server.limits.refusals_per_second);
+        let kept = self.before.and_then(|before| before.slow.as_ref()).filter(|(before, _)| *before == said);
+        let slow = kept.map_or_else(|| Arc::new(Slow::new(said.0, said.1)), |(_, slow)| slow.clone());
+        self.parts.slow = Some((said, slow.clone()));
+        slow
+    }
+}
+
+fn around() -> Surroundings<'static> {
+    // Paths of a loaded config are absolute, so the folder they would be looked up in does not matter.
+    Surroundings { folder: Path::new("/"), variable: &|name| std::env::var(name).ok() }
+}
