@@ -2,7 +2,6 @@
 //!
 //! ffmpeg ends with code 0 even when every segment was refused, so what counts is how much it decoded.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,8 +9,6 @@ use tollgate::demo::origin;
 
 use crate::loopback::Loopback;
 use crate::tool;
-
-const FFMPEG: &str = "/usr/bin/ffmpeg";
 
 /// What ffmpeg decoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,13 +23,13 @@ pub(crate) struct Played {
 
 /// Whether ffmpeg is here; skips aloud, or fails with `TOLLGATE_TESTS=all`.
 pub(crate) fn ffmpeg_is_here() -> bool {
-    tool::here("playing with ffmpeg", &[Path::new(FFMPEG)])
+    tool::here("playing with ffmpeg", tool::find("ffmpeg").is_none().then_some("ffmpeg"))
 }
 
 /// Plays `url` to its end as fast as it decodes, 60 s at most. `input` goes before the URL (`-headers`, `-cookies`, …).
 /// `Err` is what ffmpeg wrote when it could not play.
 pub(crate) fn ffmpeg_plays(url: &str, input: &[&str]) -> Result<Played, String> {
-    let mut command = Command::new(FFMPEG);
+    let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-nostdin", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"]);
     command.args(input).args(["-i", url, "-f", "null", "-"]);
     let ended = tool::run(&mut command, "", Duration::from_secs(60));

@@ -46,7 +46,8 @@ impl Loopback {
         Self::start(origin::serve)
     }
 
-    /// The demo origin as a page of another origin may use it, and `/denied/…` refusing as the gateway does.
+    /// The demo origin as a page of another origin may use it. Refuses as the gateway does: all of `/denied/…`, and of
+    /// `/late/…` the segments ten and eleven, from second 18 on. (Shaka asks for the last one before it plays HLS.)
     pub(crate) fn open_origin() -> Self {
         Self::start(|listener, stopped| demo::serve(listener, stopped, answer_openly))
     }
@@ -66,11 +67,22 @@ impl Drop for Loopback {
 
 fn answer_openly(head: &Parts) -> Response<Full<Bytes>> {
     let path = head.uri.path();
-    let mut response = if path.starts_with("/denied/") { refusal() } else { origin::respond(&head.method, path, &head.headers) };
+    let late = path.strip_prefix("/late/");
+    let mut response = if path.starts_with("/denied/") || late.is_some_and(is_late) {
+        refusal()
+    } else {
+        let path = late.map_or_else(|| path.to_owned(), |name| format!("/vod/{name}"));
+        origin::respond(&head.method, &path, &head.headers)
+    };
     let headers = response.headers_mut();
     headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
     headers.insert("access-control-expose-headers", HeaderValue::from_static("*"));
     response
+}
+
+fn is_late(name: &str) -> bool {
+    let number = name.strip_suffix(".m4s").and_then(|name| name.rsplit_once('-')?.1.parse::<u32>().ok());
+    number.is_some_and(|number| matches!(number, 10 | 11))
 }
 
 fn refusal() -> Response<Full<Bytes>> {

@@ -4,18 +4,24 @@
 //! `TOLLGATE_TESTS=all` nothing may be missing.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whether all of `paths` exist; tells what is skipped, or fails where nothing may be.
-pub(crate) fn here(what: &str, paths: &[&Path]) -> bool {
-    let Some(missing) = paths.iter().find(|path| !path.exists()) else { return true };
+/// Where a program is, by the search path.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Whether nothing is `missing`; tells what is skipped, or fails where nothing may be.
+pub(crate) fn here(what: &str, missing: Option<&str>) -> bool {
+    let Some(missing) = missing else { return true };
     let all = std::env::var_os("TOLLGATE_TESTS").is_some_and(|value| value == "all");
-    assert!(!all, "{what}: {} is missing, and TOLLGATE_TESTS=all", missing.display());
+    assert!(!all, "{what}: {missing} is missing, and TOLLGATE_TESTS=all");
     // Not eprintln!, which the test harness keeps to itself when a test passes.
-    let _ = writeln!(std::io::stderr(), "skipped: {what}: {} is missing; tests/run installs it", missing.display());
+    let _ = writeln!(std::io::stderr(), "skipped: {what}: {missing} is missing; tests/run installs it");
     false
 }
 
