@@ -304,3 +304,6 @@ fn stays_below(uri: &str) -> bool {
         && !path.contains("/.")
         && !path.starts_with('.')
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,10 @@ impl Absolute {
         if split.authority.is_some() {
             return Self::from_authority(self.https, &split);
         }
+        // RFC 3986 §4.2: a colon in the first segment makes it no relative reference; lenient parsers find a scheme there.
+        if split.path.split('/').next().is_some_and(|first| first.contains(':')) {
+            return None;
+        }
         let query = if split.path.is_empty() { split.query.or(self.query.as_deref()) } else { split.query };
         Some(self.at(self.resolve_path(split.path), query))
     }
@@ -328,6 +332,8 @@ mod tests {
             "urn:x",
             "blob:https://gw.example/x",
             "x\u{7f}",
+            "h ttps://evil.example/",
+            "1:b",
         ];
         for reference in refused {
             assert_eq!(base().join(reference), None, "{reference}");
