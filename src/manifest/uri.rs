@@ -54,7 +54,7 @@ impl<'u> Reference<'u> {
     /// Puts the parts together again (RFC 3986 §5.3).
     #[must_use]
     pub fn join(&self) -> String {
-        let mut out = String::with_capacity(self.path.len() + self.query.map_or(0, str::len) + 64);
+        let mut out = String::with_capacity(self.path.len() + self.query.map_or(0, str::len) + 32);
         if let Some(scheme) = self.scheme {
             out.push_str(scheme);
             out.push(':');
