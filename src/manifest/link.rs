@@ -162,15 +162,19 @@ impl Resolver {
 
     /// Judges `reference` against one base.
     fn judge(&self, base: &Absolute, reference: &str) -> Verdict {
-        let plain = base.with_path(self.without_ticket(base.path()).into_owned());
-        let Some(target) = plain.join(reference) else { return Verdict::Foreign };
+        // A reference means what it meant at the origin, where no ticket segment stands in the path.
+        let moved = match self.without_ticket(base.path()) {
+            Cow::Owned(path) => Some(base.with_path(path)),
+            Cow::Borrowed(_) => None,
+        };
+        let Some(target) = moved.as_ref().unwrap_or(base).join(reference) else { return Verdict::Foreign };
         let gateway = self.is_gateway(&target);
         if !gateway && !self.is_allowed(&target) {
             return Verdict::Foreign;
         }
         let target_path = self.without_ticket(target.path());
-        let seen = base.join(reference);
-        let seen = seen.as_ref().map_or("", Absolute::path);
+        let seen = if moved.is_some() { base.join(reference) } else { None };
+        let seen = seen.as_ref().unwrap_or(&target).path();
         let outside = if gateway { self.moved_from_origin(&target_path) } else { None };
         let mounted = match (self.below_mount(&target_path), outside) {
             (Some(_), _) => target_path,

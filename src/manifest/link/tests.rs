@@ -190,7 +190,7 @@ fn places_can_be_left_out() {
     let links = query().leave(vec![Place::Key]);
     assert_eq!(links.map(&Link { uri: "k", place: Place::Key, bases: &[] }), None);
     assert!(map(&links, "k").is_some());
-    assert_eq!(serde_json::to_string(&Place::IFrame).expect("a word"), "\"i_frame\"");
+    assert_eq!(serde_json::to_string(&Place::IFrame).expect("a word"), "\"iframe\"");
 }
 
 #[test]
