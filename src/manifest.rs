@@ -50,6 +50,7 @@ pub enum Place {
     /// HLS: `EXT-X-MEDIA`.
     Media,
     /// HLS: `EXT-X-I-FRAME-STREAM-INF`.
+    #[serde(rename = "iframe")]
     IFrame,
     /// HLS: `EXT-X-IMAGE-STREAM-INF`.
     Image,

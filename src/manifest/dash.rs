@@ -85,16 +85,16 @@ fn map(site: &Site<'_>, place: Place, bases: &[Option<Absolute>], links: &dyn Li
 /// nearest one of an element below which segments are not named, or that reads byte ranges of it.
 fn mark_media(found: &mut Scan<'_>) {
     let has_children = children(&found.nodes);
-    for index in 0..found.nodes.len() {
+    for (index, has_children) in has_children.into_iter().enumerate() {
         let chain = || std::iter::successors(Some(&found.nodes[index]), |node| node.parent.map(|parent| &found.nodes[parent]));
         let names = chain().any(|node| node.names_segments);
         let uses = chain().any(|node| node.uses_base);
-        if !has_children[index] && (uses || !names) {
-            if let Some(nearest) = chain().find(|node| !node.bases.is_empty()) {
-                for &base in &nearest.bases {
-                    found.sites[base].place = Place::BaseUrlMedia;
-                }
-            }
+        if has_children || names && !uses {
+            continue;
+        }
+        let nearest = chain().find(|node| !node.bases.is_empty()).map_or(&[][..], |node| &node.bases);
+        for &base in nearest {
+            found.sites[base].place = Place::BaseUrlMedia;
         }
     }
 }
@@ -122,12 +122,12 @@ impl Reach {
         let mut all = 0;
         for node in &found.nodes {
             let above = node.parent.map_or(&document, |parent| &at[parent]);
-            let own = if node.bases.is_empty() { Rc::clone(above) } else { Rc::new(own_bases(found, node, above, links, mapped)?) };
-            all += if node.bases.is_empty() { 0 } else { own.len() };
-            at.push(own);
-            if all > MAX_ALL {
+            all += node.bases.len() * above.len();
+            if all > MAX_ALL || node.bases.len() > MAX_BASES {
                 return Err(ManifestFault::TooComplex);
             }
+            let own = if node.bases.is_empty() { Rc::clone(above) } else { Rc::new(own_bases(found, node, above, links, mapped)?) };
+            at.push(own);
         }
         gather(&found.nodes, &mut at);
         let work = found.sites.iter().map(|site| at[site.node].len()).fold(0, usize::saturating_add);
@@ -155,13 +155,17 @@ impl Reach {
 /// Turns what each element is resolved against into what the elements it serves are resolved against.
 fn gather(nodes: &[Node], at: &mut [Shared]) {
     let mut inner: Vec<Bases> = vec![Bases::new(); nodes.len()];
+    // Most elements share their parent's bases: those are added once.
+    let mut has_own = vec![false; nodes.len()];
     for index in (0..nodes.len()).rev() {
         let below = std::mem::take(&mut inner[index]);
-        if !below.is_empty() {
+        if !below.is_empty() && below != *at[index] {
             at[index] = Rc::new(if below.len() > MAX_REACH { vec![None] } else { below });
         }
         // Past the limit the parent is past it too: no need to compare on.
-        if let Some(parent) = nodes[index].parent.filter(|parent| inner[*parent].len() <= MAX_REACH) {
+        let Some(parent) = nodes[index].parent.filter(|parent| inner[*parent].len() <= MAX_REACH) else { continue };
+        let shared = Rc::ptr_eq(&at[index], &at[parent]);
+        if !shared || !std::mem::replace(&mut has_own[parent], true) {
             add(&mut inner[parent], &at[index]);
         }
     }

@@ -7,15 +7,17 @@
 //! Variables: a link that names variables of this playlist is judged with their values put in. Where the
 //! change falls outside the variables they stay; else the link is written out. A `VALUE` that is an
 //! absolute address, and stands at the very beginning of every link of this playlist that names it, is
-//! itself mapped ([`Place::Define`]), so that media playlists which `IMPORT` it follow.
-//! A root-relative `VALUE` is not: glued behind another host it would carry the ticket there.
+//! itself mapped ([`Place::Define`]), so that media playlists which `IMPORT` it follow; but not where the
+//! playlist names any other host, since a playlist there could import it too. A root-relative `VALUE`
+//! never is: glued behind another host it would carry the ticket there.
 
+mod asset_list;
 mod attributes;
 mod variables;
 
-use std::ops::Range;
 use std::time::Duration;
 
+pub use asset_list::rewrite_asset_list;
 use attributes::attributes;
 use variables::Variables;
 
@@ -23,6 +25,8 @@ use super::splice::{Editor, Expanded};
 use super::{Facts, Limits, Link, Links, ManifestFault, Place, Rewritten};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// Most `VALUE`s looked at for mapping: each look reads the whole playlist.
+const MAX_VALUES: usize = 16;
 
 /// Maps every link of a playlist.
 ///
@@ -41,6 +45,9 @@ pub fn rewrite<'b>(body: &'b [u8], links: &dyn Links, limits: Limits) -> Result<
         links,
         editor: Editor::new(body, limits.output),
         variables: Variables::default(),
+        values_left: MAX_VALUES,
+        expanded: 0,
+        limits,
         facts: Facts { live: true, ..Facts::default() },
         seconds: 0.0,
         variant_follows: false,
@@ -60,6 +67,10 @@ struct Walk<'b, 'l> {
     links: &'l dyn Links,
     editor: Editor<'b>,
     variables: Variables,
+    values_left: usize,
+    /// Bytes of links with variables put in.
+    expanded: usize,
+    limits: Limits,
     facts: Facts,
     seconds: f64,
     variant_follows: bool,
@@ -90,7 +101,12 @@ impl<'b> Walk<'b, '_> {
                 return Ok(());
             }
             "#EXT-X-TARGETDURATION" => {
-                self.facts.target_duration = list.trim().parse().ok();
+                // RFC 8216 §4.3.3.1 says integer; fractions are written all the same.
+                self.facts.target_duration = Some(number(list).ceil() as u32).filter(|seconds| *seconds > 0);
+                return Ok(());
+            }
+            "#EXT-X-PLAYLIST-TYPE" => {
+                self.facts.live &= list.trim() != "VOD";
                 return Ok(());
             }
             "#EXT-X-ENDLIST" => {
@@ -120,6 +136,12 @@ impl<'b> Walk<'b, '_> {
         let link = raw.trim_matches(' ');
         let at = at + raw.len() - raw.trim_start_matches(' ').len();
         let Some(expanded) = self.variables.expand(link) else { return Ok(()) };
+        if link.contains("{$") {
+            self.expanded += expanded.text().len();
+            if self.expanded > self.limits.output {
+                return Err(ManifestFault::TooComplex);
+            }
+        }
         let Some(mapped) = self.mapped(&expanded, place) else { return Ok(()) };
         let (range, with) = expanded.edit(&mapped);
         if bare && with.contains(',') {
@@ -148,19 +170,40 @@ impl<'b> Walk<'b, '_> {
         };
         let known = meant.text().to_owned();
         let names_host = written.starts_with("//") || written.contains("://");
-        if names_host && !written.contains("{$") && self.stands_first(name) {
-            if let Some(mapped) = self.mapped(&meant, Place::Define) {
-                self.variables.define(name, Some(&mapped));
-                return self.replace_all(at, value, &mapped);
-            }
+        if names_host
+            && !written.contains("{$")
+            && self.may_map_value(name)
+            && let Some(mapped) = self.mapped(&meant, Place::Define)
+        {
+            self.variables.define(name, Some(&mapped));
+            return self.editor.replace(at + value.start..at + value.end, &mapped);
         }
         // What still names an unknown variable is unknown itself.
         self.variables.define(name, (!known.contains("{$")).then_some(known.as_str()));
         Ok(())
     }
 
-    fn replace_all(&mut self, at: usize, value: Range<usize>, with: &str) -> Result<(), ManifestFault> {
-        self.editor.replace(at + value.start..at + value.end, with)
+    /// Whether a `VALUE` may carry what [`Links`] puts in: no other host is named, and the variable stands first wherever it is used.
+    fn may_map_value(&mut self, name: &str) -> bool {
+        if self.values_left == 0 {
+            return false;
+        }
+        self.values_left -= 1;
+        self.names_one_host() && self.stands_first(name)
+    }
+
+    /// Whether every `//` of the playlist is followed by its own host.
+    fn names_one_host(&self) -> bool {
+        let host = self.links.document().host().as_bytes();
+        let mut rest = self.body;
+        while let Some(found) = rest.windows(2).position(|pair| pair == b"//") {
+            rest = &rest[found + 2..];
+            let end = rest.iter().position(|b| matches!(b, b'/' | b':' | b'?' | b'#' | b'"' | b'\r' | b'\n')).unwrap_or(rest.len());
+            if !rest[..end].eq_ignore_ascii_case(host) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether every use of variable `name` is at the beginning of a line or of a quoted value.

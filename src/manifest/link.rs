@@ -68,6 +68,8 @@ pub struct Resolver {
     allowed: Vec<HostRule>,
     origin_prefix: Option<String>,
     left_alone: Vec<Place>,
+    /// `name=ticket` as written; empty in path mode.
+    parameter: String,
     document_is_ours: bool,
     document_is_ticketed: bool,
 }
@@ -78,6 +80,10 @@ impl Resolver {
     #[must_use]
     pub fn new(document: Absolute, mount: &str, mode: Mode) -> Self {
         let mount = mount.trim_end_matches('/').to_owned();
+        let parameter = match &mode {
+            Mode::Query { name, ticket } => format!("{}={}", query::encode(name), query::encode(ticket)),
+            Mode::Path { .. } => String::new(),
+        };
         let mut new = Self {
             document,
             mount,
@@ -85,6 +91,7 @@ impl Resolver {
             allowed: Vec::new(),
             origin_prefix: None,
             left_alone: Vec::new(),
+            parameter,
             document_is_ours: false,
             document_is_ticketed: false,
         };
@@ -155,16 +162,20 @@ impl Resolver {
 
     /// Judges `reference` against one base.
     fn judge(&self, base: &Absolute, reference: &str) -> Verdict {
-        let plain = base.with_path(self.without_ticket(base.path()).into_owned());
-        let Some(target) = plain.join(reference) else { return Verdict::Foreign };
+        // A reference means what it meant at the origin, where no ticket segment stands in the path.
+        let moved = match self.without_ticket(base.path()) {
+            Cow::Owned(path) => Some(base.with_path(path)),
+            Cow::Borrowed(_) => None,
+        };
+        let Some(target) = moved.as_ref().unwrap_or(base).join(reference) else { return Verdict::Foreign };
         let gateway = self.is_gateway(&target);
         if !gateway && !self.is_allowed(&target) {
             return Verdict::Foreign;
         }
         let target_path = self.without_ticket(target.path());
-        let seen = base.join(reference);
-        let seen = seen.as_ref().map_or("", Absolute::path);
-        let outside = if gateway { self.from_origin(&target_path) } else { None };
+        let seen = if moved.is_some() { base.join(reference) } else { None };
+        let seen = seen.as_ref().unwrap_or(&target).path();
+        let outside = if gateway { self.moved_from_origin(&target_path) } else { None };
         let mounted = match (self.below_mount(&target_path), outside) {
             (Some(_), _) => target_path,
             (None, Some(moved)) => Cow::Owned(moved),
@@ -187,7 +198,7 @@ impl Resolver {
         Verdict::Ours { ticket, path: (path != seen).then(|| path.to_owned()) }
     }
 
-    fn from_origin(&self, path: &str) -> Option<String> {
+    fn moved_from_origin(&self, path: &str) -> Option<String> {
         let prefix = self.origin_prefix.as_deref()?;
         let rest = path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
         Some(format!("{}{rest}", self.mount))
@@ -215,23 +226,24 @@ impl Resolver {
         all.unwrap_or(Verdict::Foreign)
     }
 
-    fn with_ticket(&self, query: Option<&str>) -> Option<String> {
-        let Mode::Query { name, ticket } = &self.mode else { return query.map(str::to_owned) };
-        let own = format!("{}={}", query::encode(name), query::encode(ticket));
-        let raw = query.unwrap_or("");
+    /// The query with the ticket at its end, once.
+    fn with_ticket(&self, raw: &str) -> String {
+        let Mode::Query { name, .. } = &self.mode else { return raw.to_owned() };
         let mut found = query::values(raw, name);
-        let mut out = match (found.next(), found.next()) {
-            (None, _) => raw.to_owned(),
-            (Some(_), None) if raw.strip_suffix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('&')) => {
-                return Some(raw.to_owned());
+        let kept = match (found.next(), found.next()) {
+            (None, _) => Cow::Borrowed(raw),
+            (Some(_), None) if raw.strip_suffix(self.parameter.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('&')) => {
+                return raw.to_owned();
             }
-            _ => query::without(raw, |found| found == name).unwrap_or_default(),
+            _ => Cow::Owned(query::without(raw, |found| found == name).unwrap_or_default()),
         };
+        let mut out = String::with_capacity(kept.len() + 1 + self.parameter.len());
+        out.push_str(&kept);
         if !out.is_empty() && !out.ends_with('&') {
             out.push('&');
         }
-        out.push_str(&own);
-        Some(out)
+        out.push_str(&self.parameter);
+        out
     }
 
     fn takes_ticket(&self, place: Place) -> bool {
@@ -275,8 +287,9 @@ impl Links for Resolver {
         if link.place == Place::BaseUrlMedia && split.path.ends_with('/') && matches!(self.mode, Mode::Query { .. }) {
             return None;
         }
-        let query = if ticket && self.takes_ticket(link.place) { self.with_ticket(split.query) } else { split.query.map(str::to_owned) };
-        let new = Reference { path: path.as_deref().unwrap_or(split.path), query: query.as_deref(), ..split }.join();
+        let ticketed =
+            (ticket && self.takes_ticket(link.place) && !self.parameter.is_empty()).then(|| self.with_ticket(split.query.unwrap_or("")));
+        let new = Reference { path: path.as_deref().unwrap_or(split.path), query: ticketed.as_deref().or(split.query), ..split }.join();
         (new != link.uri).then_some(new)
     }
 }
@@ -304,3 +317,6 @@ fn stays_below(uri: &str) -> bool {
         && !path.contains("/.")
         && !path.starts_with('.')
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ impl<'u> Reference<'u> {
     /// Puts the parts together again (RFC 3986 §5.3).
     #[must_use]
     pub fn join(&self) -> String {
-        let mut out = String::with_capacity(self.path.len() + self.query.map_or(0, str::len) + 64);
+        let mut out = String::with_capacity(self.path.len() + self.query.map_or(0, str::len) + 32);
         if let Some(scheme) = self.scheme {
             out.push_str(scheme);
             out.push(':');
@@ -124,6 +124,10 @@ impl Absolute {
         }
         if split.authority.is_some() {
             return Self::from_authority(self.https, &split);
+        }
+        // RFC 3986 §4.2: a colon in the first segment makes it no relative reference; lenient parsers find a scheme there.
+        if split.path.split('/').next().is_some_and(|first| first.contains(':')) {
+            return None;
         }
         let query = if split.path.is_empty() { split.query.or(self.query.as_deref()) } else { split.query };
         Some(self.at(self.resolve_path(split.path), query))
@@ -328,6 +332,8 @@ mod tests {
             "urn:x",
             "blob:https://gw.example/x",
             "x\u{7f}",
+            "h ttps://evil.example/",
+            "1:b",
         ];
         for reference in refused {
             assert_eq!(base().join(reference), None, "{reference}");

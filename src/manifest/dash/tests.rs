@@ -184,8 +184,7 @@ fn broken_and_dangerous_xml_is_refused() {
         assert_eq!(fault(broken), Some(ManifestFault::Malformed), "{broken}");
     }
     assert_eq!(fault(&"<MPD>".repeat(100)), Some(ManifestFault::TooComplex));
-    let doubling =
-        format!("<MPD>{}</MPD>", "<BaseURL>/a/</BaseURL><BaseURL>/b/</BaseURL><Period>".repeat(2).to_owned() + "</Period></Period>");
+    let doubling = format!("<MPD>{}</MPD>", "<BaseURL>/a/</BaseURL><BaseURL>/b/</BaseURL><Period>".repeat(2) + "</Period></Period>");
     assert_eq!(fault(&doubling), None);
     let many: String = (0..65).map(|n| format!("<BaseURL>/vod/{n}/</BaseURL>")).collect();
     assert_eq!(fault(&format!("<MPD>{many}</MPD>")), Some(ManifestFault::TooComplex));

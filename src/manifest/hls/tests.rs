@@ -132,6 +132,8 @@ fn facts_are_read_on_the_way() {
     let vod = facts("#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:5.5,t\na\n#EXTINF:4\nb\n#EXT-X-ENDLIST\n");
     assert_eq!(vod, Facts { target_duration: Some(6), live: false, duration: Some(Duration::from_millis(9500)), is_multivariant: false });
     assert!(facts("#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:5.5,\na\n").live);
+    assert!(!facts("#EXTM3U\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:5.5,\na\n").live);
+    assert_eq!(facts("#EXTM3U\n#EXT-X-TARGETDURATION:5.2\n").target_duration, Some(6));
     let master = facts("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n");
     assert_eq!(master, Facts { is_multivariant: true, ..Facts::default() });
     assert_eq!(facts("#EXTM3U\n#EXTINF:-1,\na\n#EXTINF:nan,\nb\n#EXTINF:1e999,\nc\n").duration, Some(Duration::ZERO));
@@ -159,7 +161,7 @@ fn variables_are_put_in_to_judge_and_stay_where_they_can() {
     let out = rewrite(body.as_bytes(), &links, Limits::default()).expect("playlist");
     let wanted = body.replace("{$p}b.ts", "{$p}b.ts?t=T").replace("c.ts", "c.ts?t=T").replace("q/{$i}", "q/{$i}?t=T");
     assert_eq!(std::str::from_utf8(&out.body).expect("text"), wanted);
-    assert_eq!(links.1.into_inner(), ["https://evil.example/", "https://evil.example/a.ts", "x/b.ts", "x/x/c.ts", "q/{$i}"]);
+    assert_eq!(links.1.into_inner(), ["https://evil.example/a.ts", "x/b.ts", "x/x/c.ts", "q/{$i}"]);
 }
 
 #[test]
