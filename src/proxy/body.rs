@@ -88,6 +88,7 @@ impl Body {
     /// The same body, counted on `record`, which it keeps until its end.
     #[must_use]
     pub fn on_record(mut self, record: Shared) -> Self {
+        record.complete.set(self.is_end_stream());
         self.record = Some(record);
         self
     }
@@ -99,18 +100,20 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
-        let frame = match this.kind.project() {
-            KindProj::Full { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            KindProj::Upstream { body } => body.poll_frame(cx),
-        };
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Poll::Ready(None) => {
-                if let Some(record) = this.record {
-                    record.complete.set(true);
-                }
+        let (frame, ended) = match this.kind.project() {
+            KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
+            KindProj::Upstream { mut body } => {
+                let frame = body.as_mut().poll_frame(cx);
+                let ended = matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
+                (frame, ended)
             }
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        // hyper does not poll past the last byte of a body whose length it knows.
+        if let (true, Some(record)) = (ended, this.record) {
+            record.complete.set(true);
         }
         frame
     }

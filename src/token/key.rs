@@ -163,12 +163,14 @@ pub struct Material {
     private: Option<Secret<Vec<u8>>>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one per key, and reached through an Arc")]
 enum Verifier {
     Public(ParsedPublicKey),
     Mac(hmac::Key),
     None,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one per key, and reached through an Arc")]
 enum Signer {
     Rsa(RsaKeyPair, &'static dyn sig::RsaEncoding),
     Ec(EcdsaKeyPair),
