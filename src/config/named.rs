@@ -16,7 +16,7 @@ pub const ENV_PREFIX: &str = "TOLLGATE_";
 pub const ENV_RESERVED: [&str; 4] = ["TOLLGATE_CONFIG", "TOLLGATE_LOG", "TOLLGATE_OUTPUT", "TOLLGATE_COLOR"];
 
 /// One setting by name.
-struct Setting<'a> {
+pub(super) struct Setting<'a> {
     /// What faults call it.
     label: String,
     segments: Vec<&'a str>,
@@ -25,8 +25,8 @@ struct Setting<'a> {
     line: String,
 }
 
-/// The environment as a source. `below` is what the lower sources hold: names and lists are looked up in it.
-pub(super) fn environment(env: &[(String, String)], below: &Value) -> (Layer, Vec<Fault>) {
+/// The settings among the variables of an environment.
+pub(super) fn environment(env: &[(String, String)]) -> Vec<Setting<'_>> {
     let settings = env.iter().filter_map(|(name, value)| {
         let rest = name.strip_prefix(ENV_PREFIX)?;
         if rest.is_empty() || ENV_RESERVED.contains(&name.as_str()) || is_service_link(rest) {
@@ -39,18 +39,18 @@ pub(super) fn environment(env: &[(String, String)], below: &Value) -> (Layer, Ve
             line: format!("{name}={value}"),
         })
     });
-    layer(settings, below)
+    settings.collect()
 }
 
-/// The flags as a source.
-pub(super) fn flags(flags: &[(String, String)], below: &Value) -> (Layer, Vec<Fault>) {
+/// The settings of the flags.
+pub(super) fn flags(flags: &[(String, String)]) -> Vec<Setting<'_>> {
     let settings = flags.iter().map(|(key, value)| Setting {
         label: format!("flag --set {key}"),
         segments: key.split('.').collect(),
         value,
         line: format!("{key}={value}"),
     });
-    layer(settings, below)
+    settings.collect()
 }
 
 /// Whether it is one of the variables that Kubernetes and container links add for a service named
@@ -69,7 +69,9 @@ fn is_service_link(rest: &str) -> bool {
     service || port
 }
 
-fn layer<'a>(settings: impl Iterator<Item = Setting<'a>>, below: &Value) -> (Layer, Vec<Fault>) {
+/// Settings as a source. `below` is what the lower sources hold: names and lists are looked up in it.
+/// The faults are of settings that lead nowhere.
+pub(super) fn layer(settings: &[Setting<'_>], below: &Value) -> (Layer, Vec<Fault>) {
     let schema = Schema::get();
     let mut text = String::new();
     let mut names = Vec::new();
@@ -82,9 +84,11 @@ fn layer<'a>(settings: impl Iterator<Item = Setting<'a>>, below: &Value) -> (Lay
         text.push('\n');
         let value_at = end - setting.value.len();
         names.push((start..end, setting.label.clone()));
-        let mut walk = Walk { setting: &setting, schema, name_span: start..value_at.saturating_sub(1), value_span: value_at..end };
+        let before = root.clone();
+        let mut walk = Walk { setting, schema, name_span: start..value_at.saturating_sub(1), value_span: value_at..end };
         if let Err(message) = walk.set(&mut root, &setting.segments, schema.root(), Some(below)) {
             faults.push(Fault::of_source(setting.label.clone(), message));
+            root = before;
         }
     }
     (Layer::new(Origin::Named(names), text, root), faults)
@@ -158,7 +162,7 @@ fn key_name(forms: &[&serde_json::Map<String, Value>], segment: &str, below: Opt
 /// The value of a variable: as it is where the key takes text only, else as TOML, else as text.
 /// A list also takes values parted by commas.
 fn value(forms: &[&serde_json::Map<String, Value>], text: &str) -> Shape {
-    let text_only = !forms.is_empty() && forms.iter().all(|form| form.get("type").and_then(Value::as_str) == Some("string"));
+    let text_only = !forms.is_empty() && forms.iter().all(|form| is_text(form));
     if text_only {
         return Shape::Text(text.to_owned());
     }
@@ -169,6 +173,14 @@ fn value(forms: &[&serde_json::Map<String, Value>], text: &str) -> Shape {
             Shape::List(items.map(|item| Node::new(0..0, Shape::Text(item.to_owned()))).collect())
         }
         _ => Shape::Text(text.to_owned()),
+    }
+}
+
+/// Whether a form takes text and nothing else, but for being left out.
+fn is_text(form: &serde_json::Map<String, Value>) -> bool {
+    match form.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().all(|kind| kind == "string" || kind == "null"),
+        other => other.is_some_and(|kind| kind == "string"),
     }
 }
 

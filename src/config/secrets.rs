@@ -30,8 +30,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     if NAMES_ONLY.iter().any(|end| key.ends_with(end)) {
         return false;
     }
-    let near = |word: &&str| key.contains(*word) || strsim::normalized_damerau_levenshtein(&key, word) >= 0.6;
-    WORDS.iter().any(|word| near(&word))
+    WORDS.iter().any(|word| key.contains(word) || strsim::normalized_damerau_levenshtein(&key, word) >= 0.6)
 }
 
 /// Where the secrets of a tree stand.
@@ -52,6 +51,8 @@ fn collect(node: &Node, hidden: bool, guarded: bool, found: &mut Vec<Range<usize
         }
         Shape::List(items) if !hidden => items.iter().for_each(|item| collect(item, hidden, guarded, found)),
         Shape::Patch(items) => items.iter().for_each(|(_, item)| collect(item, hidden, guarded, found)),
+        // A password in an address is a secret whatever its key.
+        Shape::Text(text) if text.contains("://") && text.contains('@') => found.push(node.span.clone()),
         _ if hidden && !node.span.is_empty() => found.push(node.span.clone()),
         _ => {}
     }
@@ -61,8 +62,8 @@ fn is_guarded(key: &str) -> bool {
     strsim::normalized_damerau_levenshtein(&key.to_ascii_lowercase(), GUARDED) >= 0.7
 }
 
-/// From which byte on a line of a text that does not parse is hidden.
-pub(super) fn hidden_from(line: &str) -> Option<usize> {
+/// From which byte on something stands that is set to a key that sounds secret, whatever the text's syntax.
+pub(super) fn sounds_secret(line: &str) -> Option<usize> {
     let mut word_start = None;
     let mut last_word = None;
     for (at, c) in line.char_indices() {
@@ -73,7 +74,7 @@ pub(super) fn hidden_from(line: &str) -> Option<usize> {
             '=' | ':' => {
                 let word = word_start.take().map(|from| &line[from..at]).or(last_word);
                 if word.is_some_and(|word| word.split('.').any(|part| is_secret(part) || part == GUARDED)) {
-                    return Some(at + 1);
+                    return Some(at + 1 + line[at + 1..].bytes().take_while(|b| *b == b' ').count());
                 }
             }
             _ => {
@@ -83,12 +84,23 @@ pub(super) fn hidden_from(line: &str) -> Option<usize> {
             }
         }
     }
+    None
+}
+
+/// From which byte on a line of a text that does not parse is hidden.
+pub(super) fn hidden_from(line: &str) -> Option<usize> {
+    if let Some(from) = sounds_secret(line) {
+        return Some(from);
+    }
     let plain = line.trim_start();
-    let is_key = plain.find(['=', ':']).is_some_and(|at| {
-        at > 0 && plain[..at].chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '"' | '\'' | '{'))
-    });
-    let shown = plain.is_empty() || is_key || plain.starts_with(['[', '#', '}', ']']);
-    if shown { None } else { Some(line.len() - plain.len()) }
+    if let Some(at) = line.find(['=', ':']) {
+        let key = line[..at].trim_matches([' ', '"', '\'', '{', '-', '\t']);
+        let shown = known().shown.contains(key.rsplit('.').next().unwrap_or(key));
+        return if shown { None } else { Some(at + 1) };
+    }
+    let is_header = plain.starts_with('[') && plain.chars().all(|c| c.is_ascii_alphanumeric() || "[]._- ".contains(c));
+    let is_bracket = plain.chars().all(|c| "[]{}, \t".contains(c));
+    if is_header || is_bracket { None } else { Some(line.len() - plain.len()) }
 }
 
 struct Known {
@@ -132,9 +144,15 @@ mod tests {
 
     #[test]
     fn lines_that_do_not_parse_hide_what_may_be_secret() {
-        for line in
-            ["secret = \"canary", "  secret: canary", "a = { secret = \"canary\" ]", "\"secret\" = 'canary", "keys.a.sekret = \"canary"]
-        {
+        for line in [
+            "secret = \"canary",
+            "  secret: canary",
+            "a = { secret = \"canary\" ]",
+            "\"secret\" = 'canary",
+            "keys.a.sekret = \"canary",
+            "se\"ret = \"canary",
+            "secret \"canary",
+        ] {
             let from = hidden_from(line).unwrap_or_else(|| panic!("{line} is shown"));
             assert!(!line[..from].contains("canary"), "{line}");
         }

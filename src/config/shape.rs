@@ -17,13 +17,23 @@ use super::secrets;
 
 type Form<'s> = &'s Map<String, Value>;
 
-/// The findings of the shape, and the config with stand-ins where something was wrong. `None` where
-/// no stand-in could be found.
-pub(super) fn settle(mut tree: Value) -> (Option<Config>, Vec<Finding>) {
+/// What became of a tree.
+pub(super) struct Settled {
+    /// The config, with stand-ins where something was wrong. `None` where no stand-in could be found.
+    pub(super) config: Option<Config>,
+    pub(super) findings: Vec<Finding>,
+    /// Where the config does not say what the operator wrote.
+    pub(super) untrue: BTreeSet<KeyPath>,
+}
+
+/// Finds all that is wrong in the shape of a tree.
+pub(super) fn settle(mut tree: Value) -> Settled {
     let mut walk = Walk { schema: Schema::get(), findings: Vec::new(), stand_ins: BTreeSet::new() };
     walk.visit(&mut tree, walk.schema.root(), &KeyPath::default());
     let config = refine(&mut walk, tree);
-    (config, walk.findings)
+    let mut untrue = walk.stand_ins;
+    untrue.extend(walk.findings.iter().map(|finding| finding.path.clone()));
+    Settled { config, findings: walk.findings, untrue }
 }
 
 struct Walk {
@@ -223,7 +233,7 @@ fn wrong_kind(forms: &[Form<'_>], value: &Value) -> Option<String> {
             Some(Value::Array(kinds)) => kinds.iter().any(|it| it == kind),
             other => other.is_some_and(|it| it == kind),
         };
-        if forms.iter().any(|form| exact(form)) {
+        if forms.iter().any(exact) {
             kinds.push(word);
         }
     }
@@ -267,7 +277,7 @@ fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Value>) -> Finding
 
 fn unknown_word(path: KeyPath, key: &str, word: &str, known: &[&str]) -> Finding {
     let shown = if secrets::is_secret(key) { "this value" } else { &format!("\"{word}\"") };
-    let finding = Finding::value(path, format!("{shown} is not a `{key}`"));
+    let finding = Finding::value(path, format!("`{key}` cannot be {shown}"));
     match did_you_mean(word, known.iter().copied()) {
         Some(meant) => finding.hint(format!("did you mean \"{meant}\"?")),
         None => finding.hint(one_of(known)),

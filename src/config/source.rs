@@ -68,7 +68,9 @@ pub(super) struct Layer {
 impl Layer {
     /// Takes a tree in, and looks up where its secrets stand.
     pub(super) fn new(origin: Origin, text: String, root: Node) -> Self {
-        let secrets = secrets::spans(&root);
+        // A block of YAML ends where the next line begins; that line's indent is no secret.
+        let trim = |Range { start, end }: Range<usize>| start..start + text[start..end].trim_end().len();
+        let secrets = secrets::spans(&root).into_iter().map(trim).collect();
         Self { origin, text, root, secrets }
     }
 
@@ -174,7 +176,9 @@ impl Node {
             Shape::Null => Value::from(Empty::None),
             Shape::Bool(it) => Value::from(*it),
             Shape::Int(it) => integer(*it),
-            Shape::Float(it) => Value::from(*it),
+            Shape::Float(it) if it.is_finite() => Value::from(*it),
+            // No key takes it; as text it is refused with its key.
+            Shape::Float(it) => Value::from(it.to_string()),
             Shape::Text(it) => Value::from(it.as_str()),
             Shape::List(items) => Value::from(items.iter().map(|item| item.to_value(None)).collect::<Vec<_>>()),
             Shape::Table(entries) => Value::from(table(entries, below)),

@@ -48,7 +48,7 @@ impl Watch {
     ///
     /// # Errors
     /// [`WatchError`] when a folder of one of them is not there or the system has no more watches.
-    pub fn new(files: Vec<PathBuf>) -> Result<Self, WatchError> {
+    pub fn new(files: &[PathBuf]) -> Result<Self, WatchError> {
         // One waiting event says all there is to say, so a full channel loses nothing.
         let (tell, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -66,7 +66,7 @@ impl Watch {
     ///
     /// # Errors
     /// As [`Watch::new`]; the folders that could be watched then are.
-    pub fn set_files(&mut self, files: Vec<PathBuf>) -> Result<(), WatchError> {
+    pub fn set_files(&mut self, files: &[PathBuf]) -> Result<(), WatchError> {
         self.files = files.iter().map(|file| super::load::absolute(file)).collect();
         let watched = self.watch_folders();
         // After the watch is set, so that no change falls between the two.
@@ -179,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("gw.toml");
         std::fs::write(&file, "a").expect("write");
-        let mut watch = Watch::new(vec![file.clone()]).expect("watch");
+        let mut watch = Watch::new(std::slice::from_ref(&file)).expect("watch");
 
         std::fs::write(&file, "ab").expect("write");
         changes(&mut watch).await;
@@ -204,7 +204,7 @@ mod tests {
         }
         symlink("..v1", at("..data")).expect("symlink");
         symlink("..data/gw.toml", at("gw.toml")).expect("symlink");
-        let mut watch = Watch::new(vec![at("gw.toml")]).expect("watch");
+        let mut watch = Watch::new(&[at("gw.toml")]).expect("watch");
 
         // As a ConfigMap is put in place: the folder's symlink changes, the file's does not.
         symlink("..v2", at("..data_tmp")).expect("symlink");
@@ -221,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("gw.toml");
         std::fs::write(&file, "a").expect("write");
-        let mut watch = Watch::new(vec![file.clone()]).expect("watch");
+        let mut watch = Watch::new(std::slice::from_ref(&file)).expect("watch");
 
         std::fs::write(folder.path().join("neighbour"), "b").expect("write");
         watch.events.recv().await.expect("the event of the neighbour");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let fault = Watch::new(vec![PathBuf::from("/nowhere/at/all/gw.toml")]).expect_err("no folder");
+        let fault = Watch::new(&[PathBuf::from("/nowhere/at/all/gw.toml")]).expect_err("no folder");
         assert!(fault.to_string().contains("/nowhere/at/all"), "{fault}");
     }
 }
