@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 use super::Config;
+use super::key_path::{KeyPath, Step};
 
 /// The JSON Schema (draft 2020-12) of the whole config, for editors and for `tollgate config schema`.
 #[must_use]
@@ -69,7 +70,15 @@ impl Schema {
         forms.iter().find_map(|form| form.get("items"))
     }
 
-    /// Every key of every table: its name, whether it is marked `writeOnly`, and whether it takes text.
+    /// What stands at `path` may hold. `None` where the schema has no such key.
+    pub(super) fn at(&self, path: &KeyPath) -> Option<&Value> {
+        path.0.iter().try_fold(self.root(), |schema, step| match step {
+            Step::Key(key) => self.below(&self.forms(schema), key),
+            Step::At(_) => self.items(&self.forms(schema)),
+        })
+    }
+
+    /// Every key of every table: its name, whether it is marked `writeOnly`, and whether it can hold text.
     pub(super) fn every_key(&self) -> Vec<(String, bool, bool)> {
         let mut found = Vec::new();
         self.gather(&self.root, &mut found);
@@ -81,8 +90,7 @@ impl Schema {
             Value::Object(map) => {
                 for (key, value) in properties(map).into_iter().flatten() {
                     let marked = value.get("writeOnly").and_then(Value::as_bool) == Some(true);
-                    let text =
-                        self.forms(value).iter().any(|form| takes(form, "string") || takes(form, "array") || form.contains_key("items"));
+                    let text = self.forms(value).iter().any(|form| ["string", "array", "object"].iter().any(|kind| takes(form, kind)));
                     found.push((key.clone(), marked, text));
                 }
                 // Defaults and examples hold keys, not schemas.
@@ -146,6 +154,16 @@ pub(super) fn tagged<'s>(forms: &[&'s Map<String, Value>]) -> Option<Tagged<'s>>
     let first = properties(forms.first()?)?;
     let (key, _) = first.iter().find(|(key, _)| forms.iter().all(|form| word(form, key).is_some()))?;
     Some((key, forms.iter().filter_map(|form| Some((word(form, key)?, *form))).collect()))
+}
+
+/// Tells whether `forms` are the variants of a union told apart by the one key that each has.
+pub(super) fn keyed<'s>(forms: &[&'s Map<String, Value>]) -> Option<BTreeMap<&'s str, &'s Map<String, Value>>> {
+    let one = |form: &&'s Map<String, Value>| {
+        let all = properties(form)?;
+        let (key, _) = all.iter().next().filter(|(key, _)| all.len() == 1 && required(form) == [key.as_str()])?;
+        Some((key.as_str(), *form))
+    };
+    forms.iter().map(one).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which keys hold secrets, so that no fault ever shows their values.
 //!
-//! It errs towards hiding: a key that sounds secret, or that nobody knows inside `[keys]`, is hidden
-//! whether or not the schema has it, because a mistyped key must not show what it was meant to hide.
+//! It errs towards hiding: a value is shown when the schema has its key and the key does not hold
+//! secrets, or when the key is nearly such a one. A mistyped key must not show what it was meant to hide.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -45,8 +45,10 @@ fn collect(node: &Node, hidden: bool, guarded: bool, found: &mut Vec<Range<usize
         Shape::Table(entries) => {
             for entry in entries {
                 let guards = guarded || is_guarded(&entry.key);
-                let unknown = guarded && !known().shown.contains(entry.key.as_str());
-                collect(&entry.value, is_secret(&entry.key) || unknown, guards, found);
+                let harmless = known().shown.contains(entry.key.as_str());
+                // Half a key is as bad as a mistyped one: its other half may have been `secret`.
+                let strange = !harmless && (guarded || hidden || !is_near_a_key(&entry.key));
+                collect(&entry.value, is_secret(&entry.key) || strange, guards, found);
             }
         }
         Shape::List(items) if !hidden => items.iter().for_each(|item| collect(item, hidden, guarded, found)),
@@ -56,6 +58,11 @@ fn collect(node: &Node, hidden: bool, guarded: bool, found: &mut Vec<Range<usize
         _ if hidden && !node.span.is_empty() => found.push(node.span.clone()),
         _ => {}
     }
+}
+
+/// Whether it is likely a key that may be shown, mistyped.
+fn is_near_a_key(key: &str) -> bool {
+    known().shown.iter().any(|shown| strsim::normalized_damerau_levenshtein(key, shown) >= 0.6)
 }
 
 fn is_guarded(key: &str) -> bool {

@@ -67,7 +67,10 @@ impl Walk {
                     self.visit(item, schema, &path.at(index));
                 }
             }
-            (value @ Value::Object(_), several) => self.visit_best(value, several, path),
+            (value @ Value::Object(_), several) => match schema::keyed(several) {
+                Some(by_key) => self.visit_keyed(value, &by_key, path, schema),
+                None => self.visit_best(value, several, path),
+            },
             (value, _) => self.visit_number(value, &forms, path, schema),
         }
     }
@@ -90,6 +93,20 @@ impl Walk {
             self.findings.extend(findings);
             self.stand_ins.extend(stand_ins);
         }
+    }
+
+    /// A table whose one key says which variant it is.
+    fn visit_keyed(&mut self, value: &mut Value, by_key: &BTreeMap<&str, Form<'static>>, path: &KeyPath, schema: &'static Value) {
+        let Value::Object(table) = value else { return };
+        if let Some(form) = table.keys().find_map(|key| by_key.get(key.as_str())) {
+            return self.visit_table(table, form, path);
+        }
+        let keys: Vec<&str> = by_key.keys().copied().collect();
+        match table.keys().next() {
+            Some(key) => self.findings.push(unknown_key(path, key, &keys)),
+            None => self.findings.push(Finding::value(path.clone(), format!("`{path}` says nothing")).hint(one_of(&keys))),
+        }
+        self.stand_in(value, schema, path);
     }
 
     fn visit_tagged(&mut self, value: &mut Value, union: (&str, &BTreeMap<&str, Form<'static>>), path: &KeyPath, schema: &'static Value) {
@@ -115,7 +132,7 @@ impl Walk {
         if let Some(properties) = schema::properties(form) {
             let unknown: Vec<String> = table.keys().filter(|key| !properties.contains_key(*key)).cloned().collect();
             for key in unknown {
-                self.findings.push(unknown_key(path, &key, properties));
+                self.findings.push(unknown_key(path, &key, &properties.keys().map(String::as_str).collect::<Vec<_>>()));
                 table.remove(&key);
             }
             for key in schema::required(form) {
@@ -264,13 +281,12 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Value>) -> Finding {
+fn unknown_key(path: &KeyPath, key: &str, keys: &[&str]) -> Finding {
     let place = if path.0.is_empty() { String::new() } else { format!(" in `{path}`") };
     let finding = Finding::key(path.key(key), format!("unknown key `{key}`{place}"));
-    let keys: Vec<&str> = known.keys().map(String::as_str).collect();
     match did_you_mean(key, keys.iter().copied()) {
         Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
-        None if keys.len() <= 14 => finding.hint(one_of(&keys)),
+        None if keys.len() <= 14 => finding.hint(one_of(keys)),
         None => finding,
     }
 }
@@ -301,15 +317,7 @@ fn about(schema: Option<&Value>, key: &str) -> String {
 /// Stand-ins for what the types refuse, tried one after the other.
 fn candidates(at: &KeyPath) -> Vec<Value> {
     let schema = Schema::get();
-    let mut below = Some(schema.root());
-    for step in &at.0 {
-        let forms = below.map(|below| schema.forms(below)).unwrap_or_default();
-        below = match step {
-            Step::Key(key) => schema.below(&forms, key),
-            Step::At(_) => schema.items(&forms),
-        };
-    }
-    let mut all: Vec<Value> = below.map(|below| sample(schema, below, 0)).into_iter().collect();
+    let mut all: Vec<Value> = schema.at(at).map(|below| sample(schema, below, 0)).into_iter().collect();
     all.extend(["x", "1s", "127.0.0.1:1", "127.0.0.1", "127.0.0.0/8", "/", "GET", "http://localhost"].map(Value::from));
     all.extend([Value::from(1), Value::Bool(true), Value::Array(Vec::new()), Value::Object(Map::new())]);
     all
@@ -388,6 +396,10 @@ fn blame(tree: &Value, refusal: &Refusal) -> KeyPath {
     }
     while let Some(culprit) = steps_below(lookup(tree, &path)).into_iter().find_map(|step| {
         let below = path.with(step);
+        // The key that tells a union's variants apart is right by now, and without it all else is refused.
+        if tag_of(&path).is_some_and(|tag| below == path.key(tag)) {
+            return None;
+        }
         let mut without = tree.clone();
         remove(&mut without, &below)?;
         let same = take(&without).err().is_some_and(|other| other == *refusal);
@@ -396,6 +408,11 @@ fn blame(tree: &Value, refusal: &Refusal) -> KeyPath {
         path = culprit;
     }
     path
+}
+
+fn tag_of(path: &KeyPath) -> Option<&'static str> {
+    let schema = Schema::get();
+    schema::tagged(&schema.forms(schema.at(path)?)).map(|(tag, _)| tag)
 }
 
 fn steps_below(value: Option<&Value>) -> Vec<Step> {
