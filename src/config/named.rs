@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::fault::Fault;
+use super::fault::{Fault, Finding, Point};
 use super::schema::{self, Schema};
 use super::source::{Entry, Layer, Node, Origin, Shape, parse_value};
 
@@ -14,6 +14,9 @@ pub const ENV_PREFIX: &str = "TOLLGATE_";
 
 /// Variables with [`ENV_PREFIX`] that the command line reads itself, and that set no key.
 pub const ENV_RESERVED: [&str; 4] = ["TOLLGATE_CONFIG", "TOLLGATE_LOG", "TOLLGATE_OUTPUT", "TOLLGATE_COLOR"];
+
+/// What faults call a variable, before its name.
+const ENV_LABEL: &str = "environment variable ";
 
 /// One setting by name.
 pub(super) struct Setting<'a> {
@@ -32,12 +35,7 @@ pub(super) fn environment(env: &[(String, String)]) -> Vec<Setting<'_>> {
         if rest.is_empty() || ENV_RESERVED.contains(&name.as_str()) || is_service_link(rest) {
             return None;
         }
-        Some(Setting {
-            label: format!("environment variable {name}"),
-            segments: rest.split("__").collect(),
-            value,
-            line: format!("{name}={value}"),
-        })
+        Some(Setting { label: format!("{ENV_LABEL}{name}"), segments: rest.split("__").collect(), value, line: format!("{name}={value}") })
     });
     settings.collect()
 }
@@ -51,6 +49,16 @@ pub(super) fn flags(flags: &[(String, String)]) -> Vec<Setting<'_>> {
         line: format!("{key}={value}"),
     });
     settings.collect()
+}
+
+/// The hint of a mistyped key in the words of the variable called `label`: the whole variable to write instead.
+pub(super) fn hint(label: &str, finding: &Finding) -> Option<String> {
+    let rest = label.strip_prefix(ENV_LABEL)?.strip_prefix(ENV_PREFIX)?;
+    let meant = finding.hint.as_deref()?.strip_prefix("did you mean `")?.strip_suffix("`?")?;
+    let mut segments: Vec<&str> = rest.split("__").collect();
+    let meant = meant.to_ascii_uppercase();
+    *segments.get_mut(finding.path.0.len().checked_sub(1)?).filter(|_| finding.point == Point::Key)? = &meant;
+    Some(format!("did you mean `{ENV_PREFIX}{}`?", segments.join("__")))
 }
 
 /// Whether it is one of the variables that Kubernetes and container links add for a service named

@@ -14,7 +14,7 @@ use figment::value::{Dict, Empty, Map, Value};
 
 use super::fault::{Fault, Finding, Place, Point};
 use super::key_path::{KeyPath, Step};
-use super::secrets;
+use super::{named, secrets};
 
 pub(super) use toml_tree::parse_value;
 
@@ -99,12 +99,15 @@ impl Layer {
     }
 
     /// The fault that `finding` becomes when `span` of this source is to blame.
-    pub(super) fn fault(&self, finding: Finding, span: Range<usize>) -> Fault {
+    pub(super) fn fault(&self, mut finding: Finding, span: Range<usize>) -> Fault {
         let (source, place) = match &self.origin {
             Origin::File(path) => (path.display().to_string(), text::place(&self.text, span, &self.secrets)),
             Origin::Named(names) => {
                 let name = names.iter().find(|(at, _)| at.contains(&span.start)).map(|(_, name)| name.clone());
                 let place = text::place(&self.text, span, &self.secrets);
+                if let Some(hint) = name.as_deref().and_then(|name| named::hint(name, &finding)) {
+                    finding.hint = Some(hint);
+                }
                 (name.unwrap_or_default(), Place { line: None, column: None, ..place })
             }
         };
@@ -123,7 +126,7 @@ impl Layer {
     pub(super) fn scrub(&self, mut text: String) -> String {
         for span in &self.secrets {
             let secret = self.text[span.clone()].trim_matches(['"', '\'', '\n', ' ']);
-            if secret.len() >= 3 && text.contains(secret) {
+            if secret.len() >= 4 && text.contains(secret) {
                 text = text.replace(secret, "[redacted]");
             }
         }

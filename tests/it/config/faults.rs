@@ -137,8 +137,8 @@ fn faults_of_the_environment_name_the_variable() {
     for (name, value, says) in [
         ("TOLLGATE_SERVER__WORKERS", "many", "environment variable TOLLGATE_SERVER__WORKERS"),
         ("TOLLGATE_SERVER__LIMITS__HEAD_TIMEOUT", "soon", "environment variable TOLLGATE_SERVER__LIMITS__HEAD_TIMEOUT"),
-        ("TOLLGATE_SERVER__WORKRS", "1", "TOLLGATE_SERVER__WORKRS=1\n  | ^^^^^^^^^^^^^^^^^^^^^^^ did you mean `workers`?"),
-        ("TOLLGATE_SERVR__WORKERS", "1", "did you mean `server`?"),
+        ("TOLLGATE_SERVER__WORKRS", "1", "TOLLGATE_SERVER__WORKRS=1\n  | ^^^^^^^^^^^^^^^^^^^^^^^ did you mean `TOLLGATE_SERVER__WORKERS`?"),
+        ("TOLLGATE_SERVR__WORKERS", "1", "did you mean `TOLLGATE_SERVER__WORKERS`?"),
         ("TOLLGATE_ROUTES__5__PATH", "/", "the next one is 1"),
         ("TOLLGATE_ROUTES__x__PATH", "/", "0 is the first"),
         ("TOLLGATE_ROUTES__0__ORIGIN", "medai", "did you mean `media`?"),
