@@ -4,6 +4,7 @@
 //! that an environment variable or a flag names. What a refused config was made of is not kept.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,19 @@ pub struct Sources {
     pub env: Vec<(String, String)>,
     /// Flags as `(dotted key, value)`: `("server.limits.max_head", "64KiB")`, `("routes.0.path", "/v")`.
     pub flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The variables of this process that may set keys, as [`Sources::env`] takes them.
+    #[must_use]
+    pub fn process_env() -> Vec<(String, String)> {
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let ours = std::env::vars_os().map(|(name, value)| (text(&name), value)).filter(|(name, _)| name.starts_with(named::ENV_PREFIX));
+        let mut all: Vec<_> = ours.map(|(name, value)| (name, text(&value))).collect();
+        // The system's order is any; faults and names that differ in case only must not change from run to run.
+        all.sort();
+        all
+    }
 }
 
 /// A config that was taken, and what is needed to say more about it.

@@ -78,6 +78,26 @@ impl Schema {
         })
     }
 
+    /// The tables with fixed places (none below a list or a name) that have a key called `key`.
+    pub(super) fn tables_with(&self, key: &str) -> Vec<KeyPath> {
+        let mut found = Vec::new();
+        self.look_for(key, self.root(), &KeyPath::default(), &mut found);
+        found
+    }
+
+    fn look_for(&self, key: &str, schema: &Value, path: &KeyPath, found: &mut Vec<KeyPath>) {
+        // Deeper than any fixed table: a type within itself.
+        if path.0.len() > 8 {
+            return;
+        }
+        for all in self.forms(schema).into_iter().filter_map(properties) {
+            if all.contains_key(key) {
+                found.push(path.clone());
+            }
+            all.iter().for_each(|(below, schema)| self.look_for(key, schema, &path.key(below), found));
+        }
+    }
+
     /// Every key of every table: its name, whether it is marked `writeOnly`, and whether it can hold text.
     pub(super) fn every_key(&self) -> Vec<(String, bool, bool)> {
         let mut found = Vec::new();
@@ -178,6 +198,21 @@ mod tests {
         let (key, forms) = tagged(&schema.forms(one)).map(|(key, forms)| (key.to_owned(), forms.len())).expect("tagged");
         assert_eq!(key, "type");
         assert!(forms >= 3);
+    }
+
+    #[test]
+    fn unions_by_their_one_key_are_told_apart() {
+        let form = |key: &str| serde_json::json!({ "properties": { key: {} }, "required": [key] });
+        let (header, cookie) = (form("header"), form("cookie"));
+        let forms: Vec<_> = [&header, &cookie].into_iter().filter_map(Value::as_object).collect();
+        assert_eq!(keyed(&forms).map(|by_key| by_key.into_keys().collect()), Some(vec!["cookie", "header"]));
+        assert!(tagged(&forms).is_none());
+    }
+
+    #[test]
+    fn tables_are_found_by_their_keys() {
+        assert_eq!(Schema::get().tables_with("max_head"), [KeyPath::top("server").key("limits")]);
+        assert!(Schema::get().tables_with("endpoints").is_empty());
     }
 
     #[test]

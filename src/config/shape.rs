@@ -284,11 +284,17 @@ fn kind_of(value: &Value) -> &'static str {
 fn unknown_key(path: &KeyPath, key: &str, keys: &[&str]) -> Finding {
     let place = if path.0.is_empty() { String::new() } else { format!(" in `{path}`") };
     let finding = Finding::key(path.key(key), format!("unknown key `{key}`{place}"));
+    let elsewhere: Vec<String> = Schema::get().tables_with(key).iter().map(table_name).collect();
     match did_you_mean(key, keys.iter().copied()) {
         Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
+        None if !elsewhere.is_empty() => finding.hint(format!("`{key}` is a key of {}", elsewhere.join(", "))),
         None if keys.len() <= 14 => finding.hint(one_of(keys)),
         None => finding,
     }
+}
+
+fn table_name(path: &KeyPath) -> String {
+    if path.0.is_empty() { "the config itself, in no table".into() } else { format!("`{path}`") }
 }
 
 fn unknown_word(path: KeyPath, key: &str, word: &str, known: &[&str]) -> Finding {

@@ -48,6 +48,11 @@ fn a_typo_in_every_table_has_a_hint() {
 }
 
 #[test]
+fn a_key_in_the_wrong_table_is_told_its_own() {
+    assert!(one(&faults_of("[server]\nmax_head = 5\n")).ends_with("^^^^^^^^ `max_head` is a key of `server.limits`"));
+}
+
+#[test]
 fn all_faults_come_in_one_run_with_their_lines() {
     let faults = faults_of(
         r#"[server]
@@ -142,7 +147,7 @@ fn faults_of_the_environment_name_the_variable() {
         ("TOLLGATE_ROUTES__5__PATH", "/", "the next one is 1"),
         ("TOLLGATE_ROUTES__x__PATH", "/", "0 is the first"),
         ("TOLLGATE_ROUTES__0__ORIGIN", "medai", "did you mean `media`?"),
-        ("TOLLGATE_WORKERS", "1", "unknown key `workers`"),
+        ("TOLLGATE_WORKERS", "1", "`workers` is a key of `server`"),
     ] {
         let faults = load_with("gw.toml", GOOD, &[(name, value)], &[]).expect_err(name);
         let text = one(&faults);
