@@ -4,7 +4,7 @@
 //! old one, and a watch on the old one would never hear of it. An event is only a reason to look;
 //! whether something changed is told by the files themselves, so that a busy folder reloads nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct Watch {
     folders: BTreeSet<PathBuf>,
     watcher: RecommendedWatcher,
     events: mpsc::Receiver<()>,
-    /// An event was taken and the files not looked at since.
+    /// There is a reason to look at the files, and they were not looked at since.
     waiting: bool,
 }
 
@@ -62,15 +62,19 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Watches `files` from now on, as after a reload that names others.
+    /// Watches `files` from now on, as after a reload that names others. What changed since the last
+    /// look at a file that was watched before is still told.
     ///
     /// # Errors
     /// As [`Watch::new`]; the folders that could be watched then are.
     pub fn set_files(&mut self, files: &[PathBuf]) -> Result<(), WatchError> {
-        self.files = files.iter().map(|file| super::load::absolute(file)).collect();
+        let files: Vec<PathBuf> = files.iter().map(|file| super::load::absolute(file)).collect();
+        let old = std::mem::replace(&mut self.files, files);
         let watched = self.watch_folders();
         // After the watch is set, so that no change falls between the two.
-        self.seen = prints(&self.files);
+        let mut known: BTreeMap<PathBuf, Print> = old.into_iter().zip(std::mem::take(&mut self.seen)).collect();
+        self.seen = self.files.iter().map(|file| known.remove(file).unwrap_or_else(|| print_of(file))).collect();
+        self.waiting = true;
         watched
     }
 
@@ -213,6 +217,22 @@ mod tests {
 
         // The new target is watched as well.
         std::fs::write(at("..v2").join("gw.toml"), "other").expect("write");
+        changes(&mut watch).await;
+    }
+
+    #[tokio::test]
+    async fn a_change_before_other_files_are_named_is_told() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (file, key) = (folder.path().join("gw.toml"), folder.path().join("key.pem"));
+        std::fs::write(&file, "a").expect("write");
+        let mut watch = Watch::new(std::slice::from_ref(&file)).expect("watch");
+
+        std::fs::write(&file, "ab").expect("write");
+        std::fs::write(&key, "k").expect("write");
+        watch.set_files(&[file, key.clone()]).expect("watch");
+        changes(&mut watch).await;
+
+        std::fs::write(&key, "other").expect("write");
         changes(&mut watch).await;
     }
 
