@@ -52,7 +52,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded) -> Loaded {
     let mut current = first;
     let mut watch =
-        Watch::new(current.watched_files()).inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
+        Watch::new(&current.watched_files()).inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
     let mut hangup = Signal::hangup();
     let mut stop = Signal::stop();
     loop {
@@ -69,7 +69,7 @@ async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded) -> Loade
         }
         let Some(next) = reload(args, gateway, &current) else { continue };
         if let Some(watch) = &mut watch
-            && let Err(error) = watch.set_files(next.watched_files())
+            && let Err(error) = watch.set_files(&next.watched_files())
         {
             tracing::warn!(%error, "changes are taken on SIGHUP only");
         }
