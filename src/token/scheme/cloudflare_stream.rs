@@ -5,6 +5,8 @@
 //! "Secure your Stream" page. Not tied to that page: the vendor's own token endpoint writes `exp`
 //! and `nbf` as texts, so texts of digits are read as well.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -147,8 +149,11 @@ impl Scheme for CloudflareStream {
     }
 }
 
+/// Verified claims, and the id of the key that signed them.
+type Opened = (Map<String, Value>, Option<Arc<str>>);
+
 /// The claims of an RS256 token whose key id is in the header, the payload or both, and that id.
-pub(super) fn open_rs256(token: &str, keys: &KeySource) -> Result<(Map<String, Value>, Option<std::sync::Arc<str>>), Denial> {
+pub(super) fn open_rs256(token: &str, keys: &KeySource) -> Result<Opened, Denial> {
     let jws = Jws::parse(token)?;
     let claims = jws.claims()?;
     let id = jws::one_key_id(jws.key_id()?, jws::key_id(&claims)?)?;

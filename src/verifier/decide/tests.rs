@@ -63,7 +63,7 @@ fn one_token_is_good_if_one_scheme_takes_it() {
     let for_b = jwt("b", json!({"keys": "k", "audiences": ["b"]}));
     let foreign = jwt_with("c", json!({"keys": "k"}), source(vec![rsa(Some("h"))]));
     let unknown = jwt_with("d", json!({"keys": "k"}), source(vec![secret(Some("x"))]));
-    let both = [for_a.clone(), for_b.clone()];
+    let both = [for_a, for_b.clone()];
     let request = |aud: &str| Request::get(&format!("/a?token={}", good(json!({"exp": NOW + 9, "aud": aud}))));
     assert_eq!(decide(&both, &request("a")).expect("good").scheme.as_str(), "a");
     assert_eq!(decide(&both, &request("b")).expect("good").scheme.as_str(), "b");
