@@ -28,7 +28,7 @@ use crate::units::Period;
 /// [schemes.stream]
 /// type = "cloudflare-stream"
 /// keys = "stream"
-/// max_lifetime = "24h"
+/// max_lifetime = "25h"               # the vendor sets nbf an hour back and exp a day ahead at most
 /// ```
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ pub struct Config {
     /// Refuses tokens without `exp`.
     #[serde(default = "yes")]
     pub require_expiry: bool,
-    /// Longest time from `nbf` to `exp`. Tokens without `nbf` are not measured: the vendor's own signers leave it out.
+    /// Longest time from `iat` (or `nbf`) to `exp`. Tokens with neither are not measured: the vendor's own recipe leaves both out.
     #[serde(default)]
     pub max_lifetime: Option<Period>,
     /// How far clocks may differ: added to `exp`, taken from `nbf`.

@@ -62,11 +62,9 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_docs_are_read() {
-        for (source, kind) in [
-            (include_str!("cloudflare_stream.rs"), "cloudflare-stream"),
-            (include_str!("mux.rs"), "mux"),
-            (include_str!("jwt.rs"), "jwt"),
-        ] {
+        for (source, kind) in
+            [(include_str!("cloudflare_stream.rs"), "cloudflare-stream"), (include_str!("mux.rs"), "mux"), (include_str!("jwt.rs"), "jwt")]
+        {
             let tables: Tables = toml::from_str(&example(source)).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
             let config = tables.schemes.values().next().expect("a scheme");
             let scheme = config.build(crate::token::KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));

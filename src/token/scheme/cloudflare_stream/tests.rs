@@ -244,6 +244,44 @@ fn the_vendors_own_tokens() {
     }
 }
 
+#[test]
+fn the_truth_table_of_access_rules() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vendors/vectors/cloudflare_stream.json");
+    let Ok(text) = std::fs::read(path) else {
+        eprintln!("skipped: {path} is not here");
+        return;
+    };
+    let file: Value = serde_json::from_slice(&text).expect("json");
+    for row in file["access_rule_truth_table"].as_array().expect("rows") {
+        let set = row["ruleset"].as_str().expect("set");
+        let of_token = |case: &&Value| case["name"].as_str().is_some_and(|name| name.ends_with(set));
+        let of_set = || file["tokens"].as_array().expect("tokens").iter().find(of_token).map(|case| &case["payload"]["accessRules"]);
+        let rules = row.get("rules").or_else(of_set).expect("rules");
+        let token = token(&rsa(Some("a")), json!({"kid": "a"}), claims(json!({"accessRules": rules})));
+        let mut request = Request::get(&format!("/{token}/manifest/video.m3u8")).from(row["ip"].as_str().expect("ip"));
+        request.geo = crate::token::access::FixedGeo(row["country"].as_str().and_then(Country::new));
+        let allowed = decide(&route(), &request, NOW).is_ok();
+        assert_eq!(allowed, row["decision"] == "allow", "{row}");
+    }
+}
+
+#[test]
+fn the_sample_of_the_vendors_pages_is_understood() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vendors/vectors/cloudflare_stream.json");
+    let Ok(text) = std::fs::read(path) else {
+        eprintln!("skipped: {path} is not here");
+        return;
+    };
+    let file: Value = serde_json::from_slice(&text).expect("json");
+    let sample = &file["vendor_sample_token_from_seed"];
+    let token = sample.as_str().or_else(|| sample["token"].as_str()).expect("a token");
+    let jws = Jws::parse(token).expect("parses");
+    let claims = jws.claims().expect("claims");
+    let scheme = scheme(json!({"keys": "k"})).expect("scheme");
+    // Its key is not known; what it says would be understood, and is long over.
+    assert!(scheme.times.window(&claims).is_ok_and(|window| window.check(UnixTime(NOW)) == Err(Denial::Expired)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
