@@ -375,3 +375,9 @@ impl Exchange {
 pub(crate) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     hay.windows(needle.len()).position(|window| window == needle)
 }
+
+/// The URL of a port that nobody listens on.
+pub(crate) fn refusing() -> String {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a loopback port");
+    format!("http://{}", listener.local_addr().expect("bound"))
+}
