@@ -5,4 +5,6 @@ mod config;
 mod deploy;
 mod ffmpeg;
 mod loopback;
+mod support;
 mod tool;
+mod walk;
