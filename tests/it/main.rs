@@ -1,8 +1,15 @@
 //! The integration suites, one binary: how things hold together, with real parts.
 
 mod browser;
+mod canary;
+mod cli;
 mod config;
 mod deploy;
 mod ffmpeg;
+mod floors;
 mod loopback;
+mod media;
+mod metrics;
+mod readme;
+mod rig;
 mod tool;
