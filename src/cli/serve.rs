@@ -25,6 +25,15 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
         Ok(logging) => std::sync::Arc::new(logging),
         Err(message) => return failed(&message),
     };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.to_string()),
+    };
+    // Heard from before the first caller comes in, so that no signal ends the process without a drain.
+    let signals = {
+        let _inside = runtime.enter();
+        (Signal::hangup(), Signal::stop())
+    };
     let gateway = match Gateway::start(&loaded.config, &Surroundings::default()) {
         Ok(gateway) => gateway,
         Err(unfit) => {
@@ -40,21 +49,16 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     if let Some(address) = gateway.admin {
         tracing::info!(%address, "operators");
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error.to_string()),
-    };
-    let last = runtime.block_on(until_told(args, &gateway, loaded));
+    let last = runtime.block_on(until_told(args, &gateway, loaded, signals));
     runtime.block_on(leave(gateway, &last))
 }
 
 /// Reloads on change and on SIGHUP; comes back with the config in force when told to stop.
-async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded) -> Loaded {
+async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded, signals: (Signal, Signal)) -> Loaded {
     let mut current = first;
     let mut watch =
         Watch::new(&current.watched_files()).inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
-    let mut hangup = Signal::hangup();
-    let mut stop = Signal::stop();
+    let (mut hangup, mut stop) = signals;
     loop {
         let changed = async {
             match &mut watch {
