@@ -20,6 +20,8 @@ use crate::path;
 pub struct Grant {
     /// Who holds it (`sub` of a user token; a device).
     pub subject: Option<Arc<str>>,
+    /// The device it was made for, where a claim says so.
+    pub device: Option<Arc<str>>,
     /// Which asset it is for: a video uid, a playback id.
     pub resource: Option<Arc<str>>,
     /// The token's own id (`jti`), for revocation and one-time use.
