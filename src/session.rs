@@ -7,9 +7,12 @@
 
 mod ask;
 mod config;
+pub mod store;
+mod table;
+// pub mod ticket;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -21,6 +24,7 @@ pub use self::config::{
     CookieConfig, MemoryStoreConfig, OnFull, OnStoreError, ProbesConfig, Propagation, RefusalStatus, RouteSessionConfig, SameSite,
     SessionsConfig, StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
 };
+pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::Grant;
@@ -103,6 +107,8 @@ pub struct Session {
     pub id: SessionId,
     /// Its route.
     pub route: Name,
+    /// The scheme that took its token: what `fits` of that scheme asks is asked of children too.
+    pub scheme: Name,
     /// What its token allows. Children are checked against it as the token itself would be, but for the window:
     /// `ends` stands for that.
     pub grant: Arc<Grant>,
@@ -124,14 +130,18 @@ pub struct Session {
     /// The first 8 bytes of the network that it was last seen in.
     network: AtomicU64,
     ended: AtomicU8,
+    over: AtomicBool,
+    /// Its place among those that began on this gateway.
+    order: u64,
 }
 
 impl Session {
-    fn new(id: SessionId, ask: &Ask) -> Self {
+    fn new(id: SessionId, ask: &Ask, order: u64) -> Self {
         let started = id.started();
         Self {
             id,
             route: ask.route.clone(),
+            scheme: ask.scheme.clone(),
             grant: ask.grant.clone(),
             keys: ask.keys,
             terms: ask.terms,
@@ -144,6 +154,68 @@ impl Session {
             bytes: AtomicU64::new(0),
             network: AtomicU64::new(head(ask.network)),
             ended: AtomicU8::new(0),
+            over: AtomicBool::new(false),
+            order,
+        }
+    }
+
+    /// What would be asked for it again at `now`, from `network`.
+    fn ask(&self, now: UnixTime, network: Key) -> Ask {
+        Ask {
+            now,
+            route: self.route.clone(),
+            scheme: self.scheme.clone(),
+            keys: self.keys,
+            terms: self.terms,
+            viewer: self.viewer,
+            network,
+            grant: self.grant.clone(),
+            seen: self.seen.clone(),
+        }
+    }
+
+    /// Written only when it changes: children of one session on several cores share its cache line.
+    fn seen_at(&self, now: UnixTime) {
+        if self.last_seen() < now {
+            self.last_seen.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    fn is_in(&self, network: Key) -> bool {
+        self.network.load(Ordering::Relaxed) == head(network)
+    }
+
+    fn move_to(&self, network: Key) {
+        self.network.store(head(network), Ordering::Relaxed);
+    }
+
+    fn copy_idle(&self, other: &Self) {
+        self.idle.store(other.idle(), Ordering::Relaxed);
+    }
+
+    /// Marks it as ended; `false` when it was.
+    fn mark(&self, end: End) -> bool {
+        self.ended.compare_exchange(0, code(end), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Makes one that ended by silence end for good.
+    fn seal(&self, end: End) {
+        let _ = self.ended.compare_exchange(code(End::Idle), code(end), Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether this is the first time that it is found over a limit.
+    fn note_over(&self) -> bool {
+        !self.over.swap(true, Ordering::Relaxed)
+    }
+
+    /// How it has to end by now, if it has to.
+    fn is_due(&self, now: UnixTime) -> Option<End> {
+        if self.ends <= now {
+            Some(End::Duration)
+        } else if self.is_idle(now) {
+            Some(End::Idle)
+        } else {
+            None
         }
     }
 
@@ -194,6 +266,18 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self, now: UnixTime) -> bool {
         now.since(self.last_seen()) > i64::from(self.idle())
+    }
+}
+
+/// 0 is "alive".
+const fn code(end: End) -> u8 {
+    match end {
+        End::Idle => 1,
+        End::Evicted => 2,
+        End::Duration => 3,
+        End::Revoked => 4,
+        End::Replaced => 5,
+        End::Closed => 6,
     }
 }
 

@@ -198,6 +198,8 @@ pub struct Ask {
     pub now: UnixTime,
     /// The route.
     pub route: Name,
+    /// The scheme that took the token.
+    pub scheme: Name,
     /// What it is counted by.
     pub keys: Keys,
     /// What holds for it.
