@@ -4,6 +4,7 @@ mod browser;
 mod config;
 mod deploy;
 mod ffmpeg;
+mod guard;
 mod loopback;
 mod support;
 mod tool;
