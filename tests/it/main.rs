@@ -8,4 +8,5 @@ mod guard;
 mod loopback;
 mod support;
 mod tool;
+mod upstream;
 mod walk;

@@ -93,6 +93,11 @@ impl Raw {
         .await
     }
 
+    /// Writes as much as the gateway takes now, at least one byte.
+    pub(crate) async fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes).await
+    }
+
     /// Reads one answer. `head_only`: it has no body whatever it says (it answers a `HEAD`).
     pub(crate) async fn answer(&mut self, head_only: bool) -> io::Result<Answer> {
         within("an answer", self.read_answer(head_only)).await
