@@ -218,8 +218,10 @@ pub struct Progress {
     pub begun: std::cell::Cell<bool>,
     /// When it was last asked for.
     pub moved: std::cell::Cell<Instant>,
-    /// Whether it was asked for and had nothing: the caller is the one who is waited for.
-    pub waits: std::cell::Cell<bool>,
+    /// Whether it had nothing then.
+    pub empty: std::cell::Cell<bool>,
+    /// The longest time that nothing may come of it.
+    pub silence: Duration,
     /// Whether nothing may follow it on its connection.
     pub last: std::cell::Cell<bool>,
     /// Whether its last byte has been taken.
@@ -231,12 +233,20 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn new(whole: bool) -> std::rc::Rc<Self> {
+    /// Whether the caller is the one who is waited for. One that has been waited for longer than its own
+    /// limit allows has sent something since, which the origin has not taken.
+    #[must_use]
+    pub fn waits(&self, patience: Duration) -> bool {
+        self.empty.get() && self.moved.get().elapsed() <= self.silence + patience
+    }
+
+    fn new(whole: bool, silence: Duration) -> std::rc::Rc<Self> {
         use std::cell::Cell;
         std::rc::Rc::new(Self {
             begun: Cell::new(false),
             moved: Cell::new(Instant::now()),
-            waits: Cell::new(false),
+            empty: Cell::new(false),
+            silence,
             last: Cell::new(false),
             whole: Cell::new(whole),
             silent: Cell::new(false),
@@ -276,7 +286,7 @@ impl RequestBody {
     /// The caller's body; `silence` is the longest time nothing may come of it.
     #[must_use]
     pub fn new(incoming: Incoming, silence: Duration, record: Shared) -> Self {
-        let progress = Progress::new(incoming.is_end_stream());
+        let progress = Progress::new(incoming.is_end_stream(), silence);
         let kind = if incoming.is_end_stream() {
             RequestKind::None
         } else {
@@ -288,7 +298,7 @@ impl RequestBody {
     /// No body, for another try of a request that had none.
     #[must_use]
     pub fn none(record: Shared) -> Self {
-        Self { kind: RequestKind::None, progress: Progress::new(true), record }
+        Self { kind: RequestKind::None, progress: Progress::new(true, Duration::ZERO), record }
     }
 
     /// How far it has come.
@@ -308,7 +318,7 @@ impl HttpBody for RequestBody {
         this.progress.begun.set(true);
         this.progress.moved.set(Instant::now());
         let frame = body.poll_frame(cx);
-        this.progress.waits.set(frame.is_pending());
+        this.progress.empty.set(frame.is_pending());
         match &frame {
             Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
                 Some(data) => this.record.bytes_in.set(this.record.bytes_in.get() + data.len() as u64),

@@ -183,7 +183,7 @@ async fn send(
             Ok(Err(mut failed)) => return Err(send_failure(progress, failed.take_message())),
             // The clock runs from the last time that something of the body was taken: an origin that takes
             // nothing more is as silent as one that has it all. One that waits for the caller is not.
-            Err(_) if progress.waits.get() => since = Instant::now(),
+            Err(_) if progress.waits(patience) => since = Instant::now(),
             Err(_) if progress.moved.get() > since => since = progress.moved.get(),
             Err(_) => return Err(Failure { error: Error::OriginTimeout, reason: "timeout", unsent: None }),
         }
