@@ -40,7 +40,10 @@ async fn an_origin_that_says_nothing_is_given_up() {
 #[tokio::test]
 async fn an_origin_that_takes_no_upload_is_given_up() {
     let origin = mute();
-    let gateway = to(&origin, json!({ "first_byte_timeout": "200ms" }));
+    let mut config = crate::support::gateway::public(&origin.url);
+    config["server"] = json!({ "limits": { "body_idle_timeout": "500ms" } });
+    config["origins"]["media"]["first_byte_timeout"] = "200ms".into();
+    let gateway = Gateway::start(config);
     let mut caller = Raw::connect(gateway.addr()).await;
     caller.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n").await.expect("sent");
     let piece = vec![b'x'; 1 << 16];
