@@ -6,6 +6,7 @@ mod deploy;
 mod ffmpeg;
 mod guard;
 mod loopback;
+mod server;
 mod support;
 mod tool;
 mod upstream;

@@ -76,6 +76,14 @@ impl Raw {
         Self { stream: Box::new(tcp), ahead: Vec::new() }
     }
 
+    /// From an address of this machine.
+    pub(crate) async fn from(local: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from((local, 0))).expect("an address of ours");
+        let tcp = within("a connection", socket.connect(addr)).await.expect("connected");
+        Self { stream: Box::new(tcp), ahead: Vec::new() }
+    }
+
     /// Over TLS; the protocol that ALPN settled beside it.
     pub(crate) async fn tls(addr: SocketAddr, config: Arc<rustls::ClientConfig>, name: &str) -> io::Result<(Self, TlsFacts)> {
         let tcp = TcpStream::connect(addr).await?;
