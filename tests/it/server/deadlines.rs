@@ -101,10 +101,12 @@ async fn so_is_one_whose_stream_takes_nothing() {
     let origin = plenty();
     let server = json!({ "limits": { "write_idle_timeout": "300ms" }, "listeners": [{ "address": "127.0.0.1:0", "h2c": true }] });
     let gateway = gateway(&origin.url, server);
-    let mut h2 = H2::plain(gateway.addr()).await;
+    let mut h2 = H2::narrow(gateway.addr()).await;
     let request = http::Request::get("http://gate.test/a").body(empty()).expect("a request");
     let answer = within("a head", h2.sender.send_request(request)).await.expect("an answer");
     // The connection itself is alive, its stream's window is used up and stays so.
     origin.wait("the connection to end", |origin| origin.connections() == 1 && origin.open() == 0).await;
     drop(answer);
+    let request = http::Request::head("http://gate.test/a").body(empty()).expect("a request");
+    assert_eq!(h2.send(request).await.expect("the connection lives on").status, 200);
 }

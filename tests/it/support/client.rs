@@ -277,8 +277,18 @@ impl H2 {
         Self::over(stream).await
     }
 
+    /// By prior knowledge, with little room for answers that are not read yet.
+    pub(crate) async fn narrow(addr: SocketAddr) -> Self {
+        Self::with_window(TcpStream::connect(addr).await.expect("connected"), 16 * 1024).await
+    }
+
     async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        Self::with_window(stream, 1 << 20).await
+    }
+
+    async fn with_window(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, window: u32) -> Self {
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
         let (sender, driver) = within("HTTP/2", builder.handshake(TokioIo::new(stream))).await.expect("HTTP/2");
         Self { sender, driver: tokio::spawn(driver) }
     }
