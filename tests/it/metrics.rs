@@ -182,6 +182,7 @@ fn callers_cannot_make_series() {
     let scraped = Scraped::new();
     for method in ["GET", "HEAD", "PUT", "BREW", "CONNECT"] {
         ask(scraped.address(), method, "/warm", "");
+        ask(scraped.address(), method, "/vod/warm", "");
         let foreign = format!("{method} / HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n");
         rig::send(scraped.address(), foreign.as_bytes());
     }
