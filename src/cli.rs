@@ -94,7 +94,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 impl ConfigArgs {
     fn sources(&self) -> Sources {
         let files = if self.config.is_empty() { default_file() } else { self.config.clone() };
-        Sources { files, env: std::env::vars().collect(), flags: self.set.clone() }
+        Sources { files, env: Sources::process_env(), flags: self.set.clone() }
     }
 
     /// Loads and tries out the config; its faults go to standard error.

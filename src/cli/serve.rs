@@ -57,7 +57,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded, signals: (Signal, Signal)) -> Loaded {
     let mut current = first;
     let mut watch =
-        Watch::new(current.watched_files()).inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
+        Watch::new(&current.watched_files()).inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
     let (mut hangup, mut stop) = signals;
     loop {
         let changed = async {
@@ -73,7 +73,7 @@ async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded, signals:
         }
         let Some(next) = reload(args, gateway, &current) else { continue };
         if let Some(watch) = &mut watch
-            && let Err(error) = watch.set_files(next.watched_files())
+            && let Err(error) = watch.set_files(&next.watched_files())
         {
             tracing::warn!(%error, "changes are taken on SIGHUP only");
         }

@@ -151,6 +151,14 @@ fn key_set(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
             found.extend(rest.iter().map(|key| Finding::key(path.key(key), message.clone())).take(1));
         }
     }
+    remote(keys, path, found);
+    for (id, keys) in &keys.by_id {
+        key_set(keys, &path.key("by_id").key(id), found);
+    }
+}
+
+/// Rules of keys that are fetched.
+fn remote(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
     if let Some(url) = &keys.url {
         match origins::endpoint_fault(url.split_inclusive('/').take(3).collect::<String>().trim_end_matches('/')) {
             Some(_) => found.push(Finding::value(path.key("url"), "not an address: write `https://host/path`")),
@@ -169,9 +177,6 @@ fn key_set(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
     }
     if keys.refresh.is_some_and(|refresh| refresh.is_zero()) {
         found.push(Finding::value(path.key("refresh"), "`refresh` must not be 0"));
-    }
-    for (id, keys) in &keys.by_id {
-        key_set(keys, &path.key("by_id").key(id), found);
     }
 }
 

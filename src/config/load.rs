@@ -3,6 +3,8 @@
 //! Tables are merged key by key; lists and plain values are replaced whole, but for list positions
 //! that an environment variable or a flag names. What a refused config was made of is not kept.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,9 @@ use super::fault::{Fault, Faults, Finding, Severity};
 use super::files::{self, NamedFile};
 use super::key_path::KeyPath;
 use super::schema::{self, Schema};
+use super::shape::{self, Settled};
 use super::source::{Layer, Origin};
-use super::{Config, check, named, shape};
+use super::{Config, check, named};
 
 /// What a config is made of, lowest first: files in order, then environment, then flags.
 #[derive(Clone, Default)]
@@ -26,6 +29,19 @@ pub struct Sources {
     pub env: Vec<(String, String)>,
     /// Flags as `(dotted key, value)`: `("server.limits.max_head", "64KiB")`, `("routes.0.path", "/v")`.
     pub flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The variables of this process that may set keys, as [`Sources::env`] takes them.
+    #[must_use]
+    pub fn process_env() -> Vec<(String, String)> {
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let ours = std::env::vars_os().map(|(name, value)| (text(&name), value)).filter(|(name, _)| name.starts_with(named::ENV_PREFIX));
+        let mut all: Vec<_> = ours.map(|(name, value)| (name, text(&value))).collect();
+        // The system's order is any; faults and names that differ in case only must not change from run to run.
+        all.sort();
+        all
+    }
 }
 
 /// A config that was taken, and what is needed to say more about it.
@@ -73,13 +89,16 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     Draft::read(sources)?.finish()
 }
 
+/// Further checks that only use can make: given the config and the base folder, what is wrong at which key.
+pub type Extra<'e> = &'e dyn Fn(&Config, &Path) -> Vec<(KeyPath, String)>;
+
 /// Loads a config, and looks at the files that it names (they exist, private keys are private).
 /// When all that is well, asks `extra`, with the config and the base folder, for what only use shows:
 /// key material that is none, certificates that do not fit their keys.
 ///
 /// # Errors
 /// Every fault that there is.
-pub fn load_checked(sources: &Sources, extra: &dyn Fn(&Config, &Path) -> Vec<(KeyPath, String)>) -> Result<Loaded, Faults> {
+pub fn load_checked(sources: &Sources, extra: Extra<'_>) -> Result<Loaded, Faults> {
     let mut draft = Draft::read(sources)?;
     draft.add(files::check(&draft.named_files));
     let loaded = draft.finish()?;
@@ -149,6 +168,8 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
 struct Draft {
     config: Option<Config>,
     findings: Vec<Finding>,
+    /// Keys whose value in `config` is not what the operator wrote.
+    untrue: BTreeSet<KeyPath>,
     /// Faults of environment variables and flags that lead nowhere.
     stray: Vec<Fault>,
     named_files: Vec<NamedFile>,
@@ -164,24 +185,33 @@ impl Draft {
             named.file = absolute(&layers.folder_of(&named.path).join(&named.file));
             files::put(&mut tree, named);
         }
-        let (config, findings) = shape::settle(tree);
-        let mut draft = Self { config, findings: Vec::new(), stray, named_files, files: sources.files.clone(), layers };
+        let Settled { config, findings, untrue } = shape::settle(tree);
+        let mut draft = Self { config, findings, untrue, stray, named_files, files: sources.files.clone(), layers };
         let rules = draft.config.as_ref().map(check::check).unwrap_or_default();
-        draft.add(findings);
         draft.add(rules);
         Ok(draft)
     }
 
-    /// Adds findings, but for those at entries that already have a fault: they are about stand-ins.
+    /// Adds findings, but for those about keys that do not say what the operator wrote, and those about a
+    /// whole entry (two routes that collide) when some entry beside it is such.
     fn add(&mut self, more: Vec<Finding>) {
-        let entry = |path: &KeyPath| path.0.iter().take(2).cloned().collect::<Vec<_>>();
-        let faulty: Vec<_> = self.findings.iter().filter(|it| it.severity == Severity::Error).map(|it| entry(&it.path)).collect();
-        let fresh = |it: &Finding| faulty.is_empty() || (it.severity == Severity::Error && !faulty.contains(&entry(&it.path)));
-        self.findings.extend(more.into_iter().filter(fresh));
+        let echo = |it: &Finding| {
+            let whole_entry = it.path.0.len() == 2;
+            self.untrue.iter().any(|untrue| {
+                let beside = whole_entry && untrue.0.first() == it.path.0.first();
+                beside || it.path.is_under(untrue) || untrue.is_under(&it.path)
+            })
+        };
+        let fresh: Vec<_> = more.into_iter().filter(|it| !echo(it)).collect();
+        self.findings.extend(fresh);
     }
 
     fn finish(self) -> Result<Loaded, Faults> {
-        let Self { config, findings, stray, named_files, files, layers } = self;
+        let Self { config, mut findings, stray, named_files, files, layers, .. } = self;
+        // Beside an error a warning is most often its echo: a mistyped name leaves the right one unused.
+        if !stray.is_empty() || findings.iter().any(|finding| finding.severity == Severity::Error) {
+            findings.retain(|finding| finding.severity == Severity::Error);
+        }
         let mut placed: Vec<_> = findings.into_iter().map(|finding| layers.locate(finding)).collect();
         placed.sort_by_key(|(place, _)| *place);
         let found = Faults(stray.into_iter().chain(placed.into_iter().map(|(_, fault)| fault)).collect());
@@ -231,11 +261,9 @@ fn merge(sources: &Sources) -> Result<Merged, Faults> {
         return Err(Faults(faults));
     }
     let mut stray = Vec::new();
-    let named: [&dyn Fn(&Value) -> (Layer, Vec<Fault>); 2] =
-        [&|below| named::environment(&sources.env, below), &|below| named::flags(&sources.flags, below)];
-    for read in named {
+    for from in [named::environment(&sources.env), named::flags(&sources.flags)] {
         let below = so_far(&figment)?;
-        let (layer, more) = read(&below);
+        let (layer, more) = named::layer(&from, &below);
         stray.extend(more);
         if let Layered::Dict(_, dict) = layer.root.to_value(Some(&below)) {
             figment = figment.merge(Source(dict));

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::fault::Fault;
+use super::fault::{Fault, Finding, Point};
 use super::schema::{self, Schema};
 use super::source::{Entry, Layer, Node, Origin, Shape, parse_value};
 
@@ -15,8 +15,11 @@ pub const ENV_PREFIX: &str = "TOLLGATE_";
 /// Variables with [`ENV_PREFIX`] that the command line reads itself, and that set no key.
 pub const ENV_RESERVED: [&str; 4] = ["TOLLGATE_CONFIG", "TOLLGATE_LOG", "TOLLGATE_OUTPUT", "TOLLGATE_COLOR"];
 
+/// What faults call a variable, before its name.
+const ENV_LABEL: &str = "environment variable ";
+
 /// One setting by name.
-struct Setting<'a> {
+pub(super) struct Setting<'a> {
     /// What faults call it.
     label: String,
     segments: Vec<&'a str>,
@@ -25,32 +28,37 @@ struct Setting<'a> {
     line: String,
 }
 
-/// The environment as a source. `below` is what the lower sources hold: names and lists are looked up in it.
-pub(super) fn environment(env: &[(String, String)], below: &Value) -> (Layer, Vec<Fault>) {
+/// The settings among the variables of an environment.
+pub(super) fn environment(env: &[(String, String)]) -> Vec<Setting<'_>> {
     let settings = env.iter().filter_map(|(name, value)| {
         let rest = name.strip_prefix(ENV_PREFIX)?;
         if rest.is_empty() || ENV_RESERVED.contains(&name.as_str()) || is_service_link(rest) {
             return None;
         }
-        Some(Setting {
-            label: format!("environment variable {name}"),
-            segments: rest.split("__").collect(),
-            value,
-            line: format!("{name}={value}"),
-        })
+        Some(Setting { label: format!("{ENV_LABEL}{name}"), segments: rest.split("__").collect(), value, line: format!("{name}={value}") })
     });
-    layer(settings, below)
+    settings.collect()
 }
 
-/// The flags as a source.
-pub(super) fn flags(flags: &[(String, String)], below: &Value) -> (Layer, Vec<Fault>) {
+/// The settings of the flags.
+pub(super) fn flags(flags: &[(String, String)]) -> Vec<Setting<'_>> {
     let settings = flags.iter().map(|(key, value)| Setting {
         label: format!("flag --set {key}"),
         segments: key.split('.').collect(),
         value,
         line: format!("{key}={value}"),
     });
-    layer(settings, below)
+    settings.collect()
+}
+
+/// The hint of a mistyped key in the words of the variable called `label`: the whole variable to write instead.
+pub(super) fn hint(label: &str, finding: &Finding) -> Option<String> {
+    let rest = label.strip_prefix(ENV_LABEL)?.strip_prefix(ENV_PREFIX)?;
+    let meant = finding.hint.as_deref()?.strip_prefix("did you mean `")?.strip_suffix("`?")?;
+    let mut segments: Vec<&str> = rest.split("__").collect();
+    let meant = meant.to_ascii_uppercase();
+    *segments.get_mut(finding.path.0.len().checked_sub(1)?).filter(|_| finding.point == Point::Key)? = &meant;
+    Some(format!("did you mean `{ENV_PREFIX}{}`?", segments.join("__")))
 }
 
 /// Whether it is one of the variables that Kubernetes and container links add for a service named
@@ -69,7 +77,9 @@ fn is_service_link(rest: &str) -> bool {
     service || port
 }
 
-fn layer<'a>(settings: impl Iterator<Item = Setting<'a>>, below: &Value) -> (Layer, Vec<Fault>) {
+/// Settings as a source. `below` is what the lower sources hold: names and lists are looked up in it.
+/// The faults are of settings that lead nowhere.
+pub(super) fn layer(settings: &[Setting<'_>], below: &Value) -> (Layer, Vec<Fault>) {
     let schema = Schema::get();
     let mut text = String::new();
     let mut names = Vec::new();
@@ -82,9 +92,11 @@ fn layer<'a>(settings: impl Iterator<Item = Setting<'a>>, below: &Value) -> (Lay
         text.push('\n');
         let value_at = end - setting.value.len();
         names.push((start..end, setting.label.clone()));
-        let mut walk = Walk { setting: &setting, schema, name_span: start..value_at.saturating_sub(1), value_span: value_at..end };
+        let before = root.clone();
+        let mut walk = Walk { setting, schema, name_span: start..value_at.saturating_sub(1), value_span: value_at..end };
         if let Err(message) = walk.set(&mut root, &setting.segments, schema.root(), Some(below)) {
             faults.push(Fault::of_source(setting.label.clone(), message));
+            root = before;
         }
     }
     (Layer::new(Origin::Named(names), text, root), faults)
@@ -158,7 +170,7 @@ fn key_name(forms: &[&serde_json::Map<String, Value>], segment: &str, below: Opt
 /// The value of a variable: as it is where the key takes text only, else as TOML, else as text.
 /// A list also takes values parted by commas.
 fn value(forms: &[&serde_json::Map<String, Value>], text: &str) -> Shape {
-    let text_only = !forms.is_empty() && forms.iter().all(|form| form.get("type").and_then(Value::as_str) == Some("string"));
+    let text_only = !forms.is_empty() && forms.iter().all(|form| is_text(form));
     if text_only {
         return Shape::Text(text.to_owned());
     }
@@ -169,6 +181,14 @@ fn value(forms: &[&serde_json::Map<String, Value>], text: &str) -> Shape {
             Shape::List(items.map(|item| Node::new(0..0, Shape::Text(item.to_owned()))).collect())
         }
         _ => Shape::Text(text.to_owned()),
+    }
+}
+
+/// Whether a form takes text and nothing else, but for being left out.
+fn is_text(form: &serde_json::Map<String, Value>) -> bool {
+    match form.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().all(|kind| kind == "string" || kind == "null"),
+        other => other.is_some_and(|kind| kind == "string"),
     }
 }
 

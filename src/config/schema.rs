@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 use super::Config;
+use super::key_path::{KeyPath, Step};
 
 /// The JSON Schema (draft 2020-12) of the whole config, for editors and for `tollgate config schema`.
 #[must_use]
@@ -69,7 +70,35 @@ impl Schema {
         forms.iter().find_map(|form| form.get("items"))
     }
 
-    /// Every key of every table: its name, whether it is marked `writeOnly`, and whether it takes text.
+    /// What stands at `path` may hold. `None` where the schema has no such key.
+    pub(super) fn at(&self, path: &KeyPath) -> Option<&Value> {
+        path.0.iter().try_fold(self.root(), |schema, step| match step {
+            Step::Key(key) => self.below(&self.forms(schema), key),
+            Step::At(_) => self.items(&self.forms(schema)),
+        })
+    }
+
+    /// The tables with fixed places (none below a list or a name) that have a key called `key`.
+    pub(super) fn tables_with(&self, key: &str) -> Vec<KeyPath> {
+        let mut found = Vec::new();
+        self.look_for(key, self.root(), &KeyPath::default(), &mut found);
+        found
+    }
+
+    fn look_for(&self, key: &str, schema: &Value, path: &KeyPath, found: &mut Vec<KeyPath>) {
+        // Deeper than any fixed table: a type within itself.
+        if path.0.len() > 8 {
+            return;
+        }
+        for all in self.forms(schema).into_iter().filter_map(properties) {
+            if all.contains_key(key) {
+                found.push(path.clone());
+            }
+            all.iter().for_each(|(below, schema)| self.look_for(key, schema, &path.key(below), found));
+        }
+    }
+
+    /// Every key of every table: its name, whether it is marked `writeOnly`, and whether it can hold text.
     pub(super) fn every_key(&self) -> Vec<(String, bool, bool)> {
         let mut found = Vec::new();
         self.gather(&self.root, &mut found);
@@ -81,8 +110,7 @@ impl Schema {
             Value::Object(map) => {
                 for (key, value) in properties(map).into_iter().flatten() {
                     let marked = value.get("writeOnly").and_then(Value::as_bool) == Some(true);
-                    let text =
-                        self.forms(value).iter().any(|form| takes(form, "string") || takes(form, "array") || form.contains_key("items"));
+                    let text = self.forms(value).iter().any(|form| ["string", "array", "object"].iter().any(|kind| takes(form, kind)));
                     found.push((key.clone(), marked, text));
                 }
                 // Defaults and examples hold keys, not schemas.
@@ -148,6 +176,16 @@ pub(super) fn tagged<'s>(forms: &[&'s Map<String, Value>]) -> Option<Tagged<'s>>
     Some((key, forms.iter().filter_map(|form| Some((word(form, key)?, *form))).collect()))
 }
 
+/// Tells whether `forms` are the variants of a union told apart by the one key that each has.
+pub(super) fn keyed<'s>(forms: &[&'s Map<String, Value>]) -> Option<BTreeMap<&'s str, &'s Map<String, Value>>> {
+    let one = |form: &&'s Map<String, Value>| {
+        let all = properties(form)?;
+        let (key, _) = all.iter().next().filter(|(key, _)| all.len() == 1 && required(form) == [key.as_str()])?;
+        Some((key.as_str(), *form))
+    };
+    forms.iter().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +198,21 @@ mod tests {
         let (key, forms) = tagged(&schema.forms(one)).map(|(key, forms)| (key.to_owned(), forms.len())).expect("tagged");
         assert_eq!(key, "type");
         assert!(forms >= 3);
+    }
+
+    #[test]
+    fn unions_by_their_one_key_are_told_apart() {
+        let form = |key: &str| serde_json::json!({ "properties": { key: {} }, "required": [key] });
+        let (header, cookie) = (form("header"), form("cookie"));
+        let forms: Vec<_> = [&header, &cookie].into_iter().filter_map(Value::as_object).collect();
+        assert_eq!(keyed(&forms).map(|by_key| by_key.into_keys().collect()), Some(vec!["cookie", "header"]));
+        assert!(tagged(&forms).is_none());
+    }
+
+    #[test]
+    fn tables_are_found_by_their_keys() {
+        assert_eq!(Schema::get().tables_with("max_head"), [KeyPath::top("server").key("limits")]);
+        assert!(Schema::get().tables_with("endpoints").is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which keys hold secrets, so that no fault ever shows their values.
 //!
-//! It errs towards hiding: a key that sounds secret, or that nobody knows inside `[keys]`, is hidden
-//! whether or not the schema has it, because a mistyped key must not show what it was meant to hide.
+//! It errs towards hiding: a value is shown when the schema has its key and the key does not hold
+//! secrets, or when the key is nearly such a one. A mistyped key must not show what it was meant to hide.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -30,8 +30,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     if NAMES_ONLY.iter().any(|end| key.ends_with(end)) {
         return false;
     }
-    let near = |word: &&str| key.contains(*word) || strsim::normalized_damerau_levenshtein(&key, word) >= 0.6;
-    WORDS.iter().any(|word| near(&word))
+    WORDS.iter().any(|word| key.contains(word) || strsim::normalized_damerau_levenshtein(&key, word) >= 0.6)
 }
 
 /// Where the secrets of a tree stand.
@@ -46,23 +45,32 @@ fn collect(node: &Node, hidden: bool, guarded: bool, found: &mut Vec<Range<usize
         Shape::Table(entries) => {
             for entry in entries {
                 let guards = guarded || is_guarded(&entry.key);
-                let unknown = guarded && !known().shown.contains(entry.key.as_str());
-                collect(&entry.value, is_secret(&entry.key) || unknown, guards, found);
+                let harmless = known().shown.contains(entry.key.as_str());
+                // Half a key is as bad as a mistyped one: its other half may have been `secret`.
+                let strange = !harmless && (guarded || hidden || !is_near_a_key(&entry.key));
+                collect(&entry.value, is_secret(&entry.key) || strange, guards, found);
             }
         }
         Shape::List(items) if !hidden => items.iter().for_each(|item| collect(item, hidden, guarded, found)),
         Shape::Patch(items) => items.iter().for_each(|(_, item)| collect(item, hidden, guarded, found)),
+        // A password in an address is a secret whatever its key.
+        Shape::Text(text) if text.contains("://") && text.contains('@') => found.push(node.span.clone()),
         _ if hidden && !node.span.is_empty() => found.push(node.span.clone()),
         _ => {}
     }
+}
+
+/// Whether it is likely a key that may be shown, mistyped.
+fn is_near_a_key(key: &str) -> bool {
+    known().shown.iter().any(|shown| strsim::normalized_damerau_levenshtein(key, shown) >= 0.6)
 }
 
 fn is_guarded(key: &str) -> bool {
     strsim::normalized_damerau_levenshtein(&key.to_ascii_lowercase(), GUARDED) >= 0.7
 }
 
-/// From which byte on a line of a text that does not parse is hidden.
-pub(super) fn hidden_from(line: &str) -> Option<usize> {
+/// From which byte on something stands that is set to a key that sounds secret, whatever the text's syntax.
+pub(super) fn sounds_secret(line: &str) -> Option<usize> {
     let mut word_start = None;
     let mut last_word = None;
     for (at, c) in line.char_indices() {
@@ -73,7 +81,7 @@ pub(super) fn hidden_from(line: &str) -> Option<usize> {
             '=' | ':' => {
                 let word = word_start.take().map(|from| &line[from..at]).or(last_word);
                 if word.is_some_and(|word| word.split('.').any(|part| is_secret(part) || part == GUARDED)) {
-                    return Some(at + 1);
+                    return Some(at + 1 + line[at + 1..].bytes().take_while(|b| *b == b' ').count());
                 }
             }
             _ => {
@@ -83,12 +91,23 @@ pub(super) fn hidden_from(line: &str) -> Option<usize> {
             }
         }
     }
+    None
+}
+
+/// From which byte on a line of a text that does not parse is hidden.
+pub(super) fn hidden_from(line: &str) -> Option<usize> {
+    if let Some(from) = sounds_secret(line) {
+        return Some(from);
+    }
     let plain = line.trim_start();
-    let is_key = plain.find(['=', ':']).is_some_and(|at| {
-        at > 0 && plain[..at].chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '"' | '\'' | '{'))
-    });
-    let shown = plain.is_empty() || is_key || plain.starts_with(['[', '#', '}', ']']);
-    if shown { None } else { Some(line.len() - plain.len()) }
+    if let Some(at) = line.find(['=', ':']) {
+        let key = line[..at].trim_matches([' ', '"', '\'', '{', '-', '\t']);
+        let shown = known().shown.contains(key.rsplit('.').next().unwrap_or(key));
+        return if shown { None } else { Some(at + 1) };
+    }
+    let is_header = plain.starts_with('[') && plain.chars().all(|c| c.is_ascii_alphanumeric() || "[]._- ".contains(c));
+    let is_bracket = plain.chars().all(|c| "[]{}, \t".contains(c));
+    if is_header || is_bracket { None } else { Some(line.len() - plain.len()) }
 }
 
 struct Known {
@@ -132,9 +151,15 @@ mod tests {
 
     #[test]
     fn lines_that_do_not_parse_hide_what_may_be_secret() {
-        for line in
-            ["secret = \"canary", "  secret: canary", "a = { secret = \"canary\" ]", "\"secret\" = 'canary", "keys.a.sekret = \"canary"]
-        {
+        for line in [
+            "secret = \"canary",
+            "  secret: canary",
+            "a = { secret = \"canary\" ]",
+            "\"secret\" = 'canary",
+            "keys.a.sekret = \"canary",
+            "se\"ret = \"canary",
+            "secret \"canary",
+        ] {
             let from = hidden_from(line).unwrap_or_else(|| panic!("{line} is shown"));
             assert!(!line[..from].contains("canary"), "{line}");
         }

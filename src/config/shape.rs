@@ -17,13 +17,23 @@ use super::secrets;
 
 type Form<'s> = &'s Map<String, Value>;
 
-/// The findings of the shape, and the config with stand-ins where something was wrong. `None` where
-/// no stand-in could be found.
-pub(super) fn settle(mut tree: Value) -> (Option<Config>, Vec<Finding>) {
+/// What became of a tree.
+pub(super) struct Settled {
+    /// The config, with stand-ins where something was wrong. `None` where no stand-in could be found.
+    pub(super) config: Option<Config>,
+    pub(super) findings: Vec<Finding>,
+    /// Where the config does not say what the operator wrote.
+    pub(super) untrue: BTreeSet<KeyPath>,
+}
+
+/// Finds all that is wrong in the shape of a tree.
+pub(super) fn settle(mut tree: Value) -> Settled {
     let mut walk = Walk { schema: Schema::get(), findings: Vec::new(), stand_ins: BTreeSet::new() };
     walk.visit(&mut tree, walk.schema.root(), &KeyPath::default());
     let config = refine(&mut walk, tree);
-    (config, walk.findings)
+    let mut untrue = walk.stand_ins;
+    untrue.extend(walk.findings.iter().map(|finding| finding.path.clone()));
+    Settled { config, findings: walk.findings, untrue }
 }
 
 struct Walk {
@@ -57,7 +67,10 @@ impl Walk {
                     self.visit(item, schema, &path.at(index));
                 }
             }
-            (value @ Value::Object(_), several) => self.visit_best(value, several, path),
+            (value @ Value::Object(_), several) => match schema::keyed(several) {
+                Some(by_key) => self.visit_keyed(value, &by_key, path, schema),
+                None => self.visit_best(value, several, path),
+            },
             (value, _) => self.visit_number(value, &forms, path, schema),
         }
     }
@@ -80,6 +93,20 @@ impl Walk {
             self.findings.extend(findings);
             self.stand_ins.extend(stand_ins);
         }
+    }
+
+    /// A table whose one key says which variant it is.
+    fn visit_keyed(&mut self, value: &mut Value, by_key: &BTreeMap<&str, Form<'static>>, path: &KeyPath, schema: &'static Value) {
+        let Value::Object(table) = value else { return };
+        if let Some(form) = table.keys().find_map(|key| by_key.get(key.as_str())) {
+            return self.visit_table(table, form, path);
+        }
+        let keys: Vec<&str> = by_key.keys().copied().collect();
+        match table.keys().next() {
+            Some(key) => self.findings.push(unknown_key(path, key, &keys)),
+            None => self.findings.push(Finding::value(path.clone(), format!("`{path}` says nothing")).hint(one_of(&keys))),
+        }
+        self.stand_in(value, schema, path);
     }
 
     fn visit_tagged(&mut self, value: &mut Value, union: (&str, &BTreeMap<&str, Form<'static>>), path: &KeyPath, schema: &'static Value) {
@@ -105,7 +132,7 @@ impl Walk {
         if let Some(properties) = schema::properties(form) {
             let unknown: Vec<String> = table.keys().filter(|key| !properties.contains_key(*key)).cloned().collect();
             for key in unknown {
-                self.findings.push(unknown_key(path, &key, properties));
+                self.findings.push(unknown_key(path, &key, &properties.keys().map(String::as_str).collect::<Vec<_>>()));
                 table.remove(&key);
             }
             for key in schema::required(form) {
@@ -223,7 +250,7 @@ fn wrong_kind(forms: &[Form<'_>], value: &Value) -> Option<String> {
             Some(Value::Array(kinds)) => kinds.iter().any(|it| it == kind),
             other => other.is_some_and(|it| it == kind),
         };
-        if forms.iter().any(|form| exact(form)) {
+        if forms.iter().any(exact) {
             kinds.push(word);
         }
     }
@@ -254,20 +281,25 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn unknown_key(path: &KeyPath, key: &str, known: &Map<String, Value>) -> Finding {
+fn unknown_key(path: &KeyPath, key: &str, keys: &[&str]) -> Finding {
     let place = if path.0.is_empty() { String::new() } else { format!(" in `{path}`") };
     let finding = Finding::key(path.key(key), format!("unknown key `{key}`{place}"));
-    let keys: Vec<&str> = known.keys().map(String::as_str).collect();
+    let elsewhere: Vec<String> = Schema::get().tables_with(key).iter().map(table_name).collect();
     match did_you_mean(key, keys.iter().copied()) {
         Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
-        None if keys.len() <= 14 => finding.hint(one_of(&keys)),
+        None if !elsewhere.is_empty() => finding.hint(format!("`{key}` is a key of {}", elsewhere.join(", "))),
+        None if keys.len() <= 14 => finding.hint(one_of(keys)),
         None => finding,
     }
 }
 
+fn table_name(path: &KeyPath) -> String {
+    if path.0.is_empty() { "the config itself, in no table".into() } else { format!("`{path}`") }
+}
+
 fn unknown_word(path: KeyPath, key: &str, word: &str, known: &[&str]) -> Finding {
     let shown = if secrets::is_secret(key) { "this value" } else { &format!("\"{word}\"") };
-    let finding = Finding::value(path, format!("{shown} is not a `{key}`"));
+    let finding = Finding::value(path, format!("`{key}` cannot be {shown}"));
     match did_you_mean(word, known.iter().copied()) {
         Some(meant) => finding.hint(format!("did you mean \"{meant}\"?")),
         None => finding.hint(one_of(known)),
@@ -291,15 +323,7 @@ fn about(schema: Option<&Value>, key: &str) -> String {
 /// Stand-ins for what the types refuse, tried one after the other.
 fn candidates(at: &KeyPath) -> Vec<Value> {
     let schema = Schema::get();
-    let mut below = Some(schema.root());
-    for step in &at.0 {
-        let forms = below.map(|below| schema.forms(below)).unwrap_or_default();
-        below = match step {
-            Step::Key(key) => schema.below(&forms, key),
-            Step::At(_) => schema.items(&forms),
-        };
-    }
-    let mut all: Vec<Value> = below.map(|below| sample(schema, below, 0)).into_iter().collect();
+    let mut all: Vec<Value> = schema.at(at).map(|below| sample(schema, below, 0)).into_iter().collect();
     all.extend(["x", "1s", "127.0.0.1:1", "127.0.0.1", "127.0.0.0/8", "/", "GET", "http://localhost"].map(Value::from));
     all.extend([Value::from(1), Value::Bool(true), Value::Array(Vec::new()), Value::Object(Map::new())]);
     all
@@ -378,6 +402,10 @@ fn blame(tree: &Value, refusal: &Refusal) -> KeyPath {
     }
     while let Some(culprit) = steps_below(lookup(tree, &path)).into_iter().find_map(|step| {
         let below = path.with(step);
+        // The key that tells a union's variants apart is right by now, and without it all else is refused.
+        if tag_of(&path).is_some_and(|tag| below == path.key(tag)) {
+            return None;
+        }
         let mut without = tree.clone();
         remove(&mut without, &below)?;
         let same = take(&without).err().is_some_and(|other| other == *refusal);
@@ -386,6 +414,11 @@ fn blame(tree: &Value, refusal: &Refusal) -> KeyPath {
         path = culprit;
     }
     path
+}
+
+fn tag_of(path: &KeyPath) -> Option<&'static str> {
+    let schema = Schema::get();
+    schema::tagged(&schema.forms(schema.at(path)?)).map(|(tag, _)| tag)
 }
 
 fn steps_below(value: Option<&Value>) -> Vec<Step> {

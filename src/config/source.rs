@@ -14,7 +14,7 @@ use figment::value::{Dict, Empty, Map, Value};
 
 use super::fault::{Fault, Finding, Place, Point};
 use super::key_path::{KeyPath, Step};
-use super::secrets;
+use super::{named, secrets};
 
 pub(super) use toml_tree::parse_value;
 
@@ -68,7 +68,9 @@ pub(super) struct Layer {
 impl Layer {
     /// Takes a tree in, and looks up where its secrets stand.
     pub(super) fn new(origin: Origin, text: String, root: Node) -> Self {
-        let secrets = secrets::spans(&root);
+        // A block of YAML ends where the next line begins; that line's indent is no secret.
+        let trim = |Range { start, end }: Range<usize>| start..start + text[start..end].trim_end().len();
+        let secrets = secrets::spans(&root).into_iter().map(trim).collect();
         Self { origin, text, root, secrets }
     }
 
@@ -97,12 +99,15 @@ impl Layer {
     }
 
     /// The fault that `finding` becomes when `span` of this source is to blame.
-    pub(super) fn fault(&self, finding: Finding, span: Range<usize>) -> Fault {
+    pub(super) fn fault(&self, mut finding: Finding, span: Range<usize>) -> Fault {
         let (source, place) = match &self.origin {
             Origin::File(path) => (path.display().to_string(), text::place(&self.text, span, &self.secrets)),
             Origin::Named(names) => {
                 let name = names.iter().find(|(at, _)| at.contains(&span.start)).map(|(_, name)| name.clone());
                 let place = text::place(&self.text, span, &self.secrets);
+                if let Some(hint) = name.as_deref().and_then(|name| named::hint(name, &finding)) {
+                    finding.hint = Some(hint);
+                }
                 (name.unwrap_or_default(), Place { line: None, column: None, ..place })
             }
         };
@@ -121,7 +126,7 @@ impl Layer {
     pub(super) fn scrub(&self, mut text: String) -> String {
         for span in &self.secrets {
             let secret = self.text[span.clone()].trim_matches(['"', '\'', '\n', ' ']);
-            if secret.len() >= 3 && text.contains(secret) {
+            if secret.len() >= 4 && text.contains(secret) {
                 text = text.replace(secret, "[redacted]");
             }
         }
@@ -174,7 +179,9 @@ impl Node {
             Shape::Null => Value::from(Empty::None),
             Shape::Bool(it) => Value::from(*it),
             Shape::Int(it) => integer(*it),
-            Shape::Float(it) => Value::from(*it),
+            Shape::Float(it) if it.is_finite() => Value::from(*it),
+            // No key takes it; as text it is refused with its key.
+            Shape::Float(it) => Value::from(it.to_string()),
             Shape::Text(it) => Value::from(it.as_str()),
             Shape::List(items) => Value::from(items.iter().map(|item| item.to_value(None)).collect::<Vec<_>>()),
             Shape::Table(entries) => Value::from(table(entries, below)),

@@ -4,7 +4,7 @@
 //! old one, and a watch on the old one would never hear of it. An event is only a reason to look;
 //! whether something changed is told by the files themselves, so that a busy folder reloads nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct Watch {
     folders: BTreeSet<PathBuf>,
     watcher: RecommendedWatcher,
     events: mpsc::Receiver<()>,
-    /// An event was taken and the files not looked at since.
+    /// There is a reason to look at the files, and they were not looked at since.
     waiting: bool,
 }
 
@@ -48,7 +48,7 @@ impl Watch {
     ///
     /// # Errors
     /// [`WatchError`] when a folder of one of them is not there or the system has no more watches.
-    pub fn new(files: Vec<PathBuf>) -> Result<Self, WatchError> {
+    pub fn new(files: &[PathBuf]) -> Result<Self, WatchError> {
         // One waiting event says all there is to say, so a full channel loses nothing.
         let (tell, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -62,15 +62,19 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Watches `files` from now on, as after a reload that names others.
+    /// Watches `files` from now on, as after a reload that names others. What changed since the last
+    /// look at a file that was watched before is still told.
     ///
     /// # Errors
     /// As [`Watch::new`]; the folders that could be watched then are.
-    pub fn set_files(&mut self, files: Vec<PathBuf>) -> Result<(), WatchError> {
-        self.files = files.iter().map(|file| super::load::absolute(file)).collect();
+    pub fn set_files(&mut self, files: &[PathBuf]) -> Result<(), WatchError> {
+        let files: Vec<PathBuf> = files.iter().map(|file| super::load::absolute(file)).collect();
+        let old = std::mem::replace(&mut self.files, files);
         let watched = self.watch_folders();
         // After the watch is set, so that no change falls between the two.
-        self.seen = prints(&self.files);
+        let mut known: BTreeMap<PathBuf, Print> = old.into_iter().zip(std::mem::take(&mut self.seen)).collect();
+        self.seen = self.files.iter().map(|file| known.remove(file).unwrap_or_else(|| print_of(file))).collect();
+        self.waiting = true;
         watched
     }
 
@@ -179,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("gw.toml");
         std::fs::write(&file, "a").expect("write");
-        let mut watch = Watch::new(vec![file.clone()]).expect("watch");
+        let mut watch = Watch::new(std::slice::from_ref(&file)).expect("watch");
 
         std::fs::write(&file, "ab").expect("write");
         changes(&mut watch).await;
@@ -204,7 +208,7 @@ mod tests {
         }
         symlink("..v1", at("..data")).expect("symlink");
         symlink("..data/gw.toml", at("gw.toml")).expect("symlink");
-        let mut watch = Watch::new(vec![at("gw.toml")]).expect("watch");
+        let mut watch = Watch::new(&[at("gw.toml")]).expect("watch");
 
         // As a ConfigMap is put in place: the folder's symlink changes, the file's does not.
         symlink("..v2", at("..data_tmp")).expect("symlink");
@@ -217,11 +221,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_before_other_files_are_named_is_told() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (file, key) = (folder.path().join("gw.toml"), folder.path().join("key.pem"));
+        std::fs::write(&file, "a").expect("write");
+        let mut watch = Watch::new(std::slice::from_ref(&file)).expect("watch");
+
+        std::fs::write(&file, "ab").expect("write");
+        std::fs::write(&key, "k").expect("write");
+        watch.set_files(&[file, key.clone()]).expect("watch");
+        changes(&mut watch).await;
+
+        std::fs::write(&key, "other").expect("write");
+        changes(&mut watch).await;
+    }
+
+    #[tokio::test]
     async fn a_neighbour_is_no_change() {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("gw.toml");
         std::fs::write(&file, "a").expect("write");
-        let mut watch = Watch::new(vec![file.clone()]).expect("watch");
+        let mut watch = Watch::new(std::slice::from_ref(&file)).expect("watch");
 
         std::fs::write(folder.path().join("neighbour"), "b").expect("write");
         watch.events.recv().await.expect("the event of the neighbour");
@@ -232,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let fault = Watch::new(vec![PathBuf::from("/nowhere/at/all/gw.toml")]).expect_err("no folder");
+        let fault = Watch::new(&[PathBuf::from("/nowhere/at/all/gw.toml")]).expect_err("no folder");
         assert!(fault.to_string().contains("/nowhere/at/all"), "{fault}");
     }
 }

@@ -55,8 +55,8 @@ pub struct Settled {
     pub https: bool,
     /// The viewer's address.
     pub client_ip: IpAddr,
-    /// The `X-Forwarded-For` chain that a trusted proxy sent, ours not yet added.
-    pub forwarded_for: Option<String>,
+    /// `X-Forwarded-For` as the origin gets it: what a trusted proxy sent, and the peer that sent it (or the viewer alone).
+    pub forwarded_for: String,
 }
 
 /// Settles host, path and viewer of a head that came from `peer` (with TLS or not), and takes out of it what a caller may not say.
@@ -73,7 +73,7 @@ pub fn settle(head: &mut Parts, (peer, tls): (IpAddr, bool), state: &State) -> R
     check_query(head.uri.query())?;
     let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
     let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };
-    let forwarded_for = trusted.then(|| client::forwarded_for(&head.headers)).flatten();
+    let forwarded_for = client::forwarded_for(peer, head.headers.get_all("x-forwarded-for").iter().filter(|_| trusted));
     fields::clean(&mut head.headers, head.version);
     Ok(Settled { path, host: host.name, authority, port: host.port, https, client_ip, forwarded_for })
 }

@@ -66,7 +66,7 @@ fn uri(target: &str) -> Result<Uri, Error> {
 fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outbound {
     let Routed { request, route, .. } = routed;
     let Request { mut head, body, record, settled, state } = request;
-    let Settled { authority, https, client_ip, forwarded_for, .. } = settled;
+    let Settled { authority, https, forwarded_for, .. } = settled;
     if let Some(uri) = uri {
         head.uri = uri;
     }
@@ -76,9 +76,7 @@ fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outb
         carrier::strip_headers(&mut head.headers, &verdict.strip);
         strip_referer(&mut head.headers, &verdict.strip);
     }
-    let client = client_ip.to_string();
-    let chain = forwarded_for.map_or_else(|| client.clone(), |chain| format!("{chain}, {client}"));
-    set_ours(&mut head, &chain, (&authority, https), &record);
+    set_ours(&mut head, &forwarded_for, (&authority, https), &record);
     let private = verdict.is_some();
     Outbound { head, body, record, route, authority, state, private }
 }

@@ -140,6 +140,31 @@ mod tests {
         assert_eq!(object(b"{\"a\":1}", 6), Err(JsonFault::TooLarge));
     }
 
+    /// Cases of JSONTestSuite that are JSON and refused all the same: a member comes twice.
+    const TWICE: [&str; 2] = ["y_object_duplicated_key.json", "y_object_duplicated_key_and_value.json"];
+
+    #[test]
+    fn the_json_test_suite() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/security/corpora/json-test-suite/test_parsing");
+        let Ok(files) = std::fs::read_dir(folder) else {
+            eprintln!("skipped: {folder} is not here");
+            return;
+        };
+        let mut seen = 0;
+        for path in files.map(|file| file.expect("entry").path()) {
+            let name = path.file_name().expect("name").to_string_lossy().into_owned();
+            let wrapped = [b"{\"a\":", &std::fs::read(&path).expect("read")[..], b"}"].concat();
+            let read = object(&wrapped, 1 << 20);
+            match name.as_bytes()[0] {
+                b'y' => assert_eq!(read.is_ok(), !TWICE.contains(&name.as_str()), "{name}"),
+                b'n' => assert!(read.is_err(), "{name}"),
+                _ => {}
+            }
+            seen += 1;
+        }
+        assert!(seen > 300);
+    }
+
     proptest! {
         #[test]
         fn reading_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

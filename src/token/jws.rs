@@ -28,7 +28,6 @@ const LAST_DATE: i64 = 253_402_300_799;
 const NOT_UNDERSTOOD: [&str; 4] = ["crit", "enc", "zip", "b64"];
 
 /// A token taken apart; nothing of it is verified until [`Jws::verify`] says so.
-#[derive(Debug)]
 pub struct Jws<'t> {
     signed: &'t str,
     header: Map<String, Value>,

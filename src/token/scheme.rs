@@ -9,6 +9,8 @@ pub mod cloudflare_stream;
 pub mod config;
 pub mod jwt;
 pub mod mux;
+#[cfg(test)]
+pub(crate) mod testkit;
 
 use http::HeaderName;
 use serde_json::{Map, Value};

@@ -29,7 +29,7 @@ impl std::fmt::Debug for RouteScheme {
 }
 
 /// A request's token was found good for this request at this time.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Verdict {
     /// The name of the scheme that took it.
     pub scheme: Name,
@@ -49,6 +49,18 @@ impl Verdict {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.token.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for Verdict {
+    /// The token goes by its fingerprint.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verdict")
+            .field("scheme", &self.scheme)
+            .field("token", &self.fingerprint())
+            .field("grant", &self.grant)
+            .field("remembered", &self.remembered)
+            .finish_non_exhaustive()
     }
 }
 

@@ -33,6 +33,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait after a failed fetch.
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
+/// Longest that one fetch may take, whatever the client's own limits are.
+const FETCH_LIMIT: Duration = Duration::from_secs(30);
+
 /// What a fetch gives, boxed so that the client stays the caller's.
 pub type Fetched<'f> = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send + 'f>>;
 
@@ -108,12 +111,19 @@ impl Remote {
         self.nudge.notify_one();
     }
 
+    /// Ends when somebody has asked for a fetch since it ended last.
+    pub(super) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
     /// Fetches once. Keys are replaced only when the body has changed, so that remembered verdicts live on.
     ///
     /// # Errors
     /// Why there are no new keys; the old ones stay.
     pub async fn fetch(&self, client: &dyn Fetch) -> Result<(), String> {
-        let outcome = client.fetch(&self.url).await.and_then(|body| self.take(&body));
+        let answer = tokio::time::timeout(FETCH_LIMIT, client.fetch(&self.url)).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("{}: no answer within {} s", self.url, FETCH_LIMIT.as_secs())));
+        let outcome = answer.and_then(|body| self.take(&body));
         match &outcome {
             Ok(()) => {
                 self.failures.store(0, Ordering::Relaxed);
@@ -156,7 +166,7 @@ impl Remote {
     async fn rest(&self, last: Instant, due: Instant) {
         tokio::select! {
             () = tokio::time::sleep_until(due) => {}
-            () = self.nudge.notified() => tokio::time::sleep_until(due.min(last + COOLDOWN)).await,
+            () = self.nudged() => tokio::time::sleep_until(due.min(last + COOLDOWN)).await,
         }
     }
 }

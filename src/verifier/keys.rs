@@ -91,9 +91,9 @@ fn read_table(table: &str, config: &KeysConfig, id: Option<&str>, around: Surrou
         KeysConfig { secret: Some(text), .. } => secret(table, text.expose(), config, id).and_then(one),
         KeysConfig { secret_file: Some(file), .. } => {
             let path = around.folder.join(file);
-            let bytes = zeroize::Zeroizing::new(read_file(table, &path)?);
-            closed_to_others(table, &path)?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| format!("{table}: {} is not text", path.display()))?;
+            let read = read_file(table, &path)?;
+            closed_to_others(table, &path, &read)?;
+            let text = std::str::from_utf8(&read.bytes).map_err(|_| format!("{table}: {} is not text", path.display()))?;
             let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
             secret(table, text, config, id).and_then(one)
         }
@@ -134,10 +134,10 @@ fn check_url(table: &str, url: &str) -> Result<(), String> {
 }
 
 fn parse_file(table: &str, config: &KeysConfig, id: Option<&str>, path: &Path) -> Result<Vec<Key>, String> {
-    let bytes = zeroize::Zeroizing::new(read_file(table, path)?);
-    let keys = parse(table, &bytes, config, id).map_err(|fault| format!("{fault} ({})", path.display()))?;
+    let read = read_file(table, path)?;
+    let keys = parse(table, &read.bytes, config, id).map_err(|fault| format!("{fault} ({})", path.display()))?;
     if keys.iter().any(|key| key.octets().is_some() || key.private_der().is_some()) {
-        closed_to_others(table, path)?;
+        closed_to_others(table, path, &read)?;
     }
     Ok(keys)
 }
@@ -176,20 +176,28 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare)).ok()
 }
 
-fn read_file(table: &str, path: &Path) -> Result<Vec<u8>, String> {
+/// What a file holds, and its mode at the moment it was read: of the open file, not of its name, which may be another's by then.
+struct FileRead {
+    bytes: zeroize::Zeroizing<Vec<u8>>,
+    metadata: std::fs::Metadata,
+}
+
+fn read_file(table: &str, path: &Path) -> Result<FileRead, String> {
     let cannot = |e: std::io::Error| format!("{table}: cannot read {}: {e}", path.display());
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(cannot)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let metadata = file.metadata().map_err(cannot)?;
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("{table}: {} is longer than {MAX_FILE} bytes", path.display()));
     }
-    Ok(bytes)
+    Ok(FileRead { bytes, metadata })
 }
 
 #[cfg(unix)]
-fn closed_to_others(table: &str, path: &Path) -> Result<(), String> {
+fn closed_to_others(table: &str, path: &Path, read: &FileRead) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path).map_err(|e| format!("{table}: cannot read {}: {e}", path.display()))?.permissions().mode();
+    let mode = read.metadata.permissions().mode();
     if mode & 0o077 == 0 {
         return Ok(());
     }
@@ -198,7 +206,7 @@ fn closed_to_others(table: &str, path: &Path) -> Result<(), String> {
 }
 
 #[cfg(not(unix))]
-fn closed_to_others(_table: &str, _path: &Path) -> Result<(), String> {
+fn closed_to_others(_table: &str, _path: &Path, _read: &FileRead) -> Result<(), String> {
     Ok(())
 }
 

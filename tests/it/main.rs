@@ -12,4 +12,6 @@ mod media;
 mod metrics;
 mod readme;
 mod rig;
+mod support;
 mod tool;
+mod walk;

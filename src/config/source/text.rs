@@ -16,11 +16,14 @@ pub(super) fn place(text: &str, span: Range<usize>, secrets: &[Range<usize>]) ->
     let line_start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[span.start..].find(['\n', '\r']).map_or(text.len(), |at| span.start + at);
     let mark_end = span.end.clamp(span.start, line_end);
+    // A comment can hold what was a secret until it was commented out.
+    let line = &text[line_start..line_end];
+    let comment = line.find('#').and_then(|hash| Some(line_start + hash + secrets::sounds_secret(&line[hash..])?..line_end));
     let mut shown = Shown::default();
     let mut at = line_start;
     while at < line_end {
         shown.marks(at, span.start, mark_end);
-        if let Some(secret) = secrets.iter().find(|secret| secret.contains(&at)) {
+        if let Some(secret) = secrets.iter().chain(&comment).find(|secret| secret.contains(&at)) {
             shown.text.push_str(BLANK);
             at = secret.end.min(line_end);
             shown.passed(at, span.start, mark_end);
@@ -50,11 +53,8 @@ pub(super) fn place_unparsed(text: &str, span: Range<usize>) -> Place {
     let line_start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[span.start..].find(['\n', '\r']).map_or(text.len(), |at| span.start + at);
     let line = &text[line_start..line_end];
-    let hidden = match secrets::hidden_from(line) {
-        Some(from) => vec![line_start + from..line_end],
-        None => Vec::new(),
-    };
-    place(text, span, &hidden)
+    let hidden = secrets::hidden_from(line).map(|from| line_start + from..line_end);
+    place(text, span, hidden.as_slice())
 }
 
 /// The line being put together, and where the mark falls in it.

@@ -38,7 +38,10 @@ pub(super) fn parse_json(text: &str) -> Result<Node, Vec<SyntaxFault>> {
 fn sentence(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let line = text.lines().next().unwrap_or("not YAML");
-    line.trim_start_matches("error: ").to_owned()
+    let line = line.trim_start_matches("error: ");
+    // The place is shown below, and the parser's options are not the operator's.
+    let ends = [" at line ", ", set DuplicateKeyPolicy"];
+    ends.iter().filter_map(|end| line.find(end)).min().map_or(line, |end| &line[..end]).to_owned()
 }
 
 fn span(location: &Location, text: &str) -> std::ops::Range<usize> {

@@ -2,7 +2,9 @@
 
 use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IntoDeserializer as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{Carrier, Presented};
 use crate::query;
@@ -10,13 +12,38 @@ use crate::token::{Denial, RequestFacts, SignError, SignRequest, Signed};
 
 /// One place where a token may ride: `"path-segment"`, or a table with one of `query`, `header`,
 /// `cookie`, `path_parameter` and `path_prefix`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[serde(untagged)]
 pub enum CarrierConfig {
     /// `"path-segment"`: the first path segment below the route's prefix.
     Word(CarrierWord),
     /// A table.
     Table(CarrierTable),
+}
+
+impl<'de> Deserialize<'de> for CarrierConfig {
+    /// By hand, so that a fault in a table is that table's own and names the key.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = CarrierConfig;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"path-segment\", or a table with one of query, header, cookie, path_parameter and path_prefix")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<CarrierConfig, E> {
+                CarrierWord::deserialize(word.into_deserializer()).map(CarrierConfig::Word)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<CarrierConfig, A::Error> {
+                CarrierTable::deserialize(MapAccessDeserializer::new(table)).map(CarrierConfig::Table)
+            }
+        }
+
+        from.deserialize_any(Either)
+    }
 }
 
 /// Carriers that need no name.
@@ -190,5 +217,6 @@ mod tests {
         ] {
             assert!(build(json).is_err(), "{json}");
         }
+        assert!(build(r#"{"quary":"a"}"#).expect_err("a fault").contains("unknown field `quary`"));
     }
 }

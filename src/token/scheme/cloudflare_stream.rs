@@ -5,6 +5,8 @@
 //! "Secure your Stream" page. Not tied to that page: the vendor's own token endpoint writes `exp`
 //! and `nbf` as texts, so texts of digits are read as well.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -26,7 +28,7 @@ use crate::units::Period;
 /// [schemes.stream]
 /// type = "cloudflare-stream"
 /// keys = "stream"
-/// max_lifetime = "24h"
+/// max_lifetime = "25h"               # the vendor sets nbf an hour back and exp a day ahead at most
 /// ```
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +38,7 @@ pub struct Config {
     /// Refuses tokens without `exp`.
     #[serde(default = "yes")]
     pub require_expiry: bool,
-    /// Longest time from `nbf` to `exp`. Tokens without `nbf` are not measured: the vendor's own signers leave it out.
+    /// Longest time from `iat` (or `nbf`) to `exp`. Tokens with neither are not measured: the vendor's own recipe leaves both out.
     #[serde(default)]
     pub max_lifetime: Option<Period>,
     /// How far clocks may differ: added to `exp`, taken from `nbf`.
@@ -147,8 +149,11 @@ impl Scheme for CloudflareStream {
     }
 }
 
+/// Verified claims, and the id of the key that signed them.
+type Opened = (Map<String, Value>, Option<Arc<str>>);
+
 /// The claims of an RS256 token whose key id is in the header, the payload or both, and that id.
-pub(super) fn open_rs256(token: &str, keys: &KeySource) -> Result<(Map<String, Value>, Option<std::sync::Arc<str>>), Denial> {
+pub(super) fn open_rs256(token: &str, keys: &KeySource) -> Result<Opened, Denial> {
     let jws = Jws::parse(token)?;
     let claims = jws.claims()?;
     let id = jws::one_key_id(jws.key_id()?, jws::key_id(&claims)?)?;

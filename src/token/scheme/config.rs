@@ -40,3 +40,47 @@ impl SchemeConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Tables {
+        schemes: BTreeMap<Name, SchemeConfig>,
+    }
+
+    /// The lines of the first example in a file's doc comments.
+    fn example(source: &str) -> String {
+        let doc = source.lines().filter_map(|line| line.strip_prefix("/// ").or_else(|| line.strip_prefix("///")));
+        doc.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```").flat_map(|line| [line, "\n"]).collect()
+    }
+
+    #[test]
+    fn the_examples_of_the_docs_are_read() {
+        for (source, kind) in
+            [(include_str!("cloudflare_stream.rs"), "cloudflare-stream"), (include_str!("mux.rs"), "mux"), (include_str!("jwt.rs"), "jwt")]
+        {
+            let tables: Tables = toml::from_str(&example(source)).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
+            let config = tables.schemes.values().next().expect("a scheme");
+            let scheme = config.build(crate::token::KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
+            assert_eq!(scheme.kind(), kind);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named() {
+        for text in [
+            "[schemes.a]\ntype = \"mux\"\nkeys = \"k\"\nleway = \"1s\"",
+            "[schemes.a]\ntype = \"jwt\"\nkeys = \"k\"\nclaims = { leway = \"x\" }",
+            "[schemes.a]\ntype = \"jwt\"\nkeys = \"k\"\ncarriers = [{ leway = \"x\" }]",
+        ] {
+            let fault = toml::from_str::<Tables>(text).map(|_| ()).expect_err("a fault");
+            assert!(fault.to_string().contains("leway"), "{fault}");
+        }
+    }
+}

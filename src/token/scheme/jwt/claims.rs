@@ -117,7 +117,7 @@ impl ClaimNames {
     pub(super) fn fill(&self, claims: &mut Map<String, Value>, request: &SignRequest) -> Result<(), SignError> {
         let cannot = |what: &str| SignError::CannotExpress(format!("no claim is mapped that says {what}"));
         if let Some(subject) = &request.subject {
-            put(claims, &self.subject, subject.as_str().into())?;
+            put(claims, &self.subject, &subject.as_str().into())?;
         }
         match (&self.paths, &request.scope) {
             (None, Some(_)) => return Err(cannot("which paths the token opens")),
@@ -126,12 +126,12 @@ impl ClaimNames {
             (Some(name), scope) => {
                 let whole = crate::path::percent_decode(&request.path)
                     .ok_or_else(|| SignError::CannotExpress("the path does not decode".into()))?;
-                put(claims, name, scope.clone().unwrap_or(whole).into())?;
+                put(claims, name, &scope.clone().unwrap_or(whole).into())?;
             }
         }
         if let Some(ip) = request.client_ip {
             let name = self.networks.as_deref().ok_or_else(|| cannot("which address the token is bound to"))?;
-            put(claims, name, ip.to_string().into())?;
+            put(claims, name, &ip.to_string().into())?;
         }
         Ok(())
     }
@@ -171,14 +171,14 @@ fn find<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
     Some(value)
 }
 
-fn put(claims: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), SignError> {
+fn put(claims: &mut Map<String, Value>, name: &str, value: &Value) -> Result<(), SignError> {
     let clash = || SignError::CannotExpress(format!("claim {name} clashes with another claim"));
     let mut at = claims;
     let mut steps = steps(name).peekable();
     while let Some(step) = steps.next() {
         if steps.peek().is_none() {
             return match at.insert(step.to_owned(), value.clone()) {
-                Some(other) if other != value => Err(clash()),
+                Some(other) if other != *value => Err(clash()),
                 _ => Ok(()),
             };
         }
