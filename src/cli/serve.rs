@@ -17,6 +17,8 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    // Before the config is read, so that no change falls between reading and watching.
+    let watch = Watch::new(&args.config.sources().files);
     let loaded = match args.config.load() {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -49,15 +51,15 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     if let Some(address) = gateway.admin {
         tracing::info!(%address, "operators");
     }
-    let last = runtime.block_on(until_told(args, &gateway, loaded, signals));
+    let watch = watch.and_then(|mut watch| watch.set_files(&loaded.watched_files()).map(|()| watch));
+    let watch = watch.inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
+    let last = runtime.block_on(until_told((args, &gateway), loaded, watch, signals));
     runtime.block_on(leave(gateway, &last))
 }
 
 /// Reloads on change and on SIGHUP; comes back with the config in force when told to stop.
-async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded, signals: (Signal, Signal)) -> Loaded {
+async fn until_told((args, gateway): (&ServeArgs, &Gateway), first: Loaded, mut watch: Option<Watch>, signals: (Signal, Signal)) -> Loaded {
     let mut current = first;
-    let mut watch =
-        Watch::new(&current.watched_files()).inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
     let (mut hangup, mut stop) = signals;
     loop {
         let changed = async {
