@@ -171,10 +171,6 @@ impl Scene {
         target.split("t=").nth(1).and_then(|rest| rest.split('/').next()).expect("a token").to_owned()
     }
 
-    fn http(&self) -> SocketAddr {
-        self.gateway.addresses()[0]
-    }
-
     /// Sends bytes to a listener; gives the status, 0 when it just closed.
     fn raw(&mut self, listener: usize, bytes: &str) -> u16 {
         let answer = rig::send(self.gateway.addresses()[listener], bytes.as_bytes());
@@ -466,7 +462,7 @@ fn no_secret_comes_out_of_a_config() {
         shared(&format!("{secret}\ninline = \"{MARKER}-two-sources\"")),
         shared(&format!("secret_env = \"{MARKER}_NO_SUCH_VARIABLE\"")).replace(MARKER, "A"),
         shared(&format!("url = \"https://user:{MARKER}@127.0.0.1:9/jwks.json\"")),
-        shared(&format!("url = \"ftp://{MARKER}.example/jwks.json\"")),
+        shared(&format!("url = \"ftp://a.example/jwks.json?key={MARKER}\"")),
         good.replace("http://127.0.0.1:9\"", &format!("http://user:{MARKER}@127.0.0.1:9\"")),
         format!("{good}\nsecret = \"{MARKER}-in-the-wrong-place\"\n"),
         format!("{good}\n[keys.more]\ntoken = \"{MARKER}\"\n"),
