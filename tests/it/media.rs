@@ -179,7 +179,7 @@ fn the_demo_plays_and_refuses_before_your_eyes() {
     assert_eq!(rig::get_url(&line("A signed URL (plays)")).status, 200);
     assert_eq!(rig::get_url(&line("The same as DASH")).status, 200);
     assert_eq!(rig::get_url(&line("An expired one")).code(), "token_expired");
-    assert_eq!(rig::get_url(&line("A tampered one")).code(), "token_bad_signature");
+    assert_eq!(rig::get_url(&line("A tampered one")).code(), "token_invalid");
     assert_eq!(rig::get_url(&line("Without a token")).code(), "token_missing");
     assert!(rig::get_url(&line("Metrics")).body.contains("tollgate_refusals_total{code=\"token_expired\",route=\"vod\"} 1"));
     if !browser_is_here() {
