@@ -135,7 +135,7 @@ impl Metrics {
                 &["keys"],
             )?,
             log_lines_dropped: make.counter("log_lines_dropped_total", "Log lines given up because the writer was behind.")?,
-            panics: make.counter("panics_total", "Requests ended by a fault of our own.")?,
+            panics: make.counter("panics_total", "Panics: faults of our own.")?,
             draining: make.gauge("draining", "Whether the gateway is shutting down.")?,
             registry,
         };
