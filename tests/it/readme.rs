@@ -74,7 +74,12 @@ fn every_limit_has_its_row_and_its_default() {
             let limit =
                 matches!(value, Value::Number(_)) || value.as_str().is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()));
             if limit && key != "workers" {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let kib = |bytes: u64| format!("{}KiB", bytes / 1024);
+                let text = match value {
+                    Value::String(text) => text.clone(),
+                    size if ["max_head", "max_uri"].contains(&key.as_str()) => kib(size.as_u64().expect("bytes")),
+                    other => other.to_string(),
+                };
                 wanted.insert(format!("{table}.{key} = {text}"));
             }
         }
@@ -126,6 +131,7 @@ fn every_scheme_and_every_command_is_named() {
         let kind = schema[at + "\"type\":{\"const\":\"".len()..].split('"').next().expect("a word");
         assert!(section("Schemes").contains(&format!("| `{kind}` |")), "the scheme {kind} has no row");
     }
+    assert!(schema.matches("\"type\":{\"const\":\"").count() > 2, "the schema says kinds in another way: {schema}");
     let folder = Folder::new();
     let help = rig::run(&["--help"], folder.path()).stdout;
     let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
