@@ -17,7 +17,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
-    // Before the config is read, so that no change falls between reading and watching.
+    // Before the files are read, so that no change falls between reading and watching.
     let watch = Watch::new(&args.config.sources().files);
     let loaded = match args.config.load() {
         Ok(loaded) => loaded,
@@ -52,9 +52,8 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     if let Some(address) = gateway.admin {
         tracing::info!(%address, "operators");
     }
-    let watch = watch.and_then(|mut watch| watch.set_files(&loaded.watched_files()).map(|()| watch));
     let watch = watch.inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
-    let last = runtime.block_on(until_told((args, &gateway), loaded, watch, signals));
+    let last = runtime.block_on(until_told(args, &gateway, loaded, (signals, watch)));
     runtime.block_on(leave(gateway, &last))
 }
 
@@ -67,9 +66,10 @@ fn count_panics(metrics: crate::metrics::Metrics) {
 }
 
 /// Reloads on change and on SIGHUP; comes back with the config in force when told to stop.
-async fn until_told((args, gateway): (&ServeArgs, &Gateway), first: Loaded, mut watch: Option<Watch>, signals: (Signal, Signal)) -> Loaded {
+async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded, told_by: ((Signal, Signal), Option<Watch>)) -> Loaded {
     let mut current = first;
-    let (mut hangup, mut stop) = signals;
+    let ((mut hangup, mut stop), mut watch) = told_by;
+    watch_files(watch.as_mut(), &current);
     loop {
         let changed = async {
             match &mut watch {
@@ -83,12 +83,15 @@ async fn until_told((args, gateway): (&ServeArgs, &Gateway), first: Loaded, mut 
             () = changed => tracing::info!("files have changed: reading the config"),
         }
         let Some(next) = reload(args, gateway, &current) else { continue };
-        if let Some(watch) = &mut watch
-            && let Err(error) = watch.set_files(&next.watched_files())
-        {
-            tracing::warn!(%error, "changes are taken on SIGHUP only");
-        }
+        watch_files(watch.as_mut(), &next);
         current = next;
+    }
+}
+
+/// Watches the files that the config in force is made of.
+fn watch_files(watch: Option<&mut Watch>, loaded: &Loaded) {
+    if let Some(Err(error)) = watch.map(|watch| watch.set_files(&loaded.watched_files())) {
+        tracing::warn!(%error, "changes of some files are taken on SIGHUP only");
     }
 }
 

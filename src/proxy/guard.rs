@@ -65,8 +65,12 @@ pub struct Settled {
 /// Why it has no single reading.
 pub fn settle(head: &mut Parts, (peer, tls): (IpAddr, bool), state: &State) -> Result<Settled, Error> {
     check_method(&head.method)?;
-    if head.uri.path_and_query().is_none_or(|pq| pq.as_str().len() > state.limits.max_uri.as_usize()) {
+    if head.uri.path_and_query().is_some_and(|pq| pq.as_str().len() > state.limits.max_uri.as_usize()) {
         return Err(Error::UriTooLong);
+    }
+    // HTTP/1 heads have been counted by the scan; HTTP/2 counts bytes only.
+    if head.headers.len() > state.limits.max_headers {
+        return Err(Error::HeadTooLarge);
     }
     let (host, authority) = host::settle(head)?;
     let path = CleanPath::parse(head.uri.path())?;

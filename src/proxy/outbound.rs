@@ -105,17 +105,24 @@ fn origin_of(page: &str) -> &str {
 
 fn set_ours(head: &mut Parts, chain: &str, came: (&str, bool), record: &super::record::Record) {
     let headers = &mut head.headers;
-    let mut set = |name: &'static str, value: &str| {
+    let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(name, value);
         }
     };
-    set("x-forwarded-for", chain);
-    set("x-forwarded-proto", if came.1 { "https" } else { "http" });
-    set("x-forwarded-host", came.0);
-    set("x-request-id", &record.id);
-    set("traceparent", &record.trace);
+    set(FORWARDED_FOR, chain);
+    set(FORWARDED_HOST, came.0);
+    set(REQUEST_ID, &record.id);
+    set(TRACE_PARENT, &record.trace);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if came.1 { "https" } else { "http" }));
 }
+
+// Made once: a header name is validated each time it is made from text.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,13 @@
 //! as long as its bytes stay the same, because [`Grant::check`] asks everything that depends on the
 //! request or on the time anew, on every request.
 
+mod written;
+
 use std::sync::Arc;
 
 use http::Method;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::access::{self, AccessRule, Country};
 use super::browser::{Referrers, UserAgents};
@@ -16,10 +19,12 @@ use crate::clock::UnixTime;
 use crate::path;
 
 /// What a verified token allows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Grant {
     /// Who holds it (`sub` of a user token; a device).
     pub subject: Option<Arc<str>>,
+    /// The device it was made for, where a claim says so.
+    pub device: Option<Arc<str>>,
     /// Which asset it is for: a video uid, a playback id.
     pub resource: Option<Arc<str>>,
     /// The token's own id (`jti`), for revocation and one-time use.
@@ -44,7 +49,7 @@ pub struct Grant {
 
 /// When a token is good: from its first second up to, not including, its end. Leeway and the
 /// scheme's own boundary ("good until" or "good through") are already in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// The first second that is let in.
     pub from: UnixTime,
@@ -81,7 +86,7 @@ impl Window {
 }
 
 /// Which paths a grant opens.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub enum Scope {
     /// Every path of the route; the scheme has tied the token to the request by other means.
     #[default]
@@ -91,7 +96,7 @@ pub enum Scope {
 }
 
 /// One rule on the canonical, decoded path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PathRule {
     /// This path only.
     Exact(String),
@@ -114,14 +119,14 @@ impl PathRule {
 }
 
 /// To whom, or to what kind of request, a grant is bound. All must hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Binding {
     /// The viewer's address lies in one of these ranges.
     Networks(Vec<IpNet>),
     /// The viewer's country is one of these; an unknown country is none of them.
     Countries(Vec<Country>),
     /// The request's method is one of these.
-    Methods(Vec<Method>),
+    Methods(#[serde(with = "written::methods")] Vec<Method>),
     /// The viewer's network is of one of these autonomous systems.
     Systems(Vec<u32>),
     /// The host asked for is one of these (lower case; `*.` stands for one or more labels).
@@ -129,7 +134,7 @@ pub enum Binding {
     /// Cloudflare Stream's ordered rules.
     AccessRules(Vec<AccessRule>),
     /// A header has exactly this value.
-    Header(http::HeaderName, String),
+    Header(#[serde(with = "written::header")] http::HeaderName, String),
     /// The referring page is one of these.
     Referrers(Arc<Referrers>),
     /// The program is not one of these.
@@ -154,7 +159,7 @@ impl Binding {
 }
 
 /// How many viewings a grant allows, and how long. `None` leaves it to the route.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionTerms {
     /// Sessions at the same time.
     pub concurrent: Option<u32>,

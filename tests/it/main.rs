@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod ffmpeg;
 mod floors;
+mod guard;
 mod loopback;
 mod media;
 mod metrics;
