@@ -65,9 +65,9 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     match explain(args, &loaded.config) {
         Ok(answer) => {
             if args.output == Output::Json {
-                put_json(&answer)
+                put_json(&answer);
             } else {
-                put(&sentence(&answer))
+                put(&sentence(&answer));
             }
             ExitCode::SUCCESS
         }

@@ -137,8 +137,10 @@ impl Record {
     pub fn note_target(&self, host: &str, raw_path: &str) {
         const LONGEST_ID: usize = 48;
         let is_token = |segment: &str| segment.len() > LONGEST_ID || segment.starts_with("eyJ");
-        let shown = raw_path.split('/').map(|segment| match segment.split_once('=') {
-            Some((name, _)) if !is_token(name) => format!("{name}=[redacted]"),
+        // A `=` that came encoded still has a token behind it, only not one that a scheme would find.
+        let name_of = |segment: &str| ["=", "%3D", "%3d"].iter().filter_map(|sign| segment.find(sign)).min();
+        let shown = raw_path.split('/').map(|segment| match name_of(segment) {
+            Some(end) if !is_token(&segment[..end]) => format!("{}=[redacted]", &segment[..end]),
             None if !is_token(segment) => segment.to_owned(),
             _ => "[redacted]".to_owned(),
         });
@@ -181,5 +183,39 @@ impl Drop for Record {
             }
         }
         self.journal.write(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Journal for Nobody {
+        fn wants(&self) -> bool {
+            false
+        }
+        fn write(&self, _: &Record) {}
+    }
+
+    #[test]
+    fn what_could_be_a_token_is_blanked() {
+        let metrics = Metrics::new().expect("metrics");
+        let record = Record::new((&Method::GET, http::Version::HTTP_11), Default::default(), metrics, Rc::new(Nobody));
+        let long = "a".repeat(49);
+        for (path, shown) in [
+            ("/vod/master.m3u8", "/vod/master.m3u8"),
+            ("/vod/3f2504e0-4f89-11d3-9a0c-0305e82c3301/a", "/vod/3f2504e0-4f89-11d3-9a0c-0305e82c3301/a"),
+            ("/t=short/a.m4s", "/t=[redacted]/a.m4s"),
+            ("/t%3Dshort/a", "/t=[redacted]/a"),
+            ("/a;token=x=y/b", "/a;token=[redacted]/b"),
+            ("/eyJx/b", "/[redacted]/b"),
+            ("/eyJx=y/b", "/[redacted]/b"),
+            (long.as_str(), "[redacted]"),
+        ] {
+            record.note_target("a", path);
+            assert_eq!(*record.path.borrow(), shown);
+        }
     }
 }
