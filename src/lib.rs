@@ -20,6 +20,7 @@ pub mod query;
 pub mod secret;
 pub mod units;
 
+pub mod conformance;
 pub mod token;
 
 pub mod verifier;

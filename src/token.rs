@@ -10,6 +10,7 @@ pub mod facts;
 pub mod grant;
 pub mod key;
 pub mod scheme;
+pub mod url_rule;
 
 pub use access::{AccessRule, Country, Geo, NoGeo};
 pub use carrier::{Carrier, Presented, Strip};

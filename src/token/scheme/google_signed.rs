@@ -1,0 +1,1 @@
+//! The part that Google Cloud CDN and Media CDN have in common.
