@@ -88,3 +88,28 @@ fn run(name: &str) {
 fn cloudfront_vectors() {
     run("cloudfront");
 }
+
+#[test]
+fn akamai_vectors() {
+    run("akamai_edgeauth2");
+}
+
+#[test]
+fn google_media_vectors() {
+    run("google_media_cdn");
+}
+
+#[test]
+fn google_cloud_vectors() {
+    run("google_cloud_cdn");
+}
+
+#[test]
+fn bunny_vectors() {
+    run("bunny_v2");
+}
+
+#[test]
+fn wowza_vectors() {
+    run("wowza_securetoken2");
+}
