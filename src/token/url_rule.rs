@@ -18,7 +18,12 @@ pub enum UrlRule {
         ignore: &'static [&'static str],
     },
     /// This URL, without query, and what is below it on a segment boundary.
-    Under(UrlPrefix),
+    Under {
+        /// The URL.
+        prefix: UrlPrefix,
+        /// The beginning of the segment that holds the token: it is not part of the URL.
+        beside: Option<String>,
+    },
 }
 
 /// The beginning of a URL.
@@ -60,8 +65,10 @@ impl UrlRule {
                 let query = facts.query.and_then(|raw| query::without(raw, |name| ignore.contains(&name)));
                 pattern_holds(pattern, facts, query.as_deref())
             }
-            Self::Under(prefix) => {
-                prefix.https == facts.https && prefix.authority == authority(facts) && path::is_under(facts.path.decoded(), &prefix.path)
+            Self::Under { prefix, beside } => {
+                let asked = facts.path.decoded();
+                let asked = beside.as_deref().map_or(asked.into(), |start| path::without_segment(asked, start));
+                prefix.https == facts.https && prefix.authority == authority(facts) && path::is_under(&asked, &prefix.path)
             }
         }
     }
@@ -201,7 +208,11 @@ mod tests {
             ("https://m.example", "https://m.example.evil/v/a", false),
             ("http://m.example:80/", "http://m.example/a", true),
         ] {
-            assert_eq!(holds(&UrlRule::Under(UrlPrefix::parse(prefix).expect("prefix")), url), fits, "{prefix} {url}");
+            assert_eq!(
+                holds(&UrlRule::Under { prefix: UrlPrefix::parse(prefix).expect("prefix"), beside: None }, url),
+                fits,
+                "{prefix} {url}"
+            );
         }
         for bad in ["m.example/v", "ftp://m.example/", "https:///v", "https://m.example/v/../w", "https://m.example/v?x", "https://a@m/"] {
             assert_eq!(UrlPrefix::parse(bad), None, "{bad}");
