@@ -17,7 +17,7 @@ mod google_signed;
 pub mod jwt;
 pub mod mux;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod wowza;
 
 use http::HeaderName;

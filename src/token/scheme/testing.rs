@@ -17,25 +17,25 @@ use crate::token::key::Material;
 use crate::token::{Algorithm, Country, Denial, Grant, Key, KeySet, KeySource, RequestFacts, carrier};
 
 /// The time of these tests.
-pub(super) const NOW: i64 = 1_760_000_000;
+pub(crate) const NOW: i64 = 1_760_000_000;
 
 /// One request.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) https: bool,
-    pub(super) host: String,
-    pub(super) path: String,
-    pub(super) query: Option<String>,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) ip: IpAddr,
-    pub(super) country: Option<Country>,
-    pub(super) now: i64,
-    pub(super) mount: usize,
+pub(crate) struct Asked {
+    pub(crate) https: bool,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) ip: IpAddr,
+    pub(crate) country: Option<Country>,
+    pub(crate) now: i64,
+    pub(crate) mount: usize,
 }
 
 impl Asked {
     /// `GET` of a URL from 198.51.100.7.
-    pub(super) fn url(url: &str) -> Self {
+    pub(crate) fn url(url: &str) -> Self {
         let (scheme, rest) = url.split_once("://").expect("url");
         let (host, target) = rest.split_at(rest.find('/').expect("path"));
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
@@ -53,7 +53,7 @@ impl Asked {
     }
 
     /// The request that `signed` was made for.
-    pub(super) fn signed(request: &SignRequest, signed: &Signed) -> Self {
+    pub(crate) fn signed(request: &SignRequest, signed: &Signed) -> Self {
         let mut asked = Self::url(&format!("{}://{}/", if request.https { "https" } else { "http" }, request.host));
         asked.path.clone_from(&signed.path);
         asked.query.clone_from(&signed.query);
@@ -63,23 +63,23 @@ impl Asked {
         asked
     }
 
-    pub(super) fn at(mut self, now: i64) -> Self {
+    pub(crate) fn at(mut self, now: i64) -> Self {
         self.now = now;
         self
     }
 
-    pub(super) fn from(mut self, ip: &str) -> Self {
+    pub(crate) fn from(mut self, ip: &str) -> Self {
         self.ip = ip.parse().expect("ip");
         self
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// The verdict: the grant, and the path and query that would go upstream.
-    pub(super) fn of(&self, scheme: &dyn Scheme) -> Result<(Grant, String), Denial> {
+    pub(crate) fn of(&self, scheme: &dyn Scheme) -> Result<(Grant, String), Denial> {
         let tokens = scheme.path_tokens();
         let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
         let path = CleanPath::parse_with_tokens(&self.path, &tokens).map_err(|_| Denial::Path)?;
@@ -112,13 +112,13 @@ impl Asked {
         Ok((grant, format!("{path}{}{left}", query.map_or_else(String::new, |query| format!("?{query}")))))
     }
 
-    pub(super) fn verdict(&self, scheme: &dyn Scheme) -> Result<(), Denial> {
+    pub(crate) fn verdict(&self, scheme: &dyn Scheme) -> Result<(), Denial> {
         self.of(scheme).map(|_| ())
     }
 }
 
 /// A request to sign `url`, good for an hour.
-pub(super) fn to_sign(url: &str) -> SignRequest {
+pub(crate) fn to_sign(url: &str) -> SignRequest {
     let asked = Asked::url(url);
     SignRequest {
         https: asked.https,
@@ -132,7 +132,7 @@ pub(super) fn to_sign(url: &str) -> SignRequest {
 }
 
 /// `text` with the byte at `at` (modulo its length) replaced by another one of `alphabet`.
-pub(super) fn with_byte(text: &str, at: usize, pick: usize, alphabet: &str) -> String {
+pub(crate) fn with_byte(text: &str, at: usize, pick: usize, alphabet: &str) -> String {
     let at = at % text.len();
     let mut bytes = text.as_bytes().to_vec();
     let choices: Vec<u8> = alphabet.bytes().filter(|byte| *byte != bytes[at]).collect();
@@ -140,12 +140,18 @@ pub(super) fn with_byte(text: &str, at: usize, pick: usize, alphabet: &str) -> S
     String::from_utf8(bytes).expect("ascii")
 }
 
+/// A config with the key set `k` and these keys.
+pub(crate) fn config<C: serde::de::DeserializeOwned>(mut more: serde_json::Value) -> C {
+    more["keys"] = "k".into();
+    serde_json::from_value(more).expect("config")
+}
+
 fn private(pkcs8: &[u8], id: &str, algorithm: Option<Algorithm>) -> Key {
     Key::new(Material::private(pkcs8).expect("key"), Some(id), algorithm).expect("key")
 }
 
 /// An RSA key named `KRSA`.
-pub(super) fn rsa() -> Key {
+pub(crate) fn rsa() -> Key {
     static PKCS8: OnceLock<Vec<u8>> = OnceLock::new();
     let der = PKCS8.get_or_init(|| {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("rsa");
@@ -155,7 +161,7 @@ pub(super) fn rsa() -> Key {
 }
 
 /// A P-256 key named `KEC`.
-pub(super) fn p256() -> Key {
+pub(crate) fn p256() -> Key {
     static PKCS8: OnceLock<Vec<u8>> = OnceLock::new();
     let der = PKCS8.get_or_init(|| {
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("ec").as_ref().to_vec()
@@ -164,13 +170,13 @@ pub(super) fn p256() -> Key {
 }
 
 /// An Ed25519 key.
-pub(super) fn ed25519(id: &str) -> Key {
+pub(crate) fn ed25519(id: &str) -> Key {
     static PKCS8: OnceLock<Vec<u8>> = OnceLock::new();
     let der = PKCS8.get_or_init(|| Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("ed").as_ref().to_vec());
     private(der, id, None)
 }
 
 /// A set of shared secrets.
-pub(super) fn secrets(all: &[(&str, &[u8])]) -> KeySource {
+pub(crate) fn secrets(all: &[(&str, &[u8])]) -> KeySource {
     KeySource::new(KeySet::new(all.iter().map(|(id, octets)| Key::secret(Some(id), octets.to_vec())).collect()))
 }

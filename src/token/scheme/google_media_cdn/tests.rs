@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::token::KeySet;
-use crate::token::scheme::testing::{Asked, NOW, ed25519, to_sign, with_byte};
+use crate::token::scheme::testing::{Asked, NOW, config, ed25519, to_sign, with_byte};
 
 const URL: &str = "https://media.example.com/vid1/master.m3u8";
 
@@ -12,9 +12,7 @@ fn scheme(more: serde_json::Value) -> GoogleMediaCdn {
 }
 
 fn with_keys(more: serde_json::Value, keys: Vec<Key>) -> GoogleMediaCdn {
-    let mut config = json!({ "keys": "k" });
-    config.as_object_mut().expect("table").extend(more.as_object().expect("table").clone());
-    let config: Config = serde_json::from_value(config).expect("config");
+    let config: Config = config(more);
     GoogleMediaCdn::new(&config, KeySource::new(KeySet::new(keys))).expect("scheme")
 }
 

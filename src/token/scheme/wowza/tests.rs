@@ -2,14 +2,12 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::token::scheme::testing::{Asked, NOW, secrets, to_sign, with_byte};
+use crate::token::scheme::testing::{Asked, NOW, config, secrets, to_sign, with_byte};
 
 const URL: &str = "https://wz.example/vod/_definst_/smil:movie.smil/playlist.m3u8?x=1";
 
 fn scheme(more: serde_json::Value) -> Wowza {
-    let mut config = json!({ "keys": "k" });
-    config.as_object_mut().expect("table").extend(more.as_object().expect("table").clone());
-    let config: Config = serde_json::from_value(config).expect("config");
+    let config: Config = config(more);
     Wowza::new(&config, secrets(&[("new", b"abcDEF123"), ("old", b"zyxDEF123")])).expect("scheme")
 }
 
