@@ -25,7 +25,7 @@ impl File {
         Self { scheme, grace, vectors: Vec::new() }
     }
 
-    fn push(&mut self, id: String, key: &Value, asked: &Asked, expected: (bool, &str)) {
+    fn push(&mut self, id: &str, key: &Value, asked: &Asked, expected: (bool, &str)) {
         let headers: serde_json::Map<String, Value> = if asked.headers.iter().all(|(name, _)| name == "cookie") && !asked.headers.is_empty()
         {
             let all: Vec<&str> = asked.headers.iter().map(|(_, value)| value.as_str()).collect();
@@ -58,23 +58,23 @@ impl File {
         let signed = scheme.sign(&request).expect("signed");
         let good = Asked::signed(&request, &signed);
         let end = request.expires.unwrap_or(UnixTime(NOW)).0 + self.grace;
-        self.push(format!("{label}-ok"), key, &good, (true, "as signed"));
-        self.push(format!("{label}-last-second"), key, &good.clone().at(end - 1), (true, "in its last second"));
-        self.push(format!("{label}-ended"), key, &good.clone().at(end), (false, "at its end"));
+        self.push(&format!("{label}-ok"), key, &good, (true, "as signed"));
+        self.push(&format!("{label}-last-second"), key, &good.clone().at(end - 1), (true, "in its last second"));
+        self.push(&format!("{label}-ended"), key, &good.clone().at(end), (false, "at its end"));
         let mut other = good.clone();
         let at = other.path.rfind("vid1").expect("path");
         other.path.replace_range(at..at + 4, "vid2");
-        self.push(format!("{label}-other-path"), key, &other, (false, "another path"));
+        self.push(&format!("{label}-other-path"), key, &other, (false, "another path"));
         let mut longer = good.clone();
         longer.path.replace_range(at..at + 4, "vid10");
-        self.push(format!("{label}-sibling"), key, &longer, (false, "a path that only begins like it"));
+        self.push(&format!("{label}-sibling"), key, &longer, (false, "a path that only begins like it"));
         let mut none = good.clone();
         (none.path, none.query, none.headers) = (request.path.clone(), request.query.clone(), Vec::new());
-        self.push(format!("{label}-none"), key, &none, (false, "no token"));
+        self.push(&format!("{label}-none"), key, &none, (false, "no token"));
         if request.client_ip.is_some() {
-            self.push(format!("{label}-other-ip"), key, &good.clone().from("203.0.113.77"), (false, "another address"));
+            self.push(&format!("{label}-other-ip"), key, &good.clone().from("203.0.113.77"), (false, "another address"));
         }
-        self.push(format!("{label}-tampered"), key, &tampered(&good), (false, "one character of the token changed"));
+        self.push(&format!("{label}-tampered"), key, &tampered(&good), (false, "one character of the token changed"));
     }
 
     fn write(&self) {

@@ -164,7 +164,7 @@ impl AkamaiEdgeauth {
     fn salt(&self, facts: &RequestFacts<'_>) -> Result<String, Denial> {
         let salt = match (&self.config.salt, &self.config.salt_header) {
             (Some(salt), _) => salt.expose().as_str(),
-            (None, Some(name)) => facts.single_header(name)?.ok_or(Denial::Header)?,
+            (None, Some(name)) => facts.single_header(name)?.ok_or(Denial::BadSignature)?,
             (None, None) => return Ok(String::new()),
         };
         Ok(format!("~salt={salt}"))

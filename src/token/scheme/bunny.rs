@@ -159,7 +159,8 @@ impl Scheme for Bunny {
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
         let query = facts.query.unwrap_or("");
         let segment = Carrier::PathPrefixed(SEGMENT.to_owned()).find(facts)?;
-        let in_query = query::values(query, "token").next().is_some();
+        // `token` alone may be another scheme's.
+        let in_query = ["token", "expires"].iter().all(|name| query::values(query, name).next().is_some());
         let (text, mut strip) = match segment {
             Some(_) if in_query => return Err(Denial::Ambiguous),
             // Parameters outside the segment are parameters all the same.
@@ -261,7 +262,7 @@ impl Token {
         if generation == Generation::Md5 {
             // They would look like restrictions, and nothing would vouch for them.
             if params.iter().any(|(name, _)| name.starts_with("token_")) {
-                return Err(Denial::Parameters);
+                return Err(Denial::Malformed);
             }
             params.clear();
         }
@@ -269,7 +270,7 @@ impl Token {
         // the restriction after it (`a=1%26token_countries%3DSE`).
         let ambiguous = |name: &str| name.is_empty() || name.contains(['&', '=']) || name.starts_with(|first: char| first.is_ascii_digit());
         if params.iter().any(|(name, value)| ambiguous(name) || value.contains('&')) {
-            return Err(Denial::Parameters);
+            return Err(Denial::Malformed);
         }
         Ok(Self { generation, bound, digest, expires, params })
     }

@@ -205,8 +205,8 @@ impl Fields {
             };
             *slot = found.map(|presented| presented.token.into_owned());
         }
-        let [policy, _, signature, key_pair, _] = &fields.values;
-        Ok((policy.is_some() || signature.is_some() || key_pair.is_some()).then_some(fields))
+        let [policy, _, _, key_pair, _] = &fields.values;
+        Ok((policy.is_some() || key_pair.is_some()).then_some(fields))
     }
 
     /// The token's text: the fields in a fixed order, then the URL when the policy is canned.

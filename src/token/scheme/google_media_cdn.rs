@@ -228,8 +228,9 @@ fn dual_text(facts: &RequestFacts<'_>, start: &str, token: &str) -> Result<Strin
     let names = token.split('~').find_map(|piece| piece.strip_prefix("Headers="));
     let mut values = String::new();
     for name in names.into_iter().flat_map(|names| names.split(',')) {
+        // Without the value there is nothing the signature could be good for.
         let name: http::HeaderName = name.parse().map_err(|_| Denial::Malformed)?;
-        let value = facts.single_header(name.as_str())?.ok_or(Denial::Header)?;
+        let value = facts.single_header(name.as_str())?.ok_or(Denial::BadSignature)?;
         values.push_str(value);
         values.push('\n');
     }

@@ -64,13 +64,14 @@ pub(super) fn in_query<'r>(facts: &RequestFacts<'r>) -> Result<Option<Presented<
     for (given, name) in given.iter_mut().zip(FIELDS) {
         *given = carrier::single_query(query, name)?.is_some();
     }
-    let [prefix, _, key_name, signature] = given;
-    if !prefix && !key_name && !signature {
+    // `Expires` and `Signature` are other vendors' names too.
+    let [prefix, _, key_name, _] = given;
+    if !prefix && !key_name {
         return Ok(None);
     }
     let (signed, signature) = query.rsplit_once("&Signature=").ok_or(Denial::Malformed)?;
     if signature.contains('&') {
-        return Err(Denial::Parameters);
+        return Err(Denial::Malformed);
     }
     let token = if prefix {
         let at = if signed.starts_with("URLPrefix=") { 0 } else { signed.find("&URLPrefix=").ok_or(Denial::Malformed)? + 1 };

@@ -152,7 +152,8 @@ impl Scheme for Wowza {
 
     fn open(&self, presented: &Presented<'_>, facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
         let token = Token::parse(&presented.token, &self.config.prefix)?;
-        let paths = [content_path(facts.path.raw()).ok_or(Denial::Path)?, content_path(facts.path.decoded()).ok_or(Denial::Path)?];
+        let paths =
+            [content_path(facts.path.raw()).ok_or(Denial::BadSignature)?, content_path(facts.path.decoded()).ok_or(Denial::BadSignature)?];
         // Sources do not say whether path and values are hashed encoded or not; a clean one of either
         // kind has one spelling only.
         let spellings = [token.params(false)?, token.params(true)?];

@@ -115,7 +115,7 @@ fn salts_and_addresses_bind() {
     let asked = signed(&salted, |r| drop(r.claims.insert("salt".into(), "vlc".into())));
     assert_eq!(asked.clone().header("user-agent", "vlc").verdict(&salted), Ok(()));
     assert_eq!(asked.clone().header("user-agent", "mpv").verdict(&salted), Err(Denial::BadSignature));
-    assert_eq!(asked.verdict(&salted), Err(Denial::Header));
+    assert_eq!(asked.verdict(&salted), Err(Denial::BadSignature));
     let plain = scheme(json!({}));
     let asked = signed(&plain, |r| r.client_ip = "198.51.100.7".parse().ok());
     assert_eq!(asked.verdict(&plain), Ok(()));
