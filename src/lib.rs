@@ -7,6 +7,7 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`] |
+//! | conformance | [`conformance`]: test vectors to schemes, for tests and `explain` |
 //! | keepers | [`verifier`]: keys and remembered verdicts |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::token::scheme::akamai_edgeauth::{AkamaiEdgeauth, Config};
 use crate::token::{Key, KeySet, KeySource, Scheme};
 
+/// Every name that Akamai's products give the token.
+const NAMES: [&str; 5] = ["hdnts", "hdnea", "hdntl", "__hdnea__", "__token__"];
+
 pub(super) fn build(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     let key = vector.get("key")?;
     Some(scheme(key).map(|scheme| Arc::new(scheme) as Arc<dyn Scheme>))
@@ -14,7 +17,7 @@ pub(super) fn build(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Sche
 
 fn scheme(key: &Value) -> Result<AkamaiEdgeauth, String> {
     let algorithm = key["algorithm"].as_str().unwrap_or("sha256");
-    let mut config = json!({ "keys": "vectors", "algorithm": algorithm });
+    let mut config = json!({ "keys": "vectors", "algorithm": algorithm, "names": NAMES });
     if let Some(salt) = key["salt"].as_str() {
         config["salt"] = salt.into();
     }

@@ -105,7 +105,7 @@ pub enum Escape {
 }
 
 fn names() -> Vec<String> {
-    vec!["hdnts".into(), "hdntl".into()]
+    ["hdnts", "hdnea", "hdntl"].into_iter().map(Into::into).collect()
 }
 
 fn places() -> Vec<Place> {

@@ -11,8 +11,9 @@
 //! joined without a mark between them, so two requests could share signed bytes (`/seg1` and
 //! `760003600`, `/seg` and `1760003600`). Hence an expiry has ten digits, no more and no fewer, and no
 //! parameter begins with a digit or holds a `&` when decoded. What stays, and cannot be told from
-//! outside: a bound address whose bytes read as text (97.98.99.61 is `abc=`) can be passed off as a
-//! parameter of an unbound token.
+//! outside: a path that spells another path, an expiry and a parameter's name (`/a1760003600x=`), so
+//! names chosen by strangers should not be signed; and a bound address whose bytes read as text
+//! (97.98.99.61 is `abc=`), which can be passed off as a parameter of an unbound token.
 
 use std::net::IpAddr;
 
