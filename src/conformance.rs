@@ -5,9 +5,15 @@
 //! [`Verifier::decide`]; nothing here knows how a scheme decides. A scheme that is not built yet is
 //! counted as unsupported, never as passed.
 
+mod akamai_edgeauth;
+mod bunny;
 mod cloudflare_stream;
+mod cloudfront;
+mod google_cloud_cdn;
+mod google_media_cdn;
 mod mux;
 mod request;
+mod wowza;
 
 use std::fmt;
 use std::path::Path;
@@ -18,6 +24,7 @@ use serde_json::Value;
 use self::request::Request;
 use crate::clock::UnixTime;
 use crate::name::Name;
+use crate::path::CleanPath;
 use crate::token::{Scheme, carrier};
 use crate::verifier::{RouteScheme, Verifier, VerifierConfig};
 
@@ -26,11 +33,17 @@ type Builder = fn(&Value, &Value) -> Option<Result<Arc<dyn Scheme>, String>>;
 
 /// The builders by the `scheme` that files name.
 fn builder(scheme: &str) -> Option<Builder> {
-    match scheme {
-        "cloudflare_stream" => Some(cloudflare_stream::build),
-        "mux" => Some(mux::build),
-        _ => None,
-    }
+    Some(match scheme {
+        "akamai_edgeauth2" => akamai_edgeauth::build,
+        "bunny_v2" => bunny::build,
+        "cloudflare_stream" => cloudflare_stream::build,
+        "cloudfront" => cloudfront::build,
+        "google_cloud_cdn" => google_cloud_cdn::build,
+        "google_media_cdn" => google_media_cdn::build,
+        "mux" => mux::build,
+        "wowza_securetoken2" => wowza::build,
+        _ => return None,
+    })
 }
 
 /// Right verdicts out of all.
@@ -218,14 +231,21 @@ type Judged = (Result<(), &'static str>, (String, Option<String>));
 
 fn judge(verifier: &Verifier, schemes: &[RouteScheme], vector: &Value, now: UnixTime) -> Result<Judged, String> {
     let refused = |why: &'static str| Ok((Err(why), (String::new(), None)));
-    let request = match Request::of(vector)? {
+    let tokens: Vec<String> = schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()).collect();
+    let request = match Request::of(vector, &tokens)? {
         Ok(request) => request,
         // What the server would not even read as a request never reaches an origin.
         Err(why) => return refused(why),
     };
     let facts = request.facts();
     match verifier.decide(schemes, &facts, now) {
-        Ok(verdict) => Ok((Ok(()), carrier::target(&facts, &verdict.strip, &verdict.grant))),
+        Ok(verdict) => {
+            let (path, query) = carrier::target(&facts, &verdict.strip, &verdict.grant);
+            match CleanPath::parse(&path) {
+                Ok(_) => Ok((Ok(()), (path, query))),
+                Err(_) => refused("bad_path"),
+            }
+        }
         Err((denial, _)) => refused(denial.reason()),
     }
 }

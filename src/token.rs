@@ -13,6 +13,7 @@ pub mod json;
 pub mod jws;
 pub mod key;
 pub mod scheme;
+pub mod url_rule;
 
 pub use access::{AccessRule, Country, Geo, NoGeo};
 pub use carrier::{Carrier, Presented, Strip};

@@ -18,7 +18,7 @@ use crate::proxy::guard::{self, Settled};
 use crate::proxy::{Error, Route, State, outbound, request};
 use crate::route::plan::Found;
 use crate::token::access::FixedGeo;
-use crate::token::{Country, Denial, Geo, Grant, PathRule, Scope};
+use crate::token::{Country, Denial, Geo, Grant, Scope};
 use crate::verifier::Verdict;
 
 #[derive(Debug, Args)]
@@ -183,6 +183,8 @@ fn grant(verdict: &Verdict) -> Value {
     let scope = match scope {
         Scope::Route => json!("route"),
         Scope::Paths(rules) => rules.iter().map(rule).collect(),
+        Scope::Beside(_, rules) => rules.iter().map(rule).collect(),
+        Scope::Urls(rules) => rules.iter().map(rule).collect(),
     };
     json!({
         "subject": subject, "resource": resource, "token_id": token_id, "key_id": key_id, "kind": kind,
@@ -193,7 +195,7 @@ fn grant(verdict: &Verdict) -> Value {
     })
 }
 
-fn rule(rule: &PathRule) -> Value {
+fn rule(rule: &impl std::fmt::Debug) -> Value {
     json!(format!("{rule:?}"))
 }
 

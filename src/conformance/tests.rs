@@ -1,9 +1,23 @@
 //! The kept vectors and the whole collection decide as expected, and bad files are named.
 
+mod make;
+
 use super::*;
 
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vectors");
 const ALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/schemes/vectors");
+
+/// The verdict on one vector, with the upstream path when it is yes; `None` when there is no scheme for it.
+fn decide(file: &Value, vector: &Value) -> Option<Result<String, String>> {
+    let scheme = match builder(file["scheme"].as_str()?)?(file, vector)? {
+        Ok(scheme) => scheme,
+        Err(fault) => return Some(Err(fault)),
+    };
+    let schemes = [RouteScheme { name: Name::new("vector").ok()?, scheme }];
+    let now = UnixTime(vector["now"].as_i64().or_else(|| file["now"].as_i64())?);
+    let judged = judge(&Verifier::new(&VerifierConfig::default()), &schemes, vector, now);
+    Some(judged.and_then(|(verdict, (path, _))| verdict.map(|()| path).map_err(str::to_owned)))
+}
 
 fn line<'r>(report: &'r Report, scheme: &str) -> &'r Tally {
     report.tallies.iter().find(|tally| tally.scheme == scheme).unwrap_or_else(|| panic!("no line for {scheme}:\n{report}"))

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::access::{self, AccessRule, Country};
 use super::browser::{Referrers, UserAgents};
+use super::url_rule::{self, UrlRule};
 use super::{Denial, RequestFacts};
 use crate::clock::UnixTime;
 use crate::path;
@@ -38,6 +39,8 @@ pub struct Grant {
     pub kind: Option<Arc<str>>,
     /// Whether downloads are allowed, where the scheme has a word on it.
     pub downloads: Option<bool>,
+    /// Bytes a second at which answers shall be sent, where the token limits it.
+    pub pace: Option<u64>,
     /// Parameters that the token carries for the origin, added to the upstream query.
     pub upstream_query: Vec<(String, String)>,
 }
@@ -88,6 +91,11 @@ pub enum Scope {
     Route,
     /// Paths that match one of these rules; an empty list opens nothing.
     Paths(Vec<PathRule>),
+    /// The same, matched on the path without the segment that begins with this text: for tokens that
+    /// ride in a segment of their own (`/hdntl=…/vid1/seg1.ts`) but were made for the path without it.
+    Beside(String, Vec<PathRule>),
+    /// URLs that match one of these rules; an empty list opens nothing.
+    Urls(Vec<UrlRule>),
 }
 
 /// One rule on the canonical, decoded path.
@@ -99,6 +107,8 @@ pub enum PathRule {
     Under(String),
     /// A glob: `*` stands for any characters but `/`, `**` for any characters, `?` for one but `/`.
     Glob(String),
+    /// A pattern as the CDN vendors have it: `*` stands for any characters, slashes too; `?` for any one.
+    Wild(String),
 }
 
 impl PathRule {
@@ -109,6 +119,7 @@ impl PathRule {
             Self::Exact(exact) => path == exact,
             Self::Under(prefix) => path::is_under(path, prefix),
             Self::Glob(glob) => glob_matches(glob.as_bytes(), path.as_bytes()),
+            Self::Wild(pattern) => url_rule::wildcard(pattern, path),
         }
     }
 }
@@ -120,6 +131,8 @@ pub enum Binding {
     Networks(Vec<IpNet>),
     /// The viewer's country is one of these; an unknown country is none of them.
     Countries(Vec<Country>),
+    /// The viewer's country is known, and none of these.
+    NotCountries(Vec<Country>),
     /// The request's method is one of these.
     Methods(Vec<Method>),
     /// The viewer's network is of one of these autonomous systems.
@@ -141,6 +154,7 @@ impl Binding {
         let (holds, denial) = match self {
             Self::Networks(nets) => (access::contains(nets, facts.client_ip), Denial::Address),
             Self::Countries(list) => (facts.country().is_some_and(|c| list.contains(&c)), Denial::Country),
+            Self::NotCountries(list) => (facts.country().is_some_and(|c| !list.contains(&c)), Denial::Country),
             Self::Methods(methods) => (methods.contains(facts.method), Denial::Method),
             Self::Systems(list) => (facts.geo.asn(facts.client_ip).is_some_and(|asn| list.contains(&asn)), Denial::Address),
             Self::Hosts(hosts) => (hosts.iter().any(|host| host_matches(host, facts.host)), Denial::Host),
@@ -176,11 +190,14 @@ impl Grant {
     }
 
     fn check_scope(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
-        match &self.scope {
-            Scope::Route => Ok(()),
-            Scope::Paths(rules) if rules.iter().any(|rule| rule.holds(facts.path.decoded())) => Ok(()),
-            Scope::Paths(_) => Err(Denial::Path),
-        }
+        let any = |rules: &[PathRule], path: &str| rules.iter().any(|rule| rule.holds(path));
+        let holds = match &self.scope {
+            Scope::Route => true,
+            Scope::Paths(rules) => any(rules, facts.path.decoded()),
+            Scope::Beside(token, rules) => any(rules, &path::without_segment(facts.path.decoded(), token)),
+            Scope::Urls(rules) => rules.iter().any(|rule| rule.holds(facts)),
+        };
+        if holds { Ok(()) } else { Err(Denial::Path) }
     }
 }
 

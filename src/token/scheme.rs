@@ -5,12 +5,22 @@
 //! what they allow; [`Scheme::fits`] and [`Grant::check`] ask, on every request, whether that covers
 //! this request at this time.
 
+pub mod akamai_edgeauth;
+pub mod bunny;
 pub mod cloudflare_stream;
+pub mod cloudfront;
 pub mod config;
+mod fields;
+pub mod google_cloud_cdn;
+pub mod google_media_cdn;
+mod google_signed;
 pub mod jwt;
 pub mod mux;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 pub(crate) mod testkit;
+pub mod wowza;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
@@ -57,6 +67,12 @@ pub trait Scheme: Send + Sync {
     /// [`SignError`] when the scheme cannot sign, has no private key, or cannot express the request.
     fn sign(&self, _request: &SignRequest) -> Result<Signed, SignError> {
         Err(SignError::CannotSign)
+    }
+
+    /// Beginnings of path segments that hold this scheme's token, for
+    /// [`CleanPath::parse_with_tokens`](crate::path::CleanPath::parse_with_tokens).
+    fn path_tokens(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Key sets of this scheme, so that an unknown key id can have a remote set fetched anew.

@@ -46,8 +46,8 @@ fn parse(text: &str) -> Option<Host> {
     if name.is_empty() || name.ends_with('.') || !name.bytes().all(plain) {
         return None;
     }
-    // "host:" with an empty port reads as a port to some and as part of the name to others.
-    if text.ends_with(':') || (authority.port().is_some() && authority.port_u16().is_none()) {
+    // "host:" with an empty port, or one that no port can be, reads as a port to some and as part of the name to others.
+    if text.len() > authority.host().len() && authority.port_u16().is_none() {
         return None;
     }
     Some(Host { name, port: authority.port_u16() })

@@ -15,6 +15,19 @@ pub enum SchemeConfig {
     Mux(super::mux::Config),
     /// Any JWS.
     Jwt(Box<super::jwt::Config>),
+    /// Amazon CloudFront signed URLs and signed cookies.
+    #[serde(rename = "cloudfront")]
+    CloudFront(super::cloudfront::Config),
+    /// Akamai Edge Auth 2.0 tokens.
+    AkamaiEdgeauth(super::akamai_edgeauth::Config),
+    /// Google Media CDN signed requests and dual-token tokens.
+    GoogleMediaCdn(super::google_media_cdn::Config),
+    /// Google Cloud CDN signed URLs and cookies.
+    GoogleCloudCdn(super::google_cloud_cdn::Config),
+    /// Bunny CDN token authentication.
+    Bunny(super::bunny::Config),
+    /// Wowza SecureToken version 2.
+    Wowza(super::wowza::Config),
 }
 
 impl SchemeConfig {
@@ -25,6 +38,12 @@ impl SchemeConfig {
             Self::CloudflareStream(config) => &config.keys,
             Self::Mux(config) => &config.keys,
             Self::Jwt(config) => &config.keys,
+            Self::CloudFront(config) => &config.keys,
+            Self::AkamaiEdgeauth(config) => &config.keys,
+            Self::GoogleMediaCdn(config) => &config.keys,
+            Self::GoogleCloudCdn(config) => &config.keys,
+            Self::Bunny(config) => &config.keys,
+            Self::Wowza(config) => &config.keys,
         }
     }
 
@@ -37,6 +56,12 @@ impl SchemeConfig {
             Self::CloudflareStream(config) => Box::new(super::cloudflare_stream::CloudflareStream::new(config, keys)?),
             Self::Mux(config) => Box::new(super::mux::Mux::new(config, keys)?),
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
+            Self::CloudFront(config) => Box::new(super::cloudfront::CloudFront::new(config, keys)?),
+            Self::AkamaiEdgeauth(config) => Box::new(super::akamai_edgeauth::AkamaiEdgeauth::new(config, keys)?),
+            Self::GoogleMediaCdn(config) => Box::new(super::google_media_cdn::GoogleMediaCdn::new(config, keys)?),
+            Self::GoogleCloudCdn(config) => Box::new(super::google_cloud_cdn::GoogleCloudCdn::new(config, keys)?),
+            Self::Bunny(config) => Box::new(super::bunny::Bunny::new(config, keys)?),
+            Self::Wowza(config) => Box::new(super::wowza::Wowza::new(config, keys)?),
         })
     }
 }
