@@ -6,7 +6,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
-//! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`] |
+//! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`conformance`]: schemes built from test vectors |
 //! | keepers | [`verifier`]: keys and remembered verdicts |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
@@ -21,6 +21,8 @@ pub mod secret;
 pub mod units;
 
 pub mod token;
+
+pub mod conformance;
 
 pub mod verifier;
 

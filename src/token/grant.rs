@@ -10,7 +10,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::access::{self, AccessRule, Country};
-use super::{Denial, RequestFacts};
+use super::{Denial, Renewal, RequestFacts};
 use crate::clock::UnixTime;
 use crate::path;
 
@@ -39,6 +39,39 @@ pub struct Grant {
     pub downloads: Option<bool>,
     /// Parameters that the token carries for the origin, added to the upstream query.
     pub upstream_query: Vec<(String, String)>,
+    /// Whether the token is good for one use; [`Grant::token_id`] then names it.
+    pub single_use: bool,
+    /// The version of the subject's viewing, for revocation of every version up to one.
+    pub session_version: Option<u64>,
+    /// The token's own word on its renewal.
+    pub renewal: Option<Renewal>,
+    /// What the scheme keeps for its own questions to each request.
+    pub details: Details,
+}
+
+/// What a scheme has worked out while opening a token and wants back in
+/// [`Scheme::fits`](super::Scheme::fits). Opaque to everyone else.
+#[derive(Clone, Default)]
+pub struct Details(Option<Arc<dyn std::any::Any + Send + Sync>>);
+
+impl Details {
+    /// Keeps `details`.
+    #[must_use]
+    pub fn new<T: std::any::Any + Send + Sync>(details: T) -> Self {
+        Self(Some(Arc::new(details)))
+    }
+
+    /// What was kept, if it is a `T`.
+    #[must_use]
+    pub fn get<T: std::any::Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.as_deref()?.downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for Details {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Details(..)" } else { "Details" })
+    }
 }
 
 /// When a token is good: from its first second up to, not including, its end. Leeway and the

@@ -7,6 +7,8 @@
 
 pub mod cloudflare_stream;
 pub mod config;
+pub mod digest;
+pub mod digest_url;
 pub mod jwt;
 pub mod mux;
 
@@ -47,6 +49,21 @@ pub trait Scheme: Send + Sync {
     /// Why this grant does not cover this request.
     fn fits(&self, _grant: &Grant, _facts: &RequestFacts<'_>) -> Result<(), Denial> {
         Ok(())
+    }
+
+    /// The answer to a token that asks for its renewal, made when it is due. `Ok(None)` when there is
+    /// nothing to renew.
+    ///
+    /// # Errors
+    /// [`SignError`] when the scheme has no key to sign with.
+    fn renew(
+        &self,
+        _grant: &Grant,
+        _presented: &Presented<'_>,
+        _facts: &RequestFacts<'_>,
+        _now: UnixTime,
+    ) -> Result<Option<super::Renewed>, SignError> {
+        Ok(None)
     }
 
     /// Makes a token.

@@ -15,6 +15,8 @@ pub enum SchemeConfig {
     Mux(super::mux::Config),
     /// Any JWS.
     Jwt(Box<super::jwt::Config>),
+    /// Links signed by a digest or HMAC over parts of the request.
+    DigestUrl(Box<super::digest_url::Config>),
 }
 
 impl SchemeConfig {
@@ -25,6 +27,7 @@ impl SchemeConfig {
             Self::CloudflareStream(config) => &config.keys,
             Self::Mux(config) => &config.keys,
             Self::Jwt(config) => &config.keys,
+            Self::DigestUrl(config) => &config.keys,
         }
     }
 
@@ -37,6 +40,7 @@ impl SchemeConfig {
             Self::CloudflareStream(config) => Box::new(super::cloudflare_stream::CloudflareStream::new(config, keys)?),
             Self::Mux(config) => Box::new(super::mux::Mux::new(config, keys)?),
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
+            Self::DigestUrl(config) => Box::new(super::digest_url::DigestUrl::new(config, keys)?),
         })
     }
 }
