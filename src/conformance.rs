@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::token::{Key, KeySet, KeySource, Scheme};
 
 mod digest_url;
+mod rfc9246;
 
 /// Makes the scheme of one vector from its file and itself; `None` when the vector is of no scheme.
 pub type Builder = fn(&Value, &Value) -> Option<Result<Arc<dyn Scheme>, String>>;
@@ -20,6 +21,7 @@ pub type Builder = fn(&Value, &Value) -> Option<Result<Arc<dyn Scheme>, String>>
 pub fn builder(scheme: &str) -> Option<Builder> {
     Some(match scheme {
         "nginx_secure_link" | "nginx_secure_link_hmac" | "fastly" | "misc_cdn_recipes" | "digest_url" => digest_url::build,
+        "rfc9246_uri_signing" => rfc9246::build,
         _ => return None,
     })
 }

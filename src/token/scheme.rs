@@ -6,11 +6,14 @@
 //! this request at this time.
 
 pub mod cloudflare_stream;
+pub(crate) mod compact;
 pub mod config;
 pub mod digest;
 pub mod digest_url;
 pub mod jwt;
 pub mod mux;
+pub(crate) mod pattern;
+pub mod rfc9246;
 
 use http::HeaderName;
 use serde_json::{Map, Value};

@@ -17,6 +17,8 @@ pub enum SchemeConfig {
     Jwt(Box<super::jwt::Config>),
     /// Links signed by a digest or HMAC over parts of the request.
     DigestUrl(Box<super::digest_url::Config>),
+    /// URI Signing for CDNI.
+    Rfc9246(Box<super::rfc9246::Config>),
 }
 
 impl SchemeConfig {
@@ -28,6 +30,7 @@ impl SchemeConfig {
             Self::Mux(config) => &config.keys,
             Self::Jwt(config) => &config.keys,
             Self::DigestUrl(config) => &config.keys,
+            Self::Rfc9246(config) => &config.keys,
         }
     }
 
@@ -41,6 +44,7 @@ impl SchemeConfig {
             Self::Mux(config) => Box::new(super::mux::Mux::new(config, keys)?),
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
             Self::DigestUrl(config) => Box::new(super::digest_url::DigestUrl::new(config, keys)?),
+            Self::Rfc9246(config) => Box::new(super::rfc9246::Rfc9246::new(config, keys)?),
         })
     }
 }
