@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::token::{Key, KeySet, KeySource, Scheme};
 
+mod cta_5007;
 mod digest_url;
 mod rfc9246;
 
@@ -22,6 +23,7 @@ pub fn builder(scheme: &str) -> Option<Builder> {
     Some(match scheme {
         "nginx_secure_link" | "nginx_secure_link_hmac" | "fastly" | "misc_cdn_recipes" | "digest_url" => digest_url::build,
         "rfc9246_uri_signing" => rfc9246::build,
+        "cta5007_cat" | "cta5007_cat_cose" => cta_5007::build,
         _ => return None,
     })
 }

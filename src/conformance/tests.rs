@@ -51,6 +51,7 @@ fn decide(scheme: &dyn Scheme, vector: &Value, seen: &mut Seen) -> Result<(Grant
         headers: &headers,
         client_ip,
         geo: &geo,
+        alpn: input["alpn"].as_str(),
     };
     let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
     let grant = scheme.open(&presented, &facts)?;

@@ -47,6 +47,58 @@ pub struct Grant {
     pub renewal: Option<Renewal>,
     /// What the scheme keeps for its own questions to each request.
     pub details: Details,
+    /// Sets of further grants of which some, or none, must hold as well.
+    pub combined: Vec<Combination>,
+    /// What the token wants answered when one of its rules does not hold.
+    pub answers: Vec<Answer>,
+}
+
+/// Grants inside a grant (CTA-5007 `or` and `nor`).
+#[derive(Debug, Clone)]
+pub enum Combination {
+    /// At least one of them must hold.
+    AnyOf(Vec<Grant>),
+    /// None of them may hold.
+    NoneOf(Vec<Grant>),
+}
+
+impl Combination {
+    fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
+        match self {
+            Self::AnyOf(grants) => {
+                let mut last = Denial::Claim;
+                for grant in grants {
+                    match grant.check(facts, now) {
+                        Ok(()) => return Ok(()),
+                        Err(denial) => last = denial,
+                    }
+                }
+                Err(last)
+            }
+            Self::NoneOf(grants) if grants.iter().any(|grant| grant.check(facts, now).is_ok()) => Err(Denial::Claim),
+            Self::NoneOf(_) => Ok(()),
+        }
+    }
+}
+
+/// A token's own answer to a refusal (CTA-5007 `catif`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The refusals it is for.
+    pub on: Vec<Denial>,
+    /// The status.
+    pub status: http::StatusCode,
+    /// The headers.
+    pub headers: Vec<(http::HeaderName, String)>,
+}
+
+/// A rule of a scheme's own on the request.
+pub trait Condition: std::fmt::Debug + Send + Sync {
+    /// Whether the request keeps it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial>;
 }
 
 /// What a scheme has worked out while opening a token and wants back in
@@ -162,6 +214,10 @@ pub enum Binding {
     AccessRules(Vec<AccessRule>),
     /// A header has exactly this value.
     Header(http::HeaderName, String),
+    /// The connection's application protocol has one of these ALPN ids; an unknown protocol has none.
+    Protocols(Vec<String>),
+    /// A rule of the scheme's own.
+    Own(Arc<dyn Condition>),
 }
 
 impl Binding {
@@ -173,6 +229,8 @@ impl Binding {
             Self::Systems(list) => (facts.geo.asn(facts.client_ip).is_some_and(|asn| list.contains(&asn)), Denial::Address),
             Self::Hosts(hosts) => (hosts.iter().any(|host| host_matches(host, facts.host)), Denial::Host),
             Self::AccessRules(rules) => return access::decide(rules, facts.client_ip, || facts.country()),
+            Self::Protocols(list) => (facts.alpn.is_some_and(|alpn| list.iter().any(|have| have == alpn)), Denial::Protocol),
+            Self::Own(condition) => return condition.check(facts),
             Self::Header(name, value) => (facts.single_header(name.as_str())?.is_some_and(|have| have == value), Denial::Header),
         };
         if holds { Ok(()) } else { Err(denial) }
@@ -194,11 +252,12 @@ impl Grant {
     /// Asks everything that depends on the request or the time.
     ///
     /// # Errors
-    /// The first [`Denial`] met: window, then scope, then bindings.
+    /// The first [`Denial`] met: window, then scope, then bindings, then combinations.
     pub fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.window.check(now)?;
         self.check_scope(facts)?;
-        self.bindings.iter().try_for_each(|binding| binding.check(facts))
+        self.bindings.iter().try_for_each(|binding| binding.check(facts))?;
+        self.combined.iter().try_for_each(|combination| combination.check(facts, now))
     }
 
     fn check_scope(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {

@@ -8,6 +8,7 @@
 pub mod cloudflare_stream;
 pub(crate) mod compact;
 pub mod config;
+pub mod cta_5007;
 pub mod digest;
 pub mod digest_url;
 pub mod jwt;

@@ -19,6 +19,9 @@ pub enum SchemeConfig {
     DigestUrl(Box<super::digest_url::Config>),
     /// URI Signing for CDNI.
     Rfc9246(Box<super::rfc9246::Config>),
+    /// Common Access Token.
+    #[serde(rename = "cta-5007")]
+    Cta5007(Box<super::cta_5007::Config>),
 }
 
 impl SchemeConfig {
@@ -31,6 +34,7 @@ impl SchemeConfig {
             Self::Jwt(config) => &config.keys,
             Self::DigestUrl(config) => &config.keys,
             Self::Rfc9246(config) => &config.keys,
+            Self::Cta5007(config) => &config.keys,
         }
     }
 
@@ -45,6 +49,7 @@ impl SchemeConfig {
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
             Self::DigestUrl(config) => Box::new(super::digest_url::DigestUrl::new(config, keys)?),
             Self::Rfc9246(config) => Box::new(super::rfc9246::Rfc9246::new(config, keys)?),
+            Self::Cta5007(config) => Box::new(super::cta_5007::Cta5007::new(config, keys)?),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! that the token itself calls critical must be known; a version other than 1 is refused.
 
 mod jwe;
-mod uri;
+pub(super) mod uri;
 
 use regex::Regex;
 use schemars::JsonSchema;

@@ -53,6 +53,7 @@ fn open(scheme: &DigestUrl, path: &str, query: Option<&str>) -> Result<Grant, De
         headers: &headers,
         client_ip: "198.51.100.7".parse::<IpAddr>().expect("address"),
         geo: &NoGeo,
+        alpn: None,
     };
     let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
     scheme.open(&presented, &facts)

@@ -37,6 +37,7 @@ fn with_facts<T>(path: &str, query: Option<&str>, cookie: Option<&str>, run: imp
         headers: &headers,
         client_ip: "198.51.100.7".parse().expect("address"),
         geo: &NoGeo,
+        alpn: None,
     })
 }
 

@@ -69,7 +69,7 @@ pub(super) fn without_parameter(path: &str, name: &str) -> String {
 }
 
 /// Percent-encoding in its normal form: unreserved characters plain, hex digits upper case.
-fn push_normal(out: &mut String, raw: &str) {
+pub(in crate::token::scheme) fn push_normal(out: &mut String, raw: &str) {
     let mut rest = raw;
     while let Some(at) = rest.find('%') {
         out.push_str(&rest[..at]);
