@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::token::{Key, KeySet, KeySource, Scheme};
 
+mod ats;
 mod cta_5007;
 mod digest_url;
 mod rfc9246;
@@ -24,6 +25,8 @@ pub fn builder(scheme: &str) -> Option<Builder> {
         "nginx_secure_link" | "nginx_secure_link_hmac" | "fastly" | "misc_cdn_recipes" | "digest_url" => digest_url::build,
         "rfc9246_uri_signing" => rfc9246::build,
         "cta5007_cat" | "cta5007_cat_cose" => cta_5007::build,
+        "ats_url_sig" => ats::url_sig,
+        "ats_access_control" => ats::access_control,
         _ => return None,
     })
 }

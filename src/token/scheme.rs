@@ -5,6 +5,8 @@
 //! what they allow; [`Scheme::fits`] and [`Grant::check`] ask, on every request, whether that covers
 //! this request at this time.
 
+pub mod ats_access_control;
+pub mod ats_url_sig;
 pub mod cloudflare_stream;
 pub(crate) mod compact;
 pub mod config;

@@ -19,6 +19,10 @@ pub enum SchemeConfig {
     DigestUrl(Box<super::digest_url::Config>),
     /// URI Signing for CDNI.
     Rfc9246(Box<super::rfc9246::Config>),
+    /// Apache Traffic Server's `url_sig`.
+    AtsUrlSig(super::ats_url_sig::Config),
+    /// Apache Traffic Server's `access_control`.
+    AtsAccessControl(super::ats_access_control::Config),
     /// Common Access Token.
     #[serde(rename = "cta-5007")]
     Cta5007(Box<super::cta_5007::Config>),
@@ -35,6 +39,8 @@ impl SchemeConfig {
             Self::DigestUrl(config) => &config.keys,
             Self::Rfc9246(config) => &config.keys,
             Self::Cta5007(config) => &config.keys,
+            Self::AtsUrlSig(config) => &config.keys,
+            Self::AtsAccessControl(config) => &config.keys,
         }
     }
 
@@ -49,6 +55,8 @@ impl SchemeConfig {
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
             Self::DigestUrl(config) => Box::new(super::digest_url::DigestUrl::new(config, keys)?),
             Self::Rfc9246(config) => Box::new(super::rfc9246::Rfc9246::new(config, keys)?),
+            Self::AtsUrlSig(config) => Box::new(super::ats_url_sig::AtsUrlSig::new(config, keys)?),
+            Self::AtsAccessControl(config) => Box::new(super::ats_access_control::AtsAccessControl::new(config, keys)?),
             Self::Cta5007(config) => Box::new(super::cta_5007::Cta5007::new(config, keys)?),
         })
     }

@@ -4,10 +4,16 @@
 //! may use them.
 
 use aws_lc_rs::digest;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use md5::{Digest as _, Md5};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
+
+/// base64url with the padding there or not. Bits that no byte has are refused.
+pub(crate) const BASE64URL: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::URL_SAFE, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// A hash function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]

@@ -16,10 +16,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::digest;
+use super::digest::{self, BASE64URL};
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::path::{CleanPath, percent_decode};
@@ -32,10 +30,6 @@ use recipe::{From, Recipe, Source};
 
 /// The longest link fields together, in bytes.
 const MAX_FIELDS: usize = 8 * 1024;
-
-/// base64url with the padding there or not.
-const BASE64URL: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::URL_SAFE, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// The scheme with its keys.
 #[derive(Debug)]
