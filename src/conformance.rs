@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::token::{Key, KeySet, KeySource, Scheme};
 
 mod ats;
+mod aws;
 mod cta_5007;
 mod digest_url;
 mod rfc9246;
@@ -27,6 +28,8 @@ pub fn builder(scheme: &str) -> Option<Builder> {
         "cta5007_cat" | "cta5007_cat_cose" => cta_5007::build,
         "ats_url_sig" => ats::url_sig,
         "ats_access_control" => ats::access_control,
+        "aws_secure_media_delivery" => aws::smd,
+        "amazon_ivs" => aws::ivs,
         _ => return None,
     })
 }

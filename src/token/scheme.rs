@@ -5,8 +5,10 @@
 //! what they allow; [`Scheme::fits`] and [`Grant::check`] ask, on every request, whether that covers
 //! this request at this time.
 
+pub mod amazon_ivs;
 pub mod ats_access_control;
 pub mod ats_url_sig;
+pub mod aws_smd;
 pub mod cloudflare_stream;
 pub(crate) mod compact;
 pub mod config;

@@ -23,6 +23,10 @@ pub enum SchemeConfig {
     AtsUrlSig(super::ats_url_sig::Config),
     /// Apache Traffic Server's `access_control`.
     AtsAccessControl(super::ats_access_control::Config),
+    /// Amazon IVS private channels.
+    AmazonIvs(super::amazon_ivs::Config),
+    /// AWS Secure Media Delivery at the Edge.
+    AwsSmd(super::aws_smd::Config),
     /// Common Access Token.
     #[serde(rename = "cta-5007")]
     Cta5007(Box<super::cta_5007::Config>),
@@ -39,6 +43,8 @@ impl SchemeConfig {
             Self::DigestUrl(config) => &config.keys,
             Self::Rfc9246(config) => &config.keys,
             Self::Cta5007(config) => &config.keys,
+            Self::AmazonIvs(config) => &config.keys,
+            Self::AwsSmd(config) => &config.keys,
             Self::AtsUrlSig(config) => &config.keys,
             Self::AtsAccessControl(config) => &config.keys,
         }
@@ -57,6 +63,8 @@ impl SchemeConfig {
             Self::Rfc9246(config) => Box::new(super::rfc9246::Rfc9246::new(config, keys)?),
             Self::AtsUrlSig(config) => Box::new(super::ats_url_sig::AtsUrlSig::new(config, keys)?),
             Self::AtsAccessControl(config) => Box::new(super::ats_access_control::AtsAccessControl::new(config, keys)?),
+            Self::AmazonIvs(config) => Box::new(super::amazon_ivs::AmazonIvs::new(config, keys)?),
+            Self::AwsSmd(config) => Box::new(super::aws_smd::AwsSmd::new(config, keys)?),
             Self::Cta5007(config) => Box::new(super::cta_5007::Cta5007::new(config, keys)?),
         })
     }
