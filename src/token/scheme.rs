@@ -74,6 +74,14 @@ pub trait Scheme: Send + Sync {
         Ok(None)
     }
 
+    /// The token's own answer to a refusal by its grant (CTA-5007 `catif`), if it has one.
+    ///
+    /// # Errors
+    /// [`SignError`] when the answer holds a token to be made and there is no key to sign it with.
+    fn answer(&self, grant: &Grant, denial: Denial, _now: UnixTime) -> Result<Option<super::Answer>, SignError> {
+        Ok(grant.answers.iter().find(|answer| answer.on.contains(&denial)).cloned())
+    }
+
     /// Makes a token.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! A signature over chosen parts of host and path and over the query up to `S=`, or the same fields
 //! in a path parameter. Each field comes once, all of them stand before the signature, and comparison is
 //! in constant time. The format leaves two things open, and so does this: what follows `S=` in the query is
-//! not signed, and a path parameter covers the path up to its own segment only, so that it opens whatever
+//! not signed (and is not sent upstream, as the plugin does not), and a path parameter covers the path up to its own segment only, so that it opens whatever
 //! lies below.
 
 use std::net::IpAddr;
@@ -145,6 +145,21 @@ impl AtsUrlSig {
         Ok(Self { exclude: config.exclude.iter().map(compile).collect::<Result<_, _>>()?, parameter: config.parameter.clone(), keys })
     }
 
+    /// What to take out of a query: the fields, and whatever follows the signature.
+    fn strip(&self, query: &str) -> Result<Vec<Strip>, Denial> {
+        let mut strip: Vec<Strip> = FIELDS.iter().map(|name| Strip::Query((*name).to_owned())).collect();
+        strip.push(Strip::PathParameter(self.parameter.clone()));
+        for (name, _) in query::pairs(query).skip_while(|(name, _)| *name != "S").skip(1) {
+            let name = query::decode(name).ok_or(Denial::Malformed)?;
+            // A later name that takes an earlier, signed one with it would change what was signed.
+            if query::values(query, &name).count() > 1 {
+                return Err(Denial::Duplicate);
+            }
+            strip.push(Strip::Query(name));
+        }
+        Ok(strip)
+    }
+
     fn is_excluded(&self, facts: &RequestFacts<'_>) -> bool {
         self.exclude.iter().any(|regex| regex.is_match(facts.path.decoded()))
     }
@@ -180,17 +195,12 @@ impl Scheme for AtsUrlSig {
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
         let in_path = Carrier::PathParameter(self.parameter.clone()).find(facts)?;
         let in_query = facts.query.filter(|query| query::values(query, "S").next().is_some());
-        let strip = || {
-            let mut strip: Vec<Strip> = FIELDS.iter().map(|name| Strip::Query((*name).to_owned())).collect();
-            strip.push(Strip::PathParameter(self.parameter.clone()));
-            strip
-        };
         match (in_path, in_query) {
             (Some(_), Some(_)) => Err(Denial::Ambiguous),
             (Some(found), None) if found.token.len() <= MAX => {
                 Ok(Some(Presented { token: format!(";{}", found.token).into(), strip: found.strip }))
             }
-            (None, Some(query)) if query.len() <= MAX => Ok(Some(Presented { token: query.into(), strip: strip() })),
+            (None, Some(query)) if query.len() <= MAX => Ok(Some(Presented { token: query.into(), strip: self.strip(query)? })),
             (Some(_), None) | (None, Some(_)) => Err(Denial::TooLarge),
             (None, None) if self.is_excluded(facts) => Ok(Some(Presented { token: "".into(), strip: Vec::new() })),
             (None, None) => Ok(None),

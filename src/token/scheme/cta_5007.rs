@@ -19,7 +19,7 @@ use crate::name::Name;
 use crate::query;
 use crate::token::renewal::{self, RenewalCarrier, Renewed};
 use crate::token::scheme::digest::{Hash, unhex};
-use crate::token::{Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip};
+use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip};
 use crate::units::Period;
 use cose::Claims;
 use rules::names;
@@ -126,6 +126,23 @@ impl Cta5007 {
         claims
     }
 
+    /// The claims of a token in an answer: what is null there is taken from the refused token, or is the
+    /// time for `iat`.
+    fn minted_claims(&self, set: &Claims, refused: &Claims, now: UnixTime) -> Claims {
+        let from_refused = |label: &Value| refused.iter().find(|(have, _)| have == label).map(|(_, value)| value.clone());
+        let issuer = || self.config.issuers.first().map(|iss| Value::from(iss.as_str()));
+        let fill = |(label, value): &(Value, Value)| {
+            let value = match (value, cose::label(label)) {
+                (Value::Null, Some(names::IAT)) => Some(now.0.into()),
+                (Value::Null, Some(names::ISS)) => from_refused(label).or_else(issuer),
+                (Value::Null, _) => from_refused(label),
+                (value, _) => Some(value.clone()),
+            };
+            value.map(|value| (label.clone(), value))
+        };
+        set.iter().filter_map(fill).collect()
+    }
+
     /// The carrier that a token came by, as a way to renew it.
     fn same_way(&self, presented: &Presented<'_>) -> RenewalCarrier {
         match presented.strip.first() {
@@ -199,6 +216,22 @@ impl Scheme for Cta5007 {
             RenewalCarrier::Same => {}
         }
         Ok(Some(renewed))
+    }
+
+    fn answer(&self, grant: &Grant, denial: Denial, now: UnixTime) -> Result<Option<Answer>, SignError> {
+        let Some(Opened(claims)) = grant.details.get::<Opened>() else { return Ok(None) };
+        let Some((_, catif)) = claims.iter().find(|(key, _)| cose::label(key) == Some(names::CATIF)) else { return Ok(None) };
+        let plans = rules::answers(catif).map_err(|_| SignError::CannotExpress("the answer is not well formed".into()))?;
+        let Some(plan) = plans.into_iter().find(|plan| plan.answer.on.contains(&denial)) else { return Ok(None) };
+        let mut answer = plan.answer;
+        for (index, set) in plan.mint {
+            let key = self.signing_key(plan.key_id.as_deref().or(grant.key_id.as_deref()))?;
+            let token = cose::sign(self.minted_claims(&set, claims, now), &key)?;
+            if let Some((_, value)) = answer.headers.get_mut(index) {
+                value.push_str(&token);
+            }
+        }
+        Ok(Some(answer))
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {

@@ -57,7 +57,7 @@ fn decide(scheme: &AmazonIvs, path: &str, query: &str, origin: Option<&str>) -> 
     Ok(grant)
 }
 
-fn verdict(more: Value, path: &str, origin: Option<&str>) -> Result<Grant, Denial> {
+fn verdict(more: &Value, path: &str, origin: Option<&str>) -> Result<Grant, Denial> {
     let scheme = scheme(json!({}));
     let mut claims = json!({ "exp": NOW.0 + 60, CHANNEL: ARN });
     for (name, value) in more.as_object().expect("object") {
@@ -89,14 +89,14 @@ fn claims_are_held_to() {
         (json!({ VERSION: 1 }), PATH, None, Some(Denial::Claim)),
         (json!({ VIEWER: "u", VERSION: "1" }), PATH, None, Some(Denial::Claim)),
     ] {
-        assert_eq!(verdict(more.clone(), path, origin).err(), want, "{more} {path}");
+        assert_eq!(verdict(&more, path, origin).err(), want, "{more} {path}");
     }
 }
 
 #[test]
 fn what_needs_memory_is_on_the_grant() {
     let id = "2b6f0c1e-0000-4000-8000-000000000001";
-    let grant = verdict(json!({ SINGLE_USE: id, VIEWER: "u7", VERSION: 3 }), PATH, None).expect("good");
+    let grant = verdict(&json!({ SINGLE_USE: id, VIEWER: "u7", VERSION: 3 }), PATH, None).expect("good");
     assert_eq!((grant.single_use, grant.token_id.as_deref()), (true, Some(id)));
     assert_eq!((grant.subject.as_deref(), grant.session_version), (Some("u7"), Some(3)));
 }

@@ -72,6 +72,8 @@ fn fields_are_held_to() {
 fn what_follows_the_signature_is_no_field() {
     let good = sealed("/v/a.ts", "E=1760000000&A=1&K=3&P=1&S=");
     assert!(decide("/v/a.ts", Some(&format!("{good}&x=1"))).is_ok());
+    let signed_x = sealed("/v/a.ts", "x=1&E=1760000000&A=1&K=3&P=1&S=");
+    assert_eq!(decide("/v/a.ts", Some(&format!("{signed_x}&%78=2"))).err(), Some(Denial::Duplicate));
     assert_eq!(decide("/v/a.ts", Some(&format!("{good}&E=1760009999"))).err(), Some(Denial::Duplicate));
     assert_eq!(decide("/v/a.ts", Some(&format!("{good}&C=198.51.100.7"))).err(), Some(Denial::Malformed));
     assert_eq!(decide("/v/a.ts", Some(&good[..good.len() - 20])).err(), Some(Denial::BadSignature));

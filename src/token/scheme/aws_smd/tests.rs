@@ -45,7 +45,7 @@ fn decide(url: &str) -> Result<Grant, Denial> {
     Ok(grant)
 }
 
-fn token(more: Value, inner: Option<&str>) -> String {
+fn token(more: &Value, inner: Option<&str>) -> String {
     let mut claims = json!({ "exp": NOW.0 + 60, "paths": ["/vid1"] });
     for (name, value) in more.as_object().expect("object") {
         claims[name] = value.clone();
@@ -85,17 +85,17 @@ fn no_check_is_skipped() {
         (json!({ "qs": ["absent"] }), Some(""), Some(Denial::Parameters)),
         (json!({ "ssn": true }), Some("s"), Some(Denial::Claim)),
     ] {
-        assert_eq!(decide(&format!("/{}/vid1/a.ts?q=1", token(claims.clone(), inner))).err(), want, "{claims}");
+        assert_eq!(decide(&format!("/{}/vid1/a.ts?q=1", token(&claims, inner))).err(), want, "{claims}");
     }
 }
 
 #[test]
 fn a_session_is_covered_or_refused() {
-    let bound = token(json!({ "ssn": true }), Some("s1"));
+    let bound = token(&json!({ "ssn": true }), Some("s1"));
     assert_eq!(decide(&format!("/s1.{bound}/vid1/a")).expect("good").token_id.as_deref(), Some("s1"));
     assert_eq!(decide(&format!("/s2.{bound}/vid1/a")).err(), Some(Denial::Claim));
-    assert_eq!(decide(&format!("/s1.{}/vid1/a", token(json!({}), None))).err(), Some(Denial::Malformed));
-    assert_eq!(decide(&format!("/{}", token(json!({}), None))).err(), Some(Denial::Path));
+    assert_eq!(decide(&format!("/s1.{}/vid1/a", token(&json!({}), None))).err(), Some(Denial::Malformed));
+    assert_eq!(decide(&format!("/{}", token(&json!({}), None))).err(), Some(Denial::Path));
     assert_eq!(decide("/a.b.c/vid1/a").err(), Some(Denial::Missing));
 }
 
@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn signing_is_undone_by_opening(path in "(/[a-z0-9]{1,6}){1,4}", session in proptest::option::of("[a-z0-9]{1,8}"), bound: bool) {
         let mut request = SignRequest {
-            path: path.clone(),
+            path,
             expires: Some(NOW.plus(60)),
             client_ip: bound.then(|| "198.51.100.7".parse().expect("address")),
             ..SignRequest::default()
@@ -125,7 +125,7 @@ proptest! {
 
     #[test]
     fn any_changed_byte_is_refused(at in 0_usize..400, new in "[A-Za-z0-9_.-]") {
-        let good = format!("s1.{}", token(json!({ "ssn": true }), Some("s1")));
+        let good = format!("s1.{}", token(&json!({ "ssn": true }), Some("s1")));
         let at = at % good.len();
         let changed = format!("{}{new}{}", &good[..at], &good[at + 1..]);
         let verdict = decide(&["/", &changed, "/vid1/a"].concat());

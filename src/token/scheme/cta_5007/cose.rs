@@ -60,7 +60,7 @@ pub(super) fn label(value: &Value) -> Option<i64> {
     value.as_integer().and_then(|n| i64::try_from(n).ok())
 }
 
-fn header<'m>(map: &'m Claims, wanted: i64) -> Option<&'m Value> {
+fn header(map: &Claims, wanted: i64) -> Option<&Value> {
     map.iter().find(|(key, _)| label(key) == Some(wanted)).map(|(_, value)| value)
 }
 

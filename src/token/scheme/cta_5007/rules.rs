@@ -40,7 +40,7 @@ pub(super) mod names {
     pub(super) const CATALPN: i64 = 314;
     pub(super) const CATH: i64 = 315;
     pub(in super::super) const CATGEOISO3166: i64 = 316;
-    pub(super) const CATIF: i64 = 322;
+    pub(in super::super) const CATIF: i64 = 322;
     pub(super) const CATR: i64 = 323;
     pub(super) const ALL: [i64; 21] = [
         ISS,
@@ -94,7 +94,7 @@ fn inner(set: &Claims, config: &Config, depth: usize) -> Result<Grant, Denial> {
             // What is asked of the one token as a whole has no meaning inside a set of alternatives.
             names::CATREPLAY | names::CATIF | names::CATR | names::CRIT if depth > 0 => return Err(Denial::Unsupported),
             names::CATREPLAY => grant.single_use = replay(value)?,
-            names::CATIF => grant.answers = answers(value)?,
+            names::CATIF => grant.answers = answers(value)?.into_iter().map(|plan| plan.answer).collect(),
             names::CATR => grant.renewal = Some(renewal(value, config)?),
             names::CRIT => critical(value)?,
             names::ISS..=names::CTI => registered(&mut grant, key, value, config)?,
@@ -176,7 +176,10 @@ fn binding(key: i64, value: &Value, config: &Config) -> Result<Binding, Denial> 
         }
         names::CATGEOISO3166 => {
             // Of subdivisions (`SE-AB`) nothing is known: they hold for nobody, their country's code would.
-            let codes: Vec<&str> = array(value)?.iter().map(text).collect::<Result<_, _>>()?;
+            let codes: Vec<&str> = match value {
+                Value::Text(one) => vec![one],
+                many => array(many)?.iter().map(text).collect::<Result<_, _>>()?,
+            };
             Ok(Binding::Countries(codes.into_iter().filter_map(Country::new).collect()))
         }
         names::CATH => headers(value),
@@ -315,14 +318,25 @@ fn status(value: Option<&Value>) -> Result<u16, Denial> {
     }
 }
 
-/// `catif`: for a claim's label, what to answer when it does not hold: status and headers.
-fn answers(value: &Value) -> Result<Vec<Answer>, Denial> {
-    let map = claims(value.clone()).map_err(|_| Denial::Claim)?;
-    map.iter().map(|(key, action)| answer(label(key).ok_or(Denial::Claim)?, action)).collect()
+/// One entry of `catif`: an answer, and the tokens to be made for it.
+pub(super) struct Plan {
+    pub(super) answer: Answer,
+    /// For the header with this index: the claims of the token that follows its text.
+    pub(super) mint: Vec<(usize, Claims)>,
+    /// The key to sign those with.
+    pub(super) key_id: Option<String>,
 }
 
-fn answer(key: i64, action: &Value) -> Result<Answer, Denial> {
-    let on = match key {
+/// `catif`: for a claim's label, what to answer when it does not hold: status, headers, key id.
+pub(super) fn answers(value: &Value) -> Result<Vec<Plan>, Denial> {
+    let map = claims(value.clone()).map_err(|_| Denial::Claim)?;
+    map.iter().map(|(key, action)| plan(label(key).ok_or(Denial::Claim)?, action)).collect()
+}
+
+fn refusals(key: i64) -> Result<Vec<Denial>, Denial> {
+    Ok(match key {
+        names::ISS => vec![Denial::Issuer],
+        names::AUD => vec![Denial::Audience],
         names::EXP => vec![Denial::Expired],
         names::NBF => vec![Denial::NotYetValid],
         names::CATU => vec![Denial::Host, Denial::Path],
@@ -333,23 +347,38 @@ fn answer(key: i64, action: &Value) -> Result<Answer, Denial> {
         names::CATGEOISO3166 => vec![Denial::Country],
         names::CATREPLAY => vec![Denial::Replayed],
         _ => return Err(Denial::Unsupported),
-    };
+    })
+}
+
+fn plan(key: i64, action: &Value) -> Result<Plan, Denial> {
     let parts = array(action)?;
-    // A third part names the key for a token made on the spot; with headers in clear there is none to make.
     let (Some(code), Some(headers)) = (parts.first().and_then(label), parts.get(1)) else { return Err(Denial::Claim) };
+    let key_id = match parts.get(2) {
+        None | Some(Value::Null) => None,
+        Some(Value::Text(id)) => Some(id.clone()),
+        Some(Value::Bytes(id)) => Some(String::from_utf8(id.clone()).map_err(|_| Denial::Claim)?),
+        Some(_) => return Err(Denial::Claim),
+    };
     let status = u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Denial::Claim)?;
     let is_refusal = status.is_redirection() || status.is_client_error() || status.is_server_error();
     if !is_refusal {
         return Err(Denial::Claim);
     }
-    let headers = claims(headers.clone()).map_err(|_| Denial::Claim)?;
-    let headers = headers.iter().map(|(name, value)| {
+    let mut plan = Plan { answer: Answer { on: refusals(key)?, status, headers: Vec::new() }, mint: Vec::new(), key_id };
+    for (index, (name, value)) in claims(headers.clone()).map_err(|_| Denial::Claim)?.iter().enumerate() {
         let name = HeaderName::from_bytes(text(name)?.as_bytes()).map_err(|_| Denial::Claim)?;
-        // A value that is not a text holds claims to make a token from, which is not done here.
-        let value = value.as_text().filter(|value| http::HeaderValue::from_str(value).is_ok()).ok_or(Denial::Unsupported)?;
-        Ok((name, value.to_owned()))
-    });
-    Ok(Answer { on, status, headers: headers.collect::<Result<_, _>>()? })
+        let (value, minted) = match value {
+            Value::Array(pair) => match &pair[..] {
+                [value, set @ Value::Map(_)] => (text(value)?, Some(claims(set.clone()).map_err(|_| Denial::Claim)?)),
+                _ => return Err(Denial::Claim),
+            },
+            other => (text(other)?, None),
+        };
+        http::HeaderValue::from_str(value).map_err(|_| Denial::Claim)?;
+        plan.answer.headers.push((name, value.to_owned()));
+        plan.mint.extend(minted.map(|set| (index, set)));
+    }
+    Ok(plan)
 }
 
 fn text(value: &Value) -> Result<&str, Denial> {

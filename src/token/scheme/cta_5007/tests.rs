@@ -187,8 +187,24 @@ fn an_answer_is_kept_for_its_refusals() {
     assert_eq!(grant.answers[0].status, 307);
     check(vec![
         (cbor!({ 322 => { 4 => [200, {}] } }), "/a", Some(Denial::Claim)),
-        (cbor!({ 322 => { 4 => [307, { "Location" => "a\nb" }] } }), "/a", Some(Denial::Unsupported)),
+        (cbor!({ 322 => { 4 => [307, { "Location" => "a\nb" }] } }), "/a", Some(Denial::Claim)),
+        (cbor!({ 322 => { 9999 => [307, {}] } }), "/a", Some(Denial::Unsupported)),
     ]);
+}
+
+#[test]
+fn an_answer_may_bring_a_token_along() {
+    let location = cbor!(["https://auth.example.com/?CAT=", { 1 => null, 6 => null, 2 => null, 320 => ["x"] }]).expect("claims");
+    let headers = Value::Map(vec![("Location".into(), location)]);
+    let action = Value::Array(vec![307.into(), headers, "a".into()]);
+    let token = token(Value::Map(vec![(2.into(), "u".into()), (322.into(), Value::Map(vec![(4.into(), action)]))]));
+    let grant = with_facts("/a", &[("cta-common-access-token", &token)], |facts| decide(&scheme(), facts)).expect("good");
+    assert_eq!(scheme().answer(&grant, Denial::Path, NOW).expect("answer"), None);
+    let answer = scheme().answer(&grant, Denial::Expired, NOW).expect("answer").expect("answer");
+    let minted = answer.headers[0].1.strip_prefix("https://auth.example.com/?CAT=").expect("prefix");
+    let (claims, _) = cose::open(minted, &scheme().keys.load(), true).expect("good");
+    let expected = cbor!({ 1 => "iss", 6 => 1_760_000_000, 2 => "u", 320 => ["x"] }).expect("claims");
+    assert_eq!(Value::Map(claims), expected);
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn numbers(text: &str, by: char) -> Option<(i64, i64, i64)> {
 
 fn any(text: &str) -> Option<i64> {
     let text = crate::path::percent_decode(text)?;
-    decimal(&text).or_else(|| iso(&text)).or_else(|| http_date(&text))
+    decimal(&text).or_else(|| iso(&text)).or_else(|| http_date(&text)).or_else(|| http_date(&text.replace('+', " ")))
 }
 
 fn iso(text: &str) -> Option<i64> {
@@ -201,6 +201,7 @@ mod tests {
             (Form::Any, "2025-10-09T10:53:20+02:00", NOW),
             (Form::Any, "2025-10-09T10:53:20%2B02:00", NOW),
             (Form::Any, "Thu,%2009%20Oct%202025%2008:53:20%20GMT", NOW),
+            (Form::Any, "Thu%2C+09+Oct+2025+08%3A53%3A20+GMT", NOW),
         ] {
             assert_eq!(form.read(text), Some(want), "{text}");
         }

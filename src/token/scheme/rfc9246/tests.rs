@@ -49,7 +49,7 @@ fn decide(scheme: &Rfc9246, facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
     Ok(grant)
 }
 
-fn claims(more: Value) -> Map<String, Value> {
+fn claims(more: &Value) -> Map<String, Value> {
     let mut claims = json!({ "exp": NOW.0 + 60, "cdniuc": "regex:https://media\\.example\\.com/vid1(/.*)?" });
     for (name, value) in more.as_object().expect("object") {
         claims[name] = value.clone();
@@ -58,7 +58,7 @@ fn claims(more: Value) -> Map<String, Value> {
 }
 
 fn token(scheme: &Rfc9246, more: Value) -> String {
-    compact::sign(&claims(more), &scheme.signing_key(None).expect("key")).expect("token")
+    compact::sign(&claims(&more), &scheme.signing_key(None).expect("key")).expect("token")
 }
 
 fn verdict(more: Value, path: &str) -> Result<Grant, Denial> {
