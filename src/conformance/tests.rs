@@ -1,5 +1,7 @@
 //! Every vector at hand, decided.
 
+mod own;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -148,6 +150,19 @@ fn check_folder(folder: &str) {
 #[test]
 fn vectors_are_decided_as_expected() {
     check_folder(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/schemes/vectors"));
+}
+
+#[test]
+fn configs_are_told_apart_by_their_published_names() {
+    use crate::token::scheme::config::SchemeConfig;
+    for name in ["rfc9246", "cta-5007", "amazon-ivs", "aws-smd", "ats-url-sig", "ats-access-control", "digest-url"] {
+        let table = serde_json::json!({ "type": name, "keys": "k" });
+        let config: SchemeConfig = serde_json::from_value(table.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(config.keys().to_string(), "k");
+        let mut unknown = table;
+        unknown["colour"] = serde_json::json!("red");
+        assert!(serde_json::from_value::<SchemeConfig>(unknown).is_err(), "{name}");
+    }
 }
 
 #[test]

@@ -359,7 +359,8 @@ impl DigestUrl {
             "start" => Ok(write(request.not_before.or(request.now).ok_or_else(|| cannot("not_before is needed"))?.0)),
             "period" => {
                 let now = request.now.ok_or_else(|| cannot("now is needed"))?;
-                Ok((self.last_second(request)? - now.0).div_euclid(self.recipe.period_unit.max(1)).to_string())
+                let steps = (self.last_second(request)? - now.0).div_euclid(self.recipe.period_unit.max(1));
+                if steps > 0 { Ok(steps.to_string()) } else { Err(cannot("the link would be over, or without an end")) }
             }
             other => match request.claims.get(other) {
                 Some(serde_json::Value::String(text)) => Ok(text.clone()),

@@ -23,7 +23,7 @@ pub struct Config {
     /// first slash), `{stream}` (the same without its last segment), `{dir.N}` (the N-th folder, from 0),
     /// `{ip}`, `{host}`, `{scheme}`, `{method}`, `{secret}`, `{query.NAME}` (raw; empty when absent),
     /// `{header.NAME}` (empty when absent), and the fields of `sources`. Put a separator between fields of
-    /// free length: without one, two requests can have the same text.
+    /// free length: without one, two requests can have the same text, and without a preset it is refused.
     #[serde(default)]
     pub message: Option<String>,
     /// Where the signature and the other fields ride.
@@ -336,6 +336,9 @@ impl Recipe {
             fixed_width: false,
         };
         recipe.fixed_width = recipe.time_touches_a_field();
+        if config.preset.is_none() {
+            recipe.check_apart()?;
+        }
         recipe.check(config.any_path.unwrap_or(config.preset == Some(Preset::Nimble)))?;
         Ok(recipe)
     }
@@ -371,6 +374,22 @@ impl Recipe {
         let path = |name: &&&str| matches!(**name, "path" | "decoded_path" | "link" | "stream") || name.starts_with("dir.");
         if !any_path && signed.iter().filter(path).count() == 0 {
             return Err("the message holds no part of the path".into());
+        }
+        Ok(())
+    }
+
+    /// Two fields of free length side by side could pass bytes from one to the other: two requests
+    /// would have the same signature. Vendors' recipes that do so cannot be helped; new ones can.
+    fn check_apart(&self) -> Result<(), String> {
+        let timed = |name: &str| (name == "time" || name == "start") && self.time.width().is_some();
+        let rooted = |name: &str| name == "path" || name == "decoded_path";
+        let slashless = |name: &str| matches!(name, "ip" | "host" | "scheme" | "method" | "time" | "start") || name.starts_with("dir.");
+        for pair in self.message.pieces().windows(2) {
+            let [Piece::Field(left), Piece::Field(right)] = pair else { continue };
+            let told_apart = left == "secret" || right == "secret" || timed(left) || timed(right) || (slashless(left) && rooted(right));
+            if !told_apart {
+                return Err(format!("{{{left}}} and {{{right}}} stand side by side in the message: put a separator between them"));
+            }
         }
         Ok(())
     }

@@ -57,11 +57,11 @@ fn claims(more: &Value) -> Map<String, Value> {
     claims.as_object().expect("object").clone()
 }
 
-fn token(scheme: &Rfc9246, more: Value) -> String {
-    compact::sign(&claims(&more), &scheme.signing_key(None).expect("key")).expect("token")
+fn token(scheme: &Rfc9246, more: &Value) -> String {
+    compact::sign(&claims(more), &scheme.signing_key(None).expect("key")).expect("token")
 }
 
-fn verdict(more: Value, path: &str) -> Result<Grant, Denial> {
+fn verdict(more: &Value, path: &str) -> Result<Grant, Denial> {
     let scheme = scheme(json!({ "audiences": ["us"] }));
     let query = format!("URISigningPackage={}", token(&scheme, more));
     with_facts(path, Some(&query), None, |facts| decide(&scheme, facts))
@@ -96,21 +96,21 @@ fn claims_are_held_to() {
         (json!({ "cdniip": "198.51.100.0/24" }), "/vid1", Some(Denial::Unsupported)),
         (json!({ "cdnistt": 2, "cdniets": 30 }), "/vid1", Some(Denial::Unsupported)),
     ] {
-        assert_eq!(verdict(more.clone(), path).err(), want, "{more} {path}");
+        assert_eq!(verdict(&more, path).err(), want, "{more} {path}");
     }
 }
 
 #[test]
 fn a_nonce_is_good_once() {
-    assert!(verdict(json!({ "jti": "n1" }), "/vid1").expect("good").single_use);
-    assert!(!verdict(json!({}), "/vid1").expect("good").single_use);
+    assert!(verdict(&json!({ "jti": "n1" }), "/vid1").expect("good").single_use);
+    assert!(!verdict(&json!({}), "/vid1").expect("good").single_use);
 }
 
 #[test]
 fn an_address_in_clear_needs_the_configs_leave() {
     let scheme = scheme(json!({ "plain_client_ip": true }));
     for (net, want) in [("198.51.100.0/24", None), ("192.0.2.0/24", Some(Denial::Address)), ("x", Some(Denial::Claim))] {
-        let query = format!("URISigningPackage={}", token(&scheme, json!({ "cdniip": net })));
+        let query = format!("URISigningPackage={}", token(&scheme, &json!({ "cdniip": net })));
         assert_eq!(with_facts("/vid1", Some(&query), None, |facts| decide(&scheme, facts)).err(), want, "{net}");
     }
 }
@@ -118,7 +118,7 @@ fn an_address_in_clear_needs_the_configs_leave() {
 #[test]
 fn the_token_rides_in_a_path_parameter_too() {
     let scheme = scheme(json!({}));
-    let token = token(&scheme, json!({}));
+    let token = token(&scheme, &json!({}));
     let path = format!("/vid1;URISigningPackage={token}/x.ts");
     assert!(with_facts(&path, None, None, |facts| decide(&scheme, facts)).is_ok());
     let query = format!("URISigningPackage={token}");
@@ -130,7 +130,7 @@ fn the_token_rides_in_a_path_parameter_too() {
 #[test]
 fn renewed_cookies_are_closed_and_good() {
     let scheme = scheme(json!({ "renewal_key": "b" }));
-    let query = format!("URISigningPackage={}", token(&scheme, json!({ "cdnistt": 1, "cdniets": 30, "cdnistd": 1, "jti": "n" })));
+    let query = format!("URISigningPackage={}", token(&scheme, &json!({ "cdnistt": 1, "cdniets": 30, "cdnistd": 1, "jti": "n" })));
     let renewed = with_facts("/vid1/x.ts", Some(&query), None, |facts| {
         let grant = decide(&scheme, facts).expect("good");
         let presented = scheme.present(facts).expect("token").expect("token");
