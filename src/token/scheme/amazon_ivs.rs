@@ -76,9 +76,12 @@ fn path_name(arn: &str) -> Option<String> {
     (formed && parts.next().is_none()).then(|| format!("{region}.{account}.channel.{id}"))
 }
 
-/// Whether a segment of `path` is the channel's: its name alone, or followed by a dot.
+/// Whether a segment of `path` is the channel's (its name alone, or followed by a dot), and no other
+/// segment is another channel's.
 fn names_channel(path: &str, name: &str) -> bool {
-    path.split('/').any(|segment| segment.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    let ours = |segment: &str| segment.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let mut channels = path.split('/').filter(|segment| segment.contains(".channel.")).peekable();
+    channels.peek().is_some() && channels.all(ours)
 }
 
 fn origins(claims: &Map<String, Value>) -> Result<Option<Vec<String>>, Denial> {

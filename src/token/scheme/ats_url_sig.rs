@@ -194,7 +194,9 @@ impl Scheme for AtsUrlSig {
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
         let in_path = Carrier::PathParameter(self.parameter.clone()).find(facts)?;
-        let in_query = facts.query.filter(|query| query::values(query, "S").next().is_some());
+        // A lone `S` is some application's own; the three together are a signature, whole or not.
+        let is_signature = |query: &&str| ["S", "A", "K"].iter().all(|name| query::values(query, name).next().is_some());
+        let in_query = facts.query.filter(is_signature);
         match (in_path, in_query) {
             (Some(_), Some(_)) => Err(Denial::Ambiguous),
             (Some(found), None) if found.token.len() <= MAX => {

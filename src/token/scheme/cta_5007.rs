@@ -206,7 +206,8 @@ impl Scheme for Cta5007 {
         let way = if renewal.by == RenewalCarrier::Same { self.same_way(presented) } else { renewal.by.clone() };
         match way {
             RenewalCarrier::Cookie { name, attributes, .. } => {
-                renewed.cookies.push(renewal::set_cookie(&name, &token, "/", renewal.seconds, &attributes));
+                let path = attributes.iter().find_map(|attribute| cookie_path(attribute)).unwrap_or("/");
+                renewed.cookies.push(renewal::set_cookie(&name, &token, path, renewal.seconds, &attributes));
             }
             RenewalCarrier::Header { name, parameters } => {
                 let value = parameters.iter().fold(token, |value, parameter| value + ";" + parameter);
@@ -280,6 +281,13 @@ impl Cta5007 {
         }
         Ok(claims)
     }
+}
+
+/// The path that a cookie attribute of the token's asks for.
+fn cookie_path(attribute: &str) -> Option<&str> {
+    let (name, path) = attribute.split_once('=')?;
+    let plain = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b';' && b != b',');
+    (plain && name.trim().eq_ignore_ascii_case("path")).then_some(path)
 }
 
 fn json_to_cbor(value: &serde_json::Value) -> Value {

@@ -66,6 +66,19 @@ impl Hash {
         }
     }
 
+    /// How many bytes a digest has.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a digest is never empty")]
+    pub const fn len(self) -> usize {
+        match self {
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     const fn block(self) -> usize {
         match self {
             Self::Md5 | Self::Sha1 | Self::Sha256 => 64,

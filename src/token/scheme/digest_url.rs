@@ -98,6 +98,12 @@ impl DigestUrl {
         Ok(())
     }
 
+    /// Whether the signature among `lines`, if it is among them, could be one.
+    fn looks_signed(&self, lines: &str) -> bool {
+        let signature = lines.lines().find_map(|line| line.strip_prefix("signature="));
+        signature.is_none_or(|text| decode_signature(self.recipe.encoding, text).is_some_and(|bytes| bytes.len() == self.recipe.hash.len()))
+    }
+
     fn head_segments(&self) -> usize {
         self.recipe.sources.iter().map(|source| if let From::Path(shapes) = &source.from { shapes.len() } else { 0 }).sum()
     }
@@ -271,11 +277,12 @@ impl Scheme for DigestUrl {
             match Self::find(source, facts)? {
                 Some(found) if found.token.len() > MAX_FIELDS => return Err(Denial::TooLarge),
                 Some(found) => {
-                    match Self::read(source, &found.token, &mut lines) {
-                        // Any path has segments: only those of the right shape are a token.
-                        Err(_) if matches!(source.from, From::Path(_)) => return Ok(None),
-                        other => other?,
+                    let read = Self::read(source, &found.token, &mut lines);
+                    // Any path has segments: only those of the right shape are a token.
+                    if matches!(source.from, From::Path(_)) && (read.is_err() || !self.looks_signed(&lines)) {
+                        return Ok(None);
                     }
+                    read?;
                     strip.extend(found.strip);
                     signed |= holds_signature;
                 }

@@ -74,6 +74,7 @@ fn claims_are_held_to() {
         (json!({}), PATH, None, None),
         (json!({}), "/us-east-1.111122223333.channel.AbCdEfGhX.m3u8", None, Some(Denial::Path)),
         (json!({}), "/other.m3u8", None, Some(Denial::Path)),
+        (json!({}), "/us-east-1.111122223333.channel.AbCdEfGh/us-east-1.1.channel.Other.m3u8", None, Some(Denial::Path)),
         (json!({ "exp": NOW.0 }), PATH, None, Some(Denial::Expired)),
         (json!({ CHANNEL: "arn:aws:ivs:us-east-1:111122223333:channel/Other" }), PATH, None, Some(Denial::Path)),
         (json!({ CHANNEL: "arn:aws:s3:us-east-1:111122223333:channel/AbCdEfGh" }), PATH, None, Some(Denial::Claim)),

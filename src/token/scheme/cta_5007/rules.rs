@@ -284,8 +284,8 @@ fn renewal(value: &Value, config: &Config) -> Result<Renewal, Denial> {
     let field = |wanted: i64| map.iter().find(|(key, _)| label(key) == Some(wanted)).map(|(_, value)| value);
     let texts = |wanted: i64| match field(wanted) {
         None => Ok(Vec::new()),
-        Some(one @ Value::Text(_)) => Ok(vec![text(one)?.to_owned()]),
-        Some(many) => array(many)?.iter().map(|value| text(value).map(str::to_owned)).collect(),
+        Some(one @ Value::Text(_)) => Ok(vec![parameter(one)?]),
+        Some(many) => array(many)?.iter().map(parameter).collect(),
     };
     let name = |wanted: i64| field(wanted).map_or(Ok(config.header.as_str()), text);
     let whole = |value: &Value| value.as_integer().and_then(|n| i64::try_from(n).ok()).filter(|n| (0..=i64::from(u32::MAX)).contains(n));
@@ -302,6 +302,12 @@ fn renewal(value: &Value, config: &Config) -> Result<Renewal, Denial> {
     let seconds = field(1).and_then(whole).filter(|seconds| *seconds > 0).ok_or(Denial::Claim)?;
     let within = field(2).map(|deadline| whole(deadline).ok_or(Denial::Claim)).transpose()?;
     Ok(Renewal { within, seconds, by })
+}
+
+/// A parameter of a cookie or header: what may stand in a header's value.
+fn parameter(value: &Value) -> Result<String, Denial> {
+    let parameter = text(value)?;
+    if parameter.bytes().all(|b| (b' '..=b'~').contains(&b)) { Ok(parameter.to_owned()) } else { Err(Denial::Claim) }
 }
 
 fn cookie_name(name: &str) -> Result<String, Denial> {

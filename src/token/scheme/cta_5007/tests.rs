@@ -106,6 +106,7 @@ fn what_is_not_understood_is_refused() {
         (cbor!({ 312 => { 3 => { 5 => "x" } } }), "/a", Some(Denial::Unsupported)),
         (cbor!({ 312 => { 3 => {} } }), "/a", Some(Denial::Claim)),
         (cbor!({ 323 => { 0 => 1, 1 => 60, 8 => 302 } }), "/a", Some(Denial::Unsupported)),
+        (cbor!({ 323 => { 0 => 2, 1 => 60, 6 => ["a\r\nb"] } }), "/a", Some(Denial::Claim)),
     ]);
 }
 
@@ -234,7 +235,7 @@ fn renew(catr: Result<Value, ciborium::value::Error>, url: &str, now: UnixTime) 
 #[test]
 fn tokens_are_renewed_as_they_ask() {
     let cookie = renew(cbor!({ 0 => 1, 1 => 120, 2 => 60, 3 => "c", 5 => ["Path=/x", "HttpOnly"] }), "/a", NOW).expect("due");
-    assert!(cookie.cookies[0].starts_with("c=") && cookie.cookies[0].ends_with("; Path=/; Max-Age=120; Secure; HttpOnly; SameSite=None"));
+    assert!(cookie.cookies[0].starts_with("c=") && cookie.cookies[0].ends_with("; Path=/x; Max-Age=120; Secure; HttpOnly; SameSite=None"));
     let header = renew(cbor!({ 0 => 2, 1 => 120, 4 => "X-T" }), "/a", NOW).expect("due");
     assert_eq!(header.headers, [(HeaderName::from_static("x-t"), header.token.clone())]);
     let moved = renew(cbor!({ 0 => 0, 1 => 120 }), "/a?x=1&cat=TOKEN&y", NOW).expect("due");

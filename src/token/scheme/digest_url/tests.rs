@@ -109,6 +109,15 @@ fn any_changed_byte_is_refused() {
 }
 
 #[test]
+fn only_what_looks_signed_is_a_token() {
+    for name in ["alibaba-b", "alibaba-c", "nginx-secure-link-secret"] {
+        for path in ["/", "/a", "/a/b/c/d.ts", "/p/abcd/x", "/p/d6e105f5564e04c72d4239ebd2c597c"] {
+            assert_eq!(open(&preset(name), path, None).err(), Some(Denial::Missing), "{name} {path}");
+        }
+    }
+}
+
+#[test]
 fn a_second_field_is_refused() {
     let scheme = preset("nginx-secure-link");
     let signed = scheme.sign(&request("/a/b")).expect("signed");
