@@ -149,6 +149,12 @@ impl Window {
         Self { from: UnixTime::MIN, until: end }
     }
 
+    /// The window wider by `seconds` at both ends, for clocks that differ.
+    #[must_use]
+    pub fn with_leeway(self, seconds: i64) -> Self {
+        Self { from: self.from.plus(seconds.saturating_neg()), until: self.until.plus(seconds) }
+    }
+
     /// Whether `now` lies inside.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::{Algorithm, Carrier, Denial, Details, Grant, KeySource, Presented, RequestFacts, Window};
+use crate::units::Period;
 
 const CHANNEL: &str = "aws:channel-arn";
 const ORIGIN: &str = "aws:access-control-allow-origin";
@@ -41,6 +42,13 @@ pub struct Config {
     /// Whether a token without `exp` is refused.
     #[serde(default = "yes")]
     pub require_expiry: bool,
+    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
+    #[serde(default = "no_leeway")]
+    pub leeway: Period,
+}
+
+const fn no_leeway() -> Period {
+    Period::seconds(0)
 }
 
 const fn yes() -> bool {
@@ -116,7 +124,7 @@ impl AmazonIvs {
         if let Some(nbf) = compact::numeric_date(claims, "nbf")? {
             window.from = UnixTime(nbf);
         }
-        Ok(window)
+        Ok(window.with_leeway(self.config.leeway.as_unix()))
     }
 
     fn terms(&self, claims: &Map<String, Value>) -> Result<Terms, Denial> {

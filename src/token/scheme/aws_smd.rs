@@ -22,6 +22,7 @@ use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::{is_under, percent_decode};
 use crate::token::{Algorithm, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Window, carrier};
+use crate::units::Period;
 
 /// The table's keys.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -40,6 +41,13 @@ pub struct Config {
     /// Whether a token without `exp` is refused.
     #[serde(default = "yes")]
     pub require_expiry: bool,
+    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
+    #[serde(default = "no_leeway")]
+    pub leeway: Period,
+}
+
+const fn no_leeway() -> Period {
+    Period::seconds(0)
 }
 
 const fn yes() -> bool {
@@ -114,7 +122,7 @@ impl AwsSmd {
         if let Some(nbf) = compact::numeric_date(claims, "nbf")? {
             window.from = UnixTime(nbf);
         }
-        Ok(window)
+        Ok(window.with_leeway(self.config.leeway.as_unix()))
     }
 
     /// The text under the inner MAC: address, country, region, session, headers, parameters.

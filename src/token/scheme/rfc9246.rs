@@ -18,6 +18,7 @@ use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::renewal::{self, Renewal, RenewalCarrier, Renewed};
 use crate::token::{Binding, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Window, access};
+use crate::units::Period;
 use uri::Container;
 
 /// The claims that this side understands (RFC 9246 §2.1).
@@ -45,6 +46,9 @@ pub struct Config {
     /// Whether a token without `exp` is refused.
     #[serde(default = "yes")]
     pub require_expiry: bool,
+    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
+    #[serde(default = "no_leeway")]
+    pub leeway: Period,
     /// Whether `cdniip` may be an address in clear; the RFC has it encrypted.
     #[serde(default)]
     pub plain_client_ip: bool,
@@ -58,6 +62,10 @@ pub struct Config {
 
 fn package() -> String {
     "URISigningPackage".into()
+}
+
+const fn no_leeway() -> Period {
+    Period::seconds(0)
 }
 
 const fn yes() -> bool {
@@ -158,7 +166,7 @@ impl Rfc9246 {
             window.from = UnixTime(nbf);
         }
         compact::numeric_date(claims, "iat")?;
-        Ok(window)
+        Ok(window.with_leeway(self.config.leeway.as_unix()))
     }
 
     fn client_ip(&self, claims: &Map<String, Value>) -> Result<Option<Binding>, Denial> {

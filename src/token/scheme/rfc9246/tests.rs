@@ -116,6 +116,20 @@ fn an_address_in_clear_needs_the_configs_leave() {
 }
 
 #[test]
+fn clocks_may_differ_by_the_leeway() {
+    let scheme = scheme(json!({ "leeway": "5s" }));
+    for (claim, value, want) in [
+        ("exp", NOW.0 - 4, None),
+        ("exp", NOW.0 - 5, Some(Denial::Expired)),
+        ("nbf", NOW.0 + 5, None),
+        ("nbf", NOW.0 + 6, Some(Denial::NotYetValid)),
+    ] {
+        let query = format!("URISigningPackage={}", token(&scheme, &json!({ claim: value })));
+        assert_eq!(with_facts("/vid1", Some(&query), None, |facts| decide(&scheme, facts)).err(), want, "{claim} {value}");
+    }
+}
+
+#[test]
 fn the_token_rides_in_a_path_parameter_too() {
     let scheme = scheme(json!({}));
     let token = token(&scheme, &json!({}));
