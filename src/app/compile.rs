@@ -20,6 +20,7 @@ use crate::server::worker::Running;
 use crate::token::{Geo, KeySource, NoGeo};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
+use crate::verifier::used::Used;
 use crate::verifier::{KeysConfig, RouteScheme, Verifier};
 
 /// A key set that is fetched, and what fetches it.
@@ -43,6 +44,7 @@ pub struct Parts {
     pub sources: Vec<(Name, KeySource)>,
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
     slow: Option<((u32, u32), Arc<Slow>)>,
+    used: Arc<Used>,
 }
 
 /// A config, ready to serve.
@@ -69,7 +71,8 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     if !work.unfit.is_empty() {
         return Err(work.unfit);
     }
-    let verifier = Verifier::new(&config.verifier);
+    let used = before.map_or_else(Arc::default, |before| before.used.clone());
+    let verifier = Verifier::with_used(&config.verifier, used.clone());
     verifier.watch(work.parts.remotes.iter().map(|keys| keys.remote.clone()).collect());
     let limits = &config.server.limits;
     let state = State {
@@ -84,6 +87,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     };
     let ids = origins.values().map(|origin| origin.id).collect();
     let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
     Ok(Compiled { running, parts: work.parts })
 }

@@ -21,6 +21,7 @@ pub(super) struct Request {
     headers: HeaderMap,
     client_ip: IpAddr,
     geo: FixedGeo,
+    alpn: Option<String>,
 }
 
 impl Request {
@@ -55,6 +56,7 @@ impl Request {
             headers,
             client_ip,
             geo,
+            alpn: text("alpn").map(str::to_owned),
         }))
     }
 
@@ -83,6 +85,7 @@ impl Request {
             headers: &self.headers,
             client_ip: self.client_ip,
             geo: &self.geo,
+            alpn: self.alpn.as_deref(),
         }
     }
 }

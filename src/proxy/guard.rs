@@ -55,6 +55,8 @@ pub struct Settled {
     pub https: bool,
     /// The viewer's address.
     pub client_ip: IpAddr,
+    /// The application protocol by its ALPN id; unknown behind a trusted proxy, which has another connection with the viewer.
+    pub alpn: Option<&'static str>,
     /// The `X-Forwarded-For` chain that a trusted proxy sent, ours not yet added.
     pub forwarded_for: Option<String>,
 }
@@ -74,8 +76,19 @@ pub fn settle(head: &mut Parts, (peer, tls): (IpAddr, bool), state: &State) -> R
     let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
     let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };
     let forwarded_for = trusted.then(|| client::forwarded_for(&head.headers)).flatten();
+    let alpn = if trusted { None } else { protocol(head.version) };
     fields::clean(&mut head.headers, head.version);
-    Ok(Settled { path, host: host.name, authority, port: host.port, https, client_ip, forwarded_for })
+    Ok(Settled { path, host: host.name, authority, port: host.port, https, client_ip, alpn, forwarded_for })
+}
+
+/// RFC 7301 §6 and the registry that it opens.
+fn protocol(version: http::Version) -> Option<&'static str> {
+    match version {
+        http::Version::HTTP_10 => Some("http/1.0"),
+        http::Version::HTTP_11 => Some("http/1.1"),
+        http::Version::HTTP_2 => Some("h2"),
+        _ => None,
+    }
 }
 
 fn check_method(method: &http::Method) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::access::{self, AccessRule, Country};
 use super::browser::{Referrers, UserAgents};
 use super::url_rule::{self, UrlRule};
-use super::{Denial, RequestFacts};
+use super::{Denial, Renewal, RequestFacts};
 use crate::clock::UnixTime;
 use crate::path;
 
@@ -43,6 +43,91 @@ pub struct Grant {
     pub pace: Option<u64>,
     /// Parameters that the token carries for the origin, added to the upstream query.
     pub upstream_query: Vec<(String, String)>,
+    /// Whether the token is good for one use; [`Grant::token_id`] then names it.
+    pub single_use: bool,
+    /// The version of the subject's viewing, for revocation of every version up to one.
+    pub session_version: Option<u64>,
+    /// The token's own word on its renewal.
+    pub renewal: Option<Renewal>,
+    /// What the scheme keeps for its own questions to each request.
+    pub details: Details,
+    /// Sets of further grants of which some, or none, must hold as well.
+    pub combined: Vec<Combination>,
+    /// What the token wants answered when one of its rules does not hold.
+    pub answers: Vec<Answer>,
+}
+
+/// Grants inside a grant (CTA-5007 `or` and `nor`).
+#[derive(Debug, Clone)]
+pub enum Combination {
+    /// At least one of them must hold.
+    AnyOf(Vec<Grant>),
+    /// None of them may hold.
+    NoneOf(Vec<Grant>),
+}
+
+impl Combination {
+    fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
+        match self {
+            Self::AnyOf(grants) => {
+                let mut last = Denial::Claim;
+                for grant in grants {
+                    match grant.check(facts, now) {
+                        Ok(()) => return Ok(()),
+                        Err(denial) => last = denial,
+                    }
+                }
+                Err(last)
+            }
+            Self::NoneOf(grants) if grants.iter().any(|grant| grant.check(facts, now).is_ok()) => Err(Denial::Claim),
+            Self::NoneOf(_) => Ok(()),
+        }
+    }
+}
+
+/// A token's own answer to a refusal (CTA-5007 `catif`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The refusals it is for.
+    pub on: Vec<Denial>,
+    /// The status.
+    pub status: http::StatusCode,
+    /// The headers.
+    pub headers: Vec<(http::HeaderName, String)>,
+}
+
+/// A rule of a scheme's own on the request.
+pub trait Condition: std::fmt::Debug + Send + Sync {
+    /// Whether the request keeps it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial>;
+}
+
+/// What a scheme has worked out while opening a token and wants back in
+/// [`Scheme::fits`](super::Scheme::fits). Opaque to everyone else.
+#[derive(Clone, Default)]
+pub struct Details(Option<Arc<dyn std::any::Any + Send + Sync>>);
+
+impl Details {
+    /// Keeps `details`.
+    #[must_use]
+    pub fn new<T: std::any::Any + Send + Sync>(details: T) -> Self {
+        Self(Some(Arc::new(details)))
+    }
+
+    /// What was kept, if it is a `T`.
+    #[must_use]
+    pub fn get<T: std::any::Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.as_deref()?.downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for Details {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Details(..)" } else { "Details" })
+    }
 }
 
 /// When a token is good: from its first second up to, not including, its end. Leeway and the
@@ -66,6 +151,12 @@ impl Window {
     #[must_use]
     pub fn until(end: UnixTime) -> Self {
         Self { from: UnixTime::MIN, until: end }
+    }
+
+    /// The window wider by `seconds` at both ends, for clocks that differ.
+    #[must_use]
+    pub fn with_leeway(self, seconds: i64) -> Self {
+        Self { from: self.from.plus(seconds.saturating_neg()), until: self.until.plus(seconds) }
     }
 
     /// Whether `now` lies inside.
@@ -147,6 +238,10 @@ pub enum Binding {
     Referrers(Arc<Referrers>),
     /// The program is not one of these.
     UserAgents(Arc<UserAgents>),
+    /// The connection's application protocol has one of these ALPN ids; an unknown protocol has none.
+    Protocols(Vec<String>),
+    /// A rule of the scheme's own.
+    Own(Arc<dyn Condition>),
 }
 
 impl Binding {
@@ -161,6 +256,8 @@ impl Binding {
             Self::Referrers(referrers) => return referrers.check(facts),
             Self::UserAgents(agents) => return agents.check(facts),
             Self::AccessRules(rules) => return access::decide(rules, facts.client_ip, || facts.country()),
+            Self::Protocols(list) => (facts.alpn.is_some_and(|alpn| list.iter().any(|have| have == alpn)), Denial::Protocol),
+            Self::Own(condition) => return condition.check(facts),
             Self::Header(name, value) => (facts.single_header(name.as_str())?.is_some_and(|have| have == value), Denial::Header),
         };
         if holds { Ok(()) } else { Err(denial) }
@@ -182,11 +279,12 @@ impl Grant {
     /// Asks everything that depends on the request or the time.
     ///
     /// # Errors
-    /// The first [`Denial`] met: window, then scope, then bindings.
+    /// The first [`Denial`] met: window, then scope, then bindings, then combinations.
     pub fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.window.check(now)?;
         self.check_scope(facts)?;
-        self.bindings.iter().try_for_each(|binding| binding.check(facts))
+        self.bindings.iter().try_for_each(|binding| binding.check(facts))?;
+        self.combined.iter().try_for_each(|combination| combination.check(facts, now))
     }
 
     fn check_scope(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {

@@ -163,6 +163,7 @@ mod tests {
             headers: &http::HeaderMap::new(),
             client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             geo: &NoGeo,
+            alpn: None,
         })
     }
 

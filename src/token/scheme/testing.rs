@@ -100,6 +100,7 @@ impl Asked {
             headers: &headers,
             client_ip: self.ip,
             geo: &FixedGeo(self.country),
+            alpn: None,
         };
         let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
         let grant = scheme.open(&presented, &facts)?;
