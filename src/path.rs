@@ -66,6 +66,17 @@ impl CleanPath {
         Ok(Self { raw: raw.to_owned(), decoded })
     }
 
+    /// As [`CleanPath::parse`], and where that refuses, as [`CleanPath::parse_with_tokens`].
+    ///
+    /// # Errors
+    /// The first [`PathFault`] met.
+    pub fn parse_or_with_tokens<T: AsRef<str>>(raw: &str, tokens: &[T]) -> Result<Self, PathFault> {
+        match Self::parse(raw) {
+            Err(_) if !tokens.is_empty() => Self::parse_with_tokens(raw, tokens),
+            read => read,
+        }
+    }
+
     /// As [`CleanPath::parse`], where a segment that begins with one of `tokens` (`bcdn_token=`) may
     /// hold any percent-encoding of text. Such a segment is never decoded, so an encoded slash in it
     /// ends no segment here; it is taken out before the path goes upstream, and what is left must be

@@ -142,6 +142,9 @@ fn on_route(mut answer: Value, route: &Route) -> Value {
 }
 
 fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route, (state, geo, now): (&State, &dyn Geo, UnixTime)) -> Value {
+    if let Err(fault) = route.reads(&settled.path) {
+        return with_error(answer, &Error::BadPath(fault));
+    }
     if settled.path.has_parameters() && !route.allow_path_parameters {
         return with_error(answer, &Error::PathParameters);
     }
@@ -154,6 +157,10 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
             return with_error(answer, &Error::Denied(denial));
         }
     };
+    let target = match outbound::target(&facts, route, verdict.as_ref()) {
+        Ok(target) => target,
+        Err(error) => return with_error(answer, &error),
+    };
     answer["decision"] = json!("allow");
     if let Some(verdict) = &verdict {
         answer["scheme"] = json!(verdict.scheme.as_str());
@@ -161,7 +168,7 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         answer["grant"] = grant(verdict);
     }
     let kept = || head.uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned();
-    answer["upstream_path"] = json!(outbound::target(&facts, route, verdict.as_ref()).unwrap_or_else(kept));
+    answer["upstream_path"] = json!(target.unwrap_or_else(kept));
     answer
 }
 
@@ -214,3 +221,6 @@ fn sentence(answer: &Value) -> String {
         denial["status"]
     )
 }
+
+#[cfg(test)]
+mod tests;

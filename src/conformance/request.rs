@@ -64,7 +64,7 @@ impl Request {
         // A fragment never leaves a client (RFC 9110 §7.1).
         let target = target.split('#').next().unwrap_or("");
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let path = CleanPath::parse_with_tokens(if path.is_empty() { "/" } else { path }, tokens).map_err(|_| "bad_path")?;
+        let path = CleanPath::parse_or_with_tokens(if path.is_empty() { "/" } else { path }, tokens).map_err(|_| "bad_path")?;
         let visible = |query: &str| query.bytes().all(|byte| byte.is_ascii_graphic());
         if !query.is_none_or(visible) {
             return Err("bad_query");

@@ -43,7 +43,8 @@ impl Filter<Arrived> for Guard {
 /// What has one reading from here on.
 #[derive(Debug)]
 pub struct Settled {
-    /// The canonical path.
+    /// The canonical path. Segments that hold a token of some scheme of the plan may have encoded slashes
+    /// in them; which scheme that may be is for the route to say ([`Route::reads`](crate::route::plan::Route::reads)).
     pub path: CleanPath,
     /// Host asked for: lower case, no port, no trailing dot.
     pub host: String,
@@ -71,7 +72,7 @@ pub fn settle(head: &mut Parts, (peer, tls): (IpAddr, bool), state: &State) -> R
         return Err(Error::UriTooLong);
     }
     let (host, authority) = host::settle(head)?;
-    let path = CleanPath::parse(head.uri.path())?;
+    let path = CleanPath::parse_or_with_tokens(head.uri.path(), state.plan.path_tokens())?;
     check_query(head.uri.query())?;
     let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
     let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };

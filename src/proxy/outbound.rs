@@ -9,6 +9,7 @@ use http::{Uri, Version};
 use super::guard::Settled;
 use super::request::{Outbound, Request, Routed, Verified};
 use super::{Error, Filter, Route};
+use crate::path::CleanPath;
 use crate::token::RequestFacts;
 use crate::token::carrier::{self, Strip};
 use crate::verifier::Verdict;
@@ -23,32 +24,35 @@ impl Filter<Verified> for PrepareOutbound {
     fn check(&self, verified: Verified) -> Result<Outbound, Error> {
         let Verified { routed, verdict } = verified;
         let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
-        if let Some(target) = target(&facts, &routed.route, verdict.as_ref()) {
-            let uri = uri(&target)?;
-            return Ok(outbound(routed, verdict.as_ref(), Some(uri)));
-        }
-        Ok(outbound(routed, verdict.as_ref(), None))
+        let uri = target(&facts, &routed.route, verdict.as_ref())?.map(|target| uri(&target)).transpose()?;
+        Ok(outbound(routed, verdict.as_ref(), uri))
     }
 }
 
 /// The path and query for the origin, or `None` when they stay as they came.
-#[must_use]
-pub fn target(facts: &RequestFacts<'_>, route: &Route, verdict: Option<&Verdict>) -> Option<String> {
+///
+/// # Errors
+/// [`Error::BadPath`] when the path would not be clean: a segment that may hold a token was let in, and none was taken out of it.
+pub fn target(facts: &RequestFacts<'_>, route: &Route, verdict: Option<&Verdict>) -> Result<Option<String>, Error> {
     let strip: &[Strip] = if route.forward_token { &[] } else { verdict.map_or(&[], |v| &v.strip) };
     let in_uri = strip.iter().any(|s| !matches!(s, Strip::Header(_) | Strip::Cookie(_)));
     let adds = verdict.is_some_and(|v| !v.grant.upstream_query.is_empty());
     if !in_uri && !adds && route.rewrite_prefix.is_none() {
-        return None;
+        if route.takes_path_tokens() {
+            CleanPath::parse(facts.path.raw())?;
+        }
+        return Ok(None);
     }
     let none = crate::token::Grant::default();
     let grant = verdict.map_or(&none, |v| &*v.grant);
     let (path, query) = carrier::target(facts, strip, grant);
+    CleanPath::parse(&path)?;
     let mut target = with_prefix(route, &path, facts.mount);
     if let Some(query) = query {
         target.push('?');
         target.push_str(&query);
     }
-    Some(target)
+    Ok(Some(target))
 }
 
 fn with_prefix(route: &Route, path: &str, mount: usize) -> String {
