@@ -24,6 +24,7 @@ use crate::session::{Sessions, TicketKeyConfig};
 use crate::token::{Geo, KeySource, NoGeo};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
+use crate::verifier::used::Used;
 use crate::verifier::{KeysConfig, RouteScheme, Verifier};
 
 /// A key set that is fetched, and what fetches it.
@@ -51,6 +52,7 @@ pub struct Parts {
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    used: Arc<Used>,
 }
 
 /// A config, ready to serve.
@@ -81,7 +83,8 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         Some(tickets) if work.unfit.is_empty() => tickets,
         _ => return Err(work.unfit),
     };
-    let verifier = Verifier::new(&config.verifier);
+    let used = before.map_or_else(Arc::default, |before| before.used.clone());
+    let verifier = Verifier::with_used(&config.verifier, used.clone());
     verifier.watch(work.parts.remotes.iter().map(|keys| keys.remote.clone()).collect());
     let limits = &config.server.limits;
     let state = State {
@@ -99,6 +102,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     };
     let ids = origins.values().map(|origin| origin.id).collect();
     let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
     Ok(Compiled { running, parts: work.parts })
 }

@@ -10,7 +10,9 @@ use http::header::USER_AGENT;
 
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Error, Filter, ticket};
+use crate::path::CleanPath;
 use crate::session::{Ask, Keys, Seen, Session, Terms, Viewer};
+use crate::token::{Grant, NoGeo, PathRule, RequestFacts, Scope};
 use crate::verifier::Verdict;
 
 /// The room.
@@ -56,7 +58,8 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         return None;
     }
     let upload = !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let keys = Keys::of(&route.name, &verdict.scheme, verdict.token(), &verdict.grant);
+    let grant = reaching_children(routed, &verdict.grant);
+    let keys = Keys::of(&route.name, &verdict.scheme, verdict.token(), &grant);
     let network = ticket::network(routed);
     let agent = request.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     Some(Ask {
@@ -64,12 +67,31 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         route: route.name.clone(),
         scheme: verdict.scheme.clone(),
         viewer: Viewer::of(&keys, said(routed).as_deref(), network, agent),
-        terms: Terms::of(&session.config, &verdict.grant, upload),
+        terms: Terms::of(&session.config, &grant, upload),
         keys,
         network,
-        grant: verdict.grant.clone(),
+        grant,
         seen: Seen::new(verdict.fingerprint(), request.settled.client_ip, agent),
     })
+}
+
+/// The grant of the session. A token that is good for its own URL only (a canned policy, a hash over
+/// the path) opens a playlist whose segments it does not name; its session then reaches what lies in the entry's folder.
+/// An entry in the route's own folder gets nothing more: that would be the whole route.
+fn reaching_children(routed: &Routed, grant: &Arc<Grant>) -> Arc<Grant> {
+    let raw = routed.request.settled.path.raw();
+    let folder = raw.rsplit_once('/').map_or("", |(folder, _)| folder);
+    if folder.len() <= routed.mount {
+        return grant.clone();
+    }
+    let Ok(sibling) = CleanPath::parse(&format!("{folder}/tollgate-sibling")) else { return grant.clone() };
+    let facts = RequestFacts { path: &sibling, query: None, ..routed.request.facts(routed.mount, &NoGeo) };
+    if grant.reaches(&facts) {
+        return grant.clone();
+    }
+    let decoded = routed.request.settled.path.decoded();
+    let folder = decoded.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Arc::new(Grant { scope: Scope::Paths(vec![PathRule::Under(format!("{folder}/"))]), ..Grant::clone(grant) })
 }
 
 /// What the player calls its playback: `X-Playback-Session-Id` (AVFoundation), or `sid` of CMCD

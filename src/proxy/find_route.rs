@@ -23,6 +23,9 @@ impl Filter<Request> for FindRoute {
             Found::Nothing => return Err(Error::NoRoute),
         };
         let _ = request.record.route.set(route.clone());
+        if !request.state.plan.path_tokens().is_empty() {
+            route.reads(&request.settled.path)?;
+        }
         if request.settled.path.has_parameters() && !route.allow_path_parameters {
             return Err(Error::PathParameters);
         }

@@ -9,6 +9,7 @@ use http::{Uri, Version};
 use super::guard::Settled;
 use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
+use crate::path::CleanPath;
 use crate::token::carrier::{self, Strip};
 use crate::token::{Grant, RequestFacts};
 
@@ -23,7 +24,7 @@ impl Filter<Admitted> for PrepareOutbound {
         let Admitted { routed, proof, .. } = admitted;
         let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
         let (strip, grant) = proof.strip_and_grant();
-        let uri = match target(&facts, &routed.route, strip, grant) {
+        let uri = match target(&facts, &routed.route, strip, grant)? {
             Some(target) => Some(uri(&target)?),
             None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
             None => None,
@@ -33,22 +34,28 @@ impl Filter<Admitted> for PrepareOutbound {
 }
 
 /// The path and query for the origin, or `None` when they stay as the rules saw them.
-#[must_use]
-pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: Option<&Grant>) -> Option<String> {
+///
+/// # Errors
+/// [`Error::BadPath`] when the path would not be clean: a segment that may hold a token was let in, and none was taken out of it.
+pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: Option<&Grant>) -> Result<Option<String>, Error> {
     let strip = if route.forward_token { &[] } else { strip };
     let in_uri = strip.iter().any(|s| !matches!(s, Strip::Header(_) | Strip::Cookie(_)));
     let adds = grant.is_some_and(|grant| !grant.upstream_query.is_empty());
     if !in_uri && !adds && route.rewrite_prefix.is_none() {
-        return None;
+        if route.takes_path_tokens() {
+            CleanPath::parse(facts.path.raw())?;
+        }
+        return Ok(None);
     }
     let none = Grant::default();
     let (path, query) = carrier::target(facts, strip, grant.unwrap_or(&none));
+    CleanPath::parse(&path)?;
     let mut target = with_prefix(route, &path, facts.mount);
     if let Some(query) = query {
         target.push('?');
         target.push_str(&query);
     }
-    Some(target)
+    Ok(Some(target))
 }
 
 /// Path and query as the rules saw them.

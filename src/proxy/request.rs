@@ -143,5 +143,6 @@ pub fn facts<'r>(head: &'r Parts, settled: &'r Settled, mount: usize, geo: &'r d
         headers: &head.headers,
         client_ip: settled.client_ip,
         geo,
+        alpn: settled.alpn,
     }
 }

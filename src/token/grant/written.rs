@@ -29,3 +29,13 @@ pub(super) mod header {
         HeaderName::from_bytes(text.as_bytes()).map_err(serde::de::Error::custom)
     }
 }
+
+/// What a scheme keeps cannot be written down; leaving it out would widen the grant.
+pub(super) fn no_details<S: serde::Serializer>(details: &super::Details, to: S) -> Result<S::Ok, S::Error> {
+    if details.is_none() { to.serialize_unit() } else { Err(serde::ser::Error::custom("the scheme keeps details of this grant")) }
+}
+
+/// The same of combinations.
+pub(super) fn no_combinations<S: serde::Serializer>(combined: &[super::Combination], to: S) -> Result<S::Ok, S::Error> {
+    if combined.is_empty() { to.serialize_unit() } else { Err(serde::ser::Error::custom("this grant has others inside it")) }
+}

@@ -111,6 +111,7 @@ impl Request {
             headers: &self.headers,
             client_ip: self.client_ip,
             geo: &self.geo,
+            alpn: None,
         }
     }
 }
