@@ -256,6 +256,11 @@ pub(crate) fn empty() -> ClientBody {
     http_body_util::Empty::new().boxed()
 }
 
+/// These bytes, their length not told.
+pub(crate) fn full(bytes: &[u8]) -> ClientBody {
+    http_body_util::Full::new(Bytes::copy_from_slice(bytes)).boxed()
+}
+
 /// An HTTP/2 connection.
 pub(crate) struct H2 {
     pub(crate) sender: hyper::client::conn::http2::SendRequest<ClientBody>,
