@@ -189,6 +189,12 @@ impl Raw {
         within("bytes", self.exactly(length)).await
     }
 
+    /// Says that nothing more comes, then [`Raw::rest`].
+    pub(crate) async fn end(&mut self) -> (Vec<u8>, bool) {
+        let _ = self.stream.shutdown().await;
+        self.rest().await
+    }
+
     /// Reads until the gateway closes; gives what came, and whether the end was a clean one.
     pub(crate) async fn rest(&mut self) -> (Vec<u8>, bool) {
         within("the connection to close", async {
