@@ -63,7 +63,9 @@ impl Site {
 }
 
 fn viewer() -> Value {
-    json!({ "type": "jwt", "keys": "jwt", "carriers": [{ "path_prefix": "t=" }, { "query": "token" }] })
+    json!({ "type": "jwt", "keys": "jwt", "carriers": [
+        { "path_prefix": "t=" }, { "query": "token" }, { "header": "authorization" }, { "cookie": "viewer" },
+    ] })
 }
 
 fn sign(scheme: &Value, key: &Generated, path: &str, (mount, seconds): (usize, i64)) -> String {
@@ -113,6 +115,25 @@ fn ffmpeg_plays_through_the_gateway() {
     let url = format!("{}{}", site.https(), site.signed(origin::HLS, 600));
     let complaint = ffmpeg_plays(&url, &["-tls_verify", "1", "-ca_file", other.to_str().expect("UTF-8")]);
     assert!(complaint.is_err(), "the certificate was looked at: {complaint:?}");
+}
+
+#[test]
+fn cookies_and_headers_ride_along_to_the_last_segment() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let site = Site::new();
+    let signed = site.signed(origin::HLS, 600);
+    let token = signed.trim_start_matches("/t=").split('/').next().expect("a token");
+    for field in [format!("Cookie: theme=dark; viewer={token}\r\n"), format!("Authorization: Bearer {token}\r\n")] {
+        for path in [origin::HLS, origin::DASH] {
+            assert_whole_film(&ffmpeg_plays(&format!("{}{path}", site.http()), &["-headers", &field]), path);
+        }
+    }
+    // A single file needs nobody to hand its token on.
+    let url = format!("{}{}?token={token}", site.http(), origin::DOWNLOAD);
+    assert_whole_film(&ffmpeg_plays(&url, &[]), "query");
+    assert_eq!(site.refusals(), 0, "{:?}", site.gateway.metrics.refusals_by_code());
 }
 
 #[test]
