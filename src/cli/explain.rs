@@ -160,8 +160,9 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         answer["scheme_type"] = json!(verdict.kind);
         answer["grant"] = grant(verdict);
     }
+    let (strip, grant) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
     let kept = || head.uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned();
-    answer["upstream_path"] = json!(outbound::target(&facts, route, verdict.as_ref()).unwrap_or_else(kept));
+    answer["upstream_path"] = json!(outbound::target(&facts, route, strip, grant).unwrap_or_else(kept));
     answer
 }
 

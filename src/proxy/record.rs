@@ -14,6 +14,7 @@ use http::{Method, StatusCode};
 use super::Route;
 use crate::metrics::Metrics;
 use crate::secret::Fingerprint;
+use crate::session::Session;
 
 /// A request's record; the rooms share it on one thread.
 pub type Shared = Rc<Record>;
@@ -55,6 +56,8 @@ pub struct Record {
     pub fingerprint: Cell<Option<Fingerprint>>,
     /// Whether the verdict was remembered.
     pub remembered: Cell<bool>,
+    /// The session it belongs to.
+    pub session: OnceCell<Arc<Session>>,
     /// The code, if the gateway itself ended it.
     pub code: Cell<Option<&'static str>>,
     /// More on the code, for the log only.
@@ -100,6 +103,7 @@ impl Record {
             scheme: OnceCell::new(),
             fingerprint: Cell::new(None),
             remembered: Cell::new(false),
+            session: OnceCell::new(),
             code: Cell::new(None),
             cause: RefCell::new(None),
             endpoint: OnceCell::new(),
@@ -154,6 +158,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
+        if let Some(session) = self.session.get() {
+            session.add_bytes(self.bytes_out.get());
+        }
         let status = self.status.get();
         match self.route.get() {
             Some(route) => {

@@ -176,6 +176,14 @@ impl Grant {
     /// The first [`Denial`] met: window, then scope, then bindings.
     pub fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.window.check(now)?;
+        self.covers(facts)
+    }
+
+    /// Asks everything that depends on the request, whatever the time: what a session's children are asked.
+    ///
+    /// # Errors
+    /// The first [`Denial`] met: scope, then bindings.
+    pub fn covers(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         self.check_scope(facts)?;
         self.bindings.iter().try_for_each(|binding| binding.check(facts))
     }
