@@ -66,6 +66,8 @@ struct Row {
     ended: Option<End>,
 }
 
+type Holds = Box<dyn Fn(&Row) -> bool>;
+
 /// The naive table.
 struct Model {
     config: RouteSessionConfig,
@@ -152,7 +154,7 @@ impl Model {
             }
         };
         let same = |list: [Option<&'static str>; 3]| move |row: &Row| list[token].is_some() && list[row.token] == list[token];
-        let kinds: [(Option<u32>, Limit, Box<dyn Fn(&Row) -> bool>); 4] = [
+        let kinds: [(Option<u32>, Limit, Holds); 4] = [
             (config.concurrent_per_token, Limit::ConcurrentToken, Box::new(move |row| row.token == token)),
             (config.concurrent_per_subject, Limit::ConcurrentSubject, Box::new(same(SUBJECTS))),
             (config.concurrent_per_device, Limit::ConcurrentDevice, Box::new(same(DEVICES))),
