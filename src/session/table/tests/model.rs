@@ -107,7 +107,7 @@ impl Model {
 
     /// Over the limit or not, and who has to end.
     fn admit(&mut self, who: (usize, usize, usize), now: i64, back: Option<usize>) -> Result<(Vec<SessionId>, Option<Limit>, bool), Limit> {
-        let (token, viewer, network) = who;
+        let (token, _, network) = who;
         let observe = self.config.on_full == OnFull::Observe;
         if now >= LIVES {
             self.rows.iter_mut().filter(|row| row.ended.is_none() && (row.token, row.viewer, row.network) == who).for_each(|row| {
