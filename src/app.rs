@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -193,8 +193,8 @@ impl Drop for Gateway {
 impl Inner {
     fn took_config(&self) {
         self.metrics.reload_successful.set(1);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.metrics.reload_success_timestamp.set(now.as_secs_f64());
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+        self.metrics.reload_success_timestamp.set(self.clock.now().0 as f64);
         self.metrics.reloads.with_label_values(&["ok"]).inc();
     }
 }

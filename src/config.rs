@@ -28,6 +28,7 @@ use crate::name::Name;
 use crate::proxy::origin::OriginConfig;
 use crate::route::RouteConfig;
 use crate::server::ServerConfig;
+use crate::session::SessionsConfig;
 use crate::telemetry::LogConfig;
 use crate::token::scheme::config::SchemeConfig;
 use crate::verifier::{KeysConfig, VerifierConfig};
@@ -50,6 +51,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Remembered verdicts, country database.
     pub verifier: VerifierConfig,
+    /// Tickets, and where sessions are kept.
+    pub sessions: SessionsConfig,
     /// Key sets by name.
     pub keys: BTreeMap<Name, KeysConfig>,
     /// Token schemes by name.

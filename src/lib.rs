@@ -7,7 +7,7 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten |
-//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts; [`geo`]: where addresses are |
+//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`revocation`]: what was withdrawn; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
 //! | edges | [`server`], [`admin`], [`telemetry`] |
@@ -28,6 +28,8 @@ pub mod token;
 pub mod files;
 pub mod geo;
 pub mod metrics;
+pub mod revocation;
+pub mod session;
 pub mod verifier;
 
 pub mod route;

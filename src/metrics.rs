@@ -46,6 +46,11 @@ pub struct Families {
     pub log_lines_dropped: IntCounter,
     pub panics: IntCounter,
     pub draining: IntGauge,
+    pub sessions_active: IntGaugeVec,
+    pub sessions_admitted: IntCounterVec,
+    pub sessions_refused: IntCounterVec,
+    pub sessions_ended: IntCounterVec,
+    pub sessions_over_limit: IntCounterVec,
 }
 
 impl std::ops::Deref for Metrics {
@@ -137,6 +142,19 @@ impl Metrics {
             log_lines_dropped: make.counter("log_lines_dropped_total", "Log lines given up because the writer was behind.")?,
             panics: make.counter("panics_total", "Requests ended by a fault of our own.")?,
             draining: make.gauge("draining", "Whether the gateway is shutting down.")?,
+            sessions_active: make.gauges("sessions_active", "Sessions alive, by route.", &["route"])?,
+            sessions_admitted: make.counters("sessions_admitted_total", "Sessions begun or brought back, by route.", &["route"])?,
+            sessions_refused: make.counters(
+                "sessions_refused_total",
+                "Sessions not given, by route and the limit that was met.",
+                &["route", "reason"],
+            )?,
+            sessions_ended: make.counters("sessions_ended_total", "Sessions ended, by route and how.", &["route", "reason"])?,
+            sessions_over_limit: make.counters(
+                "sessions_over_limit_total",
+                "Sessions over a limit that is only observed, by route and limit.",
+                &["route", "reason"],
+            )?,
             registry,
         };
         families.register_process()?;
@@ -191,7 +209,34 @@ impl Metrics {
     }
 }
 
+/// The ways a session ends, and the limits that it can meet: the words of the session room.
+const SESSION_ENDS: [&str; 6] = ["idle", "evicted", "duration", "revoked", "replaced", "closed"];
+const SESSION_LIMITS: [&str; 9] = [
+    "concurrent_token",
+    "concurrent_subject",
+    "concurrent_device",
+    "concurrent_asset",
+    "total_token",
+    "networks",
+    "duration",
+    "bytes",
+    "ceiling",
+];
+
 impl Families {
+    /// Makes the session series of a route.
+    pub fn announce_sessions(&self, route: &str) {
+        self.sessions_active.with_label_values(&[route]);
+        self.sessions_admitted.with_label_values(&[route]);
+        for reason in SESSION_ENDS {
+            self.sessions_ended.with_label_values(&[route, reason]);
+        }
+        for reason in SESSION_LIMITS {
+            self.sessions_refused.with_label_values(&[route, reason]);
+            self.sessions_over_limit.with_label_values(&[route, reason]);
+        }
+    }
+
     fn register_process(&self) -> Result<(), prometheus::Error> {
         let info = IntGaugeVec::new(Opts::new("build_info", "The running build."), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);

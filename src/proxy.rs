@@ -84,6 +84,8 @@ pub struct State {
 pub struct Limits {
     /// Bytes of the request target.
     pub max_uri: Size,
+    /// Header fields.
+    pub max_headers: usize,
     /// Longest silence inside a request body.
     pub body_silence: Period,
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
+use crate::session::RouteSessionConfig;
 use crate::units::Period;
 
 /// One `[[routes]]` entry. The most specific one wins: exact host before wildcard before any host,
@@ -46,6 +47,9 @@ pub struct RouteConfig {
     /// Pages that may read answers across origins.
     #[serde(default)]
     pub cors: CorsConfig,
+    /// Gives every viewing a session of its own, and limits them. Unset: every request brings its token.
+    #[serde(default)]
+    pub session: Option<RouteSessionConfig>,
 }
 
 /// Who may read a route's answers from another web origin.

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,tollgate::proxy=debug`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,tollgate::proxy=debug`. A bare `debug` or
+    /// `trace` is for Tollgate itself: libraries stay at `info` unless named (`hyper=trace`), as they may show what callers send.
     pub level: String,
     /// JSON lines for machines, or text for people.
     pub format: LogFormat,

@@ -80,7 +80,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         verifier,
         geo,
         trusted_proxies: config.server.trusted_proxies.clone(),
-        limits: Limits { max_uri: limits.max_uri, body_silence: limits.body_idle_timeout },
+        limits: Limits { max_uri: limits.max_uri, max_headers: limits.max_headers, body_silence: limits.body_idle_timeout },
         slow,
         clock: clock.clone(),
         metrics: metrics.clone(),

@@ -17,6 +17,8 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    // Before the files are read, so that no change falls between reading and watching.
+    let watch = Watch::new(&args.config.sources().files);
     let loaded = match args.config.load() {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -24,6 +26,15 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     let logging = match crate::telemetry::log::start(&loaded.config.log) {
         Ok(logging) => std::sync::Arc::new(logging),
         Err(message) => return failed(&message),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.to_string()),
+    };
+    // Heard from before the first caller comes in, so that no signal ends the process without a drain.
+    let signals = {
+        let _inside = runtime.enter();
+        (Signal::hangup(), Signal::stop())
     };
     let gateway = match Gateway::start(&loaded.config, &Surroundings::default()) {
         Ok(gateway) => gateway,
@@ -40,21 +51,16 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     if let Some(address) = gateway.admin {
         tracing::info!(%address, "operators");
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error.to_string()),
-    };
-    let last = runtime.block_on(until_told(args, &gateway, loaded));
+    let watch = watch.inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
+    let last = runtime.block_on(until_told(args, &gateway, loaded, (signals, watch)));
     runtime.block_on(leave(gateway, &last))
 }
 
 /// Reloads on change and on SIGHUP; comes back with the config in force when told to stop.
-async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded) -> Loaded {
+async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded, told_by: ((Signal, Signal), Option<Watch>)) -> Loaded {
     let mut current = first;
-    let mut watch =
-        Watch::new(&current.watched_files()).inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
-    let mut hangup = Signal::hangup();
-    let mut stop = Signal::stop();
+    let ((mut hangup, mut stop), mut watch) = told_by;
+    watch_files(watch.as_mut(), &current);
     loop {
         let changed = async {
             match &mut watch {
@@ -68,12 +74,15 @@ async fn until_told(args: &ServeArgs, gateway: &Gateway, first: Loaded) -> Loade
             () = changed => tracing::info!("files have changed: reading the config"),
         }
         let Some(next) = reload(args, gateway, &current) else { continue };
-        if let Some(watch) = &mut watch
-            && let Err(error) = watch.set_files(&next.watched_files())
-        {
-            tracing::warn!(%error, "changes are taken on SIGHUP only");
-        }
+        watch_files(watch.as_mut(), &next);
         current = next;
+    }
+}
+
+/// Watches the files that the config in force is made of.
+fn watch_files(watch: Option<&mut Watch>, loaded: &Loaded) {
+    if let Some(Err(error)) = watch.map(|watch| watch.set_files(&loaded.watched_files())) {
+        tracing::warn!(%error, "changes of some files are taken on SIGHUP only");
     }
 }
 

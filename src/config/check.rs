@@ -40,7 +40,8 @@ fn server(config: &Config, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
     for (index, listener) in config.server.listeners.iter().enumerate() {
         let at = path.at(index);
-        if !seen.insert(listener.address) && listener.address.port() != 0 {
+        // Twice port 0 as well: listeners are known by their address, and one of them could get the other's TLS.
+        if !seen.insert(listener.address) {
             found.push(Finding::value(at.key("address"), format!("{} is listened on twice", listener.address)));
         }
         if let Some(tls) = &listener.tls {

@@ -58,8 +58,8 @@ pub struct Settled {
     pub client_ip: IpAddr,
     /// The application protocol by its ALPN id; unknown behind a trusted proxy, which has another connection with the viewer.
     pub alpn: Option<&'static str>,
-    /// The `X-Forwarded-For` chain that a trusted proxy sent, ours not yet added.
-    pub forwarded_for: Option<String>,
+    /// `X-Forwarded-For` as the origin gets it: what a trusted proxy sent, and the peer that sent it (or the viewer alone).
+    pub forwarded_for: String,
 }
 
 /// Settles host, path and viewer of a head that came from `peer` (with TLS or not), and takes out of it what a caller may not say.
@@ -68,15 +68,19 @@ pub struct Settled {
 /// Why it has no single reading.
 pub fn settle(head: &mut Parts, (peer, tls): (IpAddr, bool), state: &State) -> Result<Settled, Error> {
     check_method(&head.method)?;
-    if head.uri.path_and_query().is_none_or(|pq| pq.as_str().len() > state.limits.max_uri.as_usize()) {
+    if head.uri.path_and_query().is_some_and(|pq| pq.as_str().len() > state.limits.max_uri.as_usize()) {
         return Err(Error::UriTooLong);
+    }
+    // HTTP/1 heads have been counted by the scan; HTTP/2 counts bytes only.
+    if head.headers.len() > state.limits.max_headers {
+        return Err(Error::HeadTooLarge);
     }
     let (host, authority) = host::settle(head)?;
     let path = CleanPath::parse_or_with_tokens(head.uri.path(), state.plan.path_tokens())?;
     check_query(head.uri.query())?;
     let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
     let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };
-    let forwarded_for = trusted.then(|| client::forwarded_for(&head.headers)).flatten();
+    let forwarded_for = client::forwarded_for(peer, head.headers.get_all("x-forwarded-for").iter().filter(|_| trusted));
     let alpn = if trusted { None } else { protocol(head.version) };
     fields::clean(&mut head.headers, head.version);
     Ok(Settled { path, host: host.name, authority, port: host.port, https, client_ip, alpn, forwarded_for })

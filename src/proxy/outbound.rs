@@ -70,7 +70,7 @@ fn uri(target: &str) -> Result<Uri, Error> {
 fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outbound {
     let Routed { request, route, .. } = routed;
     let Request { mut head, body, record, settled, state } = request;
-    let Settled { authority, https, client_ip, forwarded_for, .. } = settled;
+    let Settled { authority, https, forwarded_for, .. } = settled;
     if let Some(uri) = uri {
         head.uri = uri;
     }
@@ -80,9 +80,7 @@ fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outb
         carrier::strip_headers(&mut head.headers, &verdict.strip);
         strip_referer(&mut head.headers, &verdict.strip);
     }
-    let client = client_ip.to_string();
-    let chain = forwarded_for.map_or_else(|| client.clone(), |chain| format!("{chain}, {client}"));
-    set_ours(&mut head, &chain, (&authority, https), &record);
+    set_ours(&mut head, &forwarded_for, (&authority, https), &record);
     let private = verdict.is_some();
     Outbound { head, body, record, route, authority, state, private }
 }
@@ -111,17 +109,24 @@ fn origin_of(page: &str) -> &str {
 
 fn set_ours(head: &mut Parts, chain: &str, came: (&str, bool), record: &super::record::Record) {
     let headers = &mut head.headers;
-    let mut set = |name: &'static str, value: &str| {
+    let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(name, value);
         }
     };
-    set("x-forwarded-for", chain);
-    set("x-forwarded-proto", if came.1 { "https" } else { "http" });
-    set("x-forwarded-host", came.0);
-    set("x-request-id", &record.id);
-    set("traceparent", &record.trace);
+    set(FORWARDED_FOR, chain);
+    set(FORWARDED_HOST, came.0);
+    set(REQUEST_ID, &record.id);
+    set(TRACE_PARENT, &record.trace);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if came.1 { "https" } else { "http" }));
 }
+
+// Made once: a header name is validated each time it is made from text.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 #[cfg(test)]
 mod tests {

@@ -129,11 +129,15 @@ impl Record {
     }
 
     /// Notes host and path for the access line. What could be a token is blanked: a segment longer
-    /// than an id ever is, or one that looks like a JWS.
+    /// than an id ever is, one that looks like a JWS, and the value of `name=value` (`t=TOKEN`, `;token=TOKEN`).
     pub fn note_target(&self, host: &str, raw_path: &str) {
         const LONGEST_ID: usize = 48;
         let is_token = |segment: &str| segment.len() > LONGEST_ID || segment.starts_with("eyJ");
-        let shown = raw_path.split('/').map(|segment| if is_token(segment) { "[redacted]" } else { segment });
+        let shown = raw_path.split('/').map(|segment| match segment.split_once('=') {
+            Some((name, _)) if !is_token(name) => format!("{name}=[redacted]"),
+            None if !is_token(segment) => segment.to_owned(),
+            _ => "[redacted]".to_owned(),
+        });
         *self.path.borrow_mut() = shown.collect::<Vec<_>>().join("/");
         *self.host.borrow_mut() = host.to_owned();
     }

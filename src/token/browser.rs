@@ -3,11 +3,13 @@
 //! Both are the caller's own words. They keep honest players on the right pages; they stop nobody
 //! who writes his own headers, and nothing else is ever decided by them.
 
+use serde::{Deserialize, Serialize};
+
 use super::grant::host_matches;
 use super::{Denial, RequestFacts};
 
 /// Which pages may refer to a video.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Referrers {
     /// Hosts in lower case; `*.` stands for one or more labels, a lone `*` for every host.
     pub allowed: Vec<String>,
@@ -43,7 +45,7 @@ fn host_of(page: &str) -> Option<String> {
 }
 
 /// Which programs may play a video.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserAgents {
     /// Whether a request without a `User-Agent` passes.
     pub allow_none: bool,

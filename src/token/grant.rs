@@ -4,10 +4,13 @@
 //! as long as its bytes stay the same, because [`Grant::check`] asks everything that depends on the
 //! request or on the time anew, on every request.
 
+mod written;
+
 use std::sync::Arc;
 
 use http::Method;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::access::{self, AccessRule, Country};
 use super::browser::{Referrers, UserAgents};
@@ -17,10 +20,12 @@ use crate::clock::UnixTime;
 use crate::path;
 
 /// What a verified token allows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Grant {
     /// Who holds it (`sub` of a user token; a device).
     pub subject: Option<Arc<str>>,
+    /// The device it was made for, where a claim says so.
+    pub device: Option<Arc<str>>,
     /// Which asset it is for: a video uid, a playback id.
     pub resource: Option<Arc<str>>,
     /// The token's own id (`jti`), for revocation and one-time use.
@@ -47,18 +52,22 @@ pub struct Grant {
     pub single_use: bool,
     /// The version of the subject's viewing, for revocation of every version up to one.
     pub session_version: Option<u64>,
-    /// The token's own word on its renewal.
+    /// The token's own word on its renewal. Not written: who renews has the token at hand.
+    #[serde(skip)]
     pub renewal: Option<Renewal>,
-    /// What the scheme keeps for its own questions to each request.
+    /// What the scheme keeps for its own questions to each request. Not written: a scheme that needs it refuses without.
+    #[serde(skip)]
     pub details: Details,
     /// Sets of further grants of which some, or none, must hold as well.
+    #[serde(with = "written::combined")]
     pub combined: Vec<Combination>,
-    /// What the token wants answered when one of its rules does not hold.
+    /// What the token wants answered when one of its rules does not hold. Not written, as with its renewal.
+    #[serde(skip)]
     pub answers: Vec<Answer>,
 }
 
 /// Grants inside a grant (CTA-5007 `or` and `nor`).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Combination {
     /// At least one of them must hold.
     AnyOf(Vec<Grant>),
@@ -132,7 +141,7 @@ impl std::fmt::Debug for Details {
 
 /// When a token is good: from its first second up to, not including, its end. Leeway and the
 /// scheme's own boundary ("good until" or "good through") are already in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// The first second that is let in.
     pub from: UnixTime,
@@ -175,7 +184,7 @@ impl Window {
 }
 
 /// Which paths a grant opens.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub enum Scope {
     /// Every path of the route; the scheme has tied the token to the request by other means.
     #[default]
@@ -190,7 +199,7 @@ pub enum Scope {
 }
 
 /// One rule on the canonical, decoded path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PathRule {
     /// This path only.
     Exact(String),
@@ -216,7 +225,7 @@ impl PathRule {
 }
 
 /// To whom, or to what kind of request, a grant is bound. All must hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Binding {
     /// The viewer's address lies in one of these ranges.
     Networks(Vec<IpNet>),
@@ -225,7 +234,7 @@ pub enum Binding {
     /// The viewer's country is known, and none of these.
     NotCountries(Vec<Country>),
     /// The request's method is one of these.
-    Methods(Vec<Method>),
+    Methods(#[serde(with = "written::methods")] Vec<Method>),
     /// The viewer's network is of one of these autonomous systems.
     Systems(Vec<u32>),
     /// The host asked for is one of these (lower case; `*.` stands for one or more labels).
@@ -233,15 +242,15 @@ pub enum Binding {
     /// Cloudflare Stream's ordered rules.
     AccessRules(Vec<AccessRule>),
     /// A header has exactly this value.
-    Header(http::HeaderName, String),
+    Header(#[serde(with = "written::header")] http::HeaderName, String),
     /// The referring page is one of these.
     Referrers(Arc<Referrers>),
     /// The program is not one of these.
     UserAgents(Arc<UserAgents>),
     /// The connection's application protocol has one of these ALPN ids; an unknown protocol has none.
     Protocols(Vec<String>),
-    /// A rule of the scheme's own.
-    Own(Arc<dyn Condition>),
+    /// A rule of the scheme's own. It cannot be written: read back, it never holds.
+    Own(#[serde(with = "written::own")] Arc<dyn Condition>),
 }
 
 impl Binding {
@@ -265,7 +274,7 @@ impl Binding {
 }
 
 /// How many viewings a grant allows, and how long. `None` leaves it to the route.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionTerms {
     /// Sessions at the same time.
     pub concurrent: Option<u32>,

@@ -3,11 +3,13 @@
 //! A wildcard never reaches out of the part of the URL it was written in, so that nothing a caller
 //! puts into a query can pass for a host or a path.
 
+use serde::{Deserialize, Serialize};
+
 use super::RequestFacts;
 use crate::{path, query};
 
 /// One rule on the URL that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UrlRule {
     /// CloudFront's `Resource`: `*` stands for any characters, `?` for any one. A query is covered
     /// only by a pattern that says so, or that ends in `*`.
@@ -15,7 +17,7 @@ pub enum UrlRule {
         /// The pattern.
         pattern: String,
         /// Query parameters that are not part of the URL: the token's own.
-        ignore: &'static [&'static str],
+        ignore: Vec<String>,
     },
     /// This URL, without query, and what is below it on a segment boundary.
     Under {
@@ -27,7 +29,7 @@ pub enum UrlRule {
 }
 
 /// The beginning of a URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UrlPrefix {
     https: bool,
     authority: String,
@@ -62,7 +64,7 @@ impl UrlRule {
     pub fn holds(&self, facts: &RequestFacts<'_>) -> bool {
         match self {
             Self::Pattern { pattern, ignore } => {
-                let query = facts.query.and_then(|raw| query::without(raw, |name| ignore.contains(&name)));
+                let query = facts.query.and_then(|raw| query::without(raw, |name| ignore.iter().any(|own| own == name)));
                 pattern_holds(pattern, facts, query.as_deref())
             }
             Self::Under { prefix, beside } => {
@@ -194,7 +196,7 @@ mod tests {
             ("https://m.example", "https://m.example/", false),
             ("", "https://m.example/", false),
         ] {
-            assert_eq!(holds(&UrlRule::Pattern { pattern: pattern.into(), ignore: &["T"] }, url), fits, "{pattern} {url}");
+            assert_eq!(holds(&UrlRule::Pattern { pattern: pattern.into(), ignore: vec!["T".into()] }, url), fits, "{pattern} {url}");
         }
     }
 

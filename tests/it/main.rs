@@ -1,8 +1,18 @@
 //! The integration suites, one binary: how things hold together, with real parts.
 
 mod browser;
+mod canary;
+mod cli;
 mod config;
 mod deploy;
 mod ffmpeg;
+mod floors;
+mod guard;
 mod loopback;
+mod media;
+mod metrics;
+mod readme;
+mod rig;
+mod support;
 mod tool;
+mod walk;

@@ -1,3 +1,5 @@
+//! DASH manifests, rewritten.
+
 use super::*;
 use crate::manifest::{HostRule, Mode, Resolver};
 

@@ -1,3 +1,5 @@
+//! HLS playlists, rewritten.
+
 use std::cell::RefCell;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Links, mapped.
+
 use super::*;
 
 fn path_at(document: &str, mount: &str) -> Resolver {

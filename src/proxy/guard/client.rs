@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 /// The viewer's address, and whether the peer is trusted. Behind trusted proxies it is the
@@ -35,10 +35,15 @@ fn address(text: &str) -> Option<IpAddr> {
     ip.map(|ip| ip.to_canonical())
 }
 
-/// The chain so far, from a trusted peer.
-pub(super) fn forwarded_for(headers: &HeaderMap) -> Option<String> {
-    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
-    (!lines.is_empty()).then(|| lines.join(", "))
+/// The chain so far with the peer at its end: each hop adds the address that it was reached from.
+pub(super) fn forwarded_for<'h>(peer: IpAddr, lines: impl Iterator<Item = &'h HeaderValue>) -> String {
+    let mut chain = String::new();
+    for line in lines.filter_map(|value| value.to_str().ok()).filter(|line| !line.is_empty()) {
+        chain.push_str(line);
+        chain.push_str(", ");
+    }
+    chain.push_str(&peer.to_canonical().to_string());
+    chain
 }
 
 /// What a trusted peer says of the viewer's protocol; only if it says one thing.

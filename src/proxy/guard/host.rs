@@ -46,11 +46,16 @@ fn parse(text: &str) -> Option<Host> {
     if name.is_empty() || name.ends_with('.') || !name.bytes().all(plain) {
         return None;
     }
-    // "host:" with an empty port, or one that no port can be, reads as a port to some and as part of the name to others.
-    if text.len() > authority.host().len() && authority.port_u16().is_none() {
-        return None;
-    }
-    Some(Host { name, port: authority.port_u16() })
+    // What follows the name is a port or nothing: "host:" and "host:http" read as a port to some and as
+    // part of the name to others.
+    let rest = &text[authority.host().len()..];
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse::<u16>().ok()).flatten();
+    let port = match rest.strip_prefix(':') {
+        Some(port) => Some(digits(port)?),
+        None if rest.is_empty() => None,
+        None => return None,
+    };
+    Some(Host { name, port })
 }
 
 /// Keeps only path and query. Targets without a path (`*`, `host:port`) end here.
@@ -96,6 +101,10 @@ mod tests {
             ("/a", &["u@a"], Err(Error::BadHost)),
             ("/a", &["a:"], Err(Error::BadHost)),
             ("/a", &["a:99999"], Err(Error::BadHost)),
+            ("/a", &["a:http"], Err(Error::BadHost)),
+            ("/a", &["a:+80"], Err(Error::BadHost)),
+            ("/a", &["a:80:80"], Err(Error::BadHost)),
+            ("/a", &["[::1]80"], Err(Error::BadHost)),
             ("/a", &["a/b"], Err(Error::BadHost)),
             ("http://evil.com/a", &["example.com"], Err(Error::BadHost)),
             ("http://example.com/a", &[], Err(Error::BadHost)),

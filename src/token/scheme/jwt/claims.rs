@@ -34,6 +34,8 @@ pub struct ClaimNames {
     pub session_seconds: Option<String>,
     /// Which asset it is for.
     pub resource: Option<String>,
+    /// Which device it was made for: what `concurrent_per_device` of a route counts by.
+    pub device: Option<String>,
 }
 
 impl Default for ClaimNames {
@@ -49,6 +51,7 @@ impl Default for ClaimNames {
             total: None,
             session_seconds: None,
             resource: None,
+            device: None,
         }
     }
 }
@@ -66,6 +69,7 @@ impl ClaimNames {
             &self.total,
             &self.session_seconds,
             &self.resource,
+            &self.device,
         ];
         let mut names = others.into_iter().flatten().chain([&self.subject]);
         let bad = |name: &&String| name.is_empty() || steps(name).any(str::is_empty);
@@ -84,6 +88,7 @@ impl ClaimNames {
         Ok(Grant {
             subject: self::find(claims, &self.subject).map(text).transpose()?,
             resource: find(&self.resource).map(text).transpose()?,
+            device: find(&self.device).map(text).transpose()?,
             scope,
             bindings: self.bindings(claims)?,
             session: SessionTerms {
