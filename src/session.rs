@@ -21,8 +21,8 @@ pub use self::ask::{
     Admission, Ask, End, Gone, IDLE_FLOOR, IDLE_UNKNOWN, IDLE_UPLOAD, Key, Keys, Limit, Seen, SessionRefusal, Terms, Viewer,
 };
 pub use self::config::{
-    CookieConfig, MemoryStoreConfig, OnFull, OnStoreError, ProbesConfig, Propagation, RefusalStatus, RouteSessionConfig, SameSite,
-    SessionsConfig, StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
+    CookieConfig, OnFull, OnStoreError, ProbesConfig, Propagation, RefusalStatus, RouteSessionConfig, SameSite, SessionsConfig,
+    StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
 };
 pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
 use crate::clock::UnixTime;

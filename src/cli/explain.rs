@@ -65,9 +65,9 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     match explain(args, &loaded.config) {
         Ok(answer) => {
             if args.output == Output::Json {
-                put_json(&answer)
+                put_json(&answer);
             } else {
-                put(&sentence(&answer))
+                put(&sentence(&answer));
             }
             ExitCode::SUCCESS
         }
@@ -157,7 +157,8 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
             return with_error(answer, &Error::Denied(denial));
         }
     };
-    let target = match outbound::target(&facts, route, verdict.as_ref()) {
+    let (strip, allowed) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
+    let target = match outbound::target(&facts, route, strip, allowed) {
         Ok(target) => target,
         Err(error) => return with_error(answer, &error),
     };

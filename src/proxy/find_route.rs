@@ -30,6 +30,6 @@ impl Filter<Request> for FindRoute {
             return Err(Error::PathParameters);
         }
         let mount = route.mount(&request.settled.path);
-        Ok(Routed { request, route, mount })
+        Ok(Routed { request, route, mount, ticketed: None })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::RouteConfig;
+use super::session::RouteSession;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
 use crate::path::{CleanPath, PathFault};
@@ -30,6 +31,8 @@ pub struct Route<O> {
     pub allow_path_parameters: bool,
     /// Whether the token goes on to the origin.
     pub forward_token: bool,
+    /// What it does about sessions, if anything.
+    pub session: Option<RouteSession>,
     /// Who may read answers across web origins.
     pub cors: Cors,
     /// Its metrics.
@@ -58,6 +61,7 @@ impl<O> Route<O> {
             rewrite_prefix: config.rewrite_prefix.as_deref().map(|p| p.trim_end_matches('/').to_owned()),
             allow_path_parameters: config.allow_path_parameters,
             forward_token: config.forward_token,
+            session: config.session.as_ref().map(RouteSession::new).transpose()?,
             cors: Cors::new(&config.cors)?,
             metrics,
             allow: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,

@@ -16,8 +16,38 @@ use crate::units::Period;
 
 /// What sessions are counted by: 16 bytes of SHA-256 over a word and length-prefixed fields. Tokens and subjects
 /// themselves are neither kept nor sent to a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Key(pub [u8; 16]);
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = &'static str;
+
+    /// Reads what `Display` writes: 32 hex digits.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let right = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(&text, 16).ok().filter(|_| right);
+        number.map(|number| Self(number.to_be_bytes())).ok_or("not a key: 32 hex digits")
+    }
+}
 
 impl Key {
     /// The key of `fields` under `word`; no two different lists of fields are hashed alike.

@@ -46,26 +46,16 @@ pub struct TicketKeyConfig {
     pub secret: Option<Secret<String>>,
 }
 
-/// The `[sessions.store]` table.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+/// Where sessions and revocations are kept: `store = "memory"`, or a `[sessions.store.valkey]` table.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum StoreConfig {
     /// In this process: exact here, unknown to other gateways, gone at its end.
-    Memory(MemoryStoreConfig),
+    #[default]
+    Memory,
     /// In Valkey or Redis, shared by a fleet.
     Valkey(Box<ValkeyStoreConfig>),
 }
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self::Memory(MemoryStoreConfig::default())
-    }
-}
-
-/// The store in memory, which has nothing to say.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MemoryStoreConfig {}
 
 /// A Valkey or Redis server, or a cluster of them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -76,19 +76,21 @@ pub enum Combination {
 }
 
 impl Combination {
-    fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
+    /// Without a time, the windows of inner grants hold: what `NoneOf` forbids at some time it forbids always.
+    fn check(&self, facts: &RequestFacts<'_>, now: Option<UnixTime>) -> Result<(), Denial> {
+        let ask = |grant: &Grant| now.map_or_else(|| grant.covers(facts), |now| grant.check(facts, now));
         match self {
             Self::AnyOf(grants) => {
                 let mut last = Denial::Claim;
                 for grant in grants {
-                    match grant.check(facts, now) {
+                    match ask(grant) {
                         Ok(()) => return Ok(()),
                         Err(denial) => last = denial,
                     }
                 }
                 Err(last)
             }
-            Self::NoneOf(grants) if grants.iter().any(|grant| grant.check(facts, now).is_ok()) => Err(Denial::Claim),
+            Self::NoneOf(grants) if grants.iter().any(|grant| ask(grant).is_ok()) => Err(Denial::Claim),
             Self::NoneOf(_) => Ok(()),
         }
     }
@@ -291,6 +293,18 @@ impl Grant {
     /// The first [`Denial`] met: window, then scope, then bindings, then combinations.
     pub fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.window.check(now)?;
+        self.covers_at(facts, Some(now))
+    }
+
+    /// Asks everything that depends on the request, whatever the time: what a session's children are asked.
+    ///
+    /// # Errors
+    /// The first [`Denial`] met: scope, then bindings, then combinations.
+    pub fn covers(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        self.covers_at(facts, None)
+    }
+
+    fn covers_at(&self, facts: &RequestFacts<'_>, now: Option<UnixTime>) -> Result<(), Denial> {
         self.check_scope(facts)?;
         self.bindings.iter().try_for_each(|binding| binding.check(facts))?;
         self.combined.iter().try_for_each(|combination| combination.check(facts, now))

@@ -46,6 +46,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The token's text, for the keys that sessions are counted by; never for a log.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The name that the token goes by in logs; computed on each call.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {

@@ -380,6 +380,14 @@ impl Book {
     }
 }
 
+#[cfg(test)]
+impl Book {
+    /// Whether nothing counts any session as alive.
+    pub(super) fn holds_no_place(&self) -> bool {
+        self.places.is_empty() && self.viewers.is_empty()
+    }
+}
+
 /// A limit is met: refused, or noted where limits are only observed.
 fn stop(ask: &Ask, over: &mut Option<Limit>, limit: Limit) -> Result<(), Limit> {
     if ask.terms.on_full != OnFull::Observe {

@@ -84,6 +84,16 @@ impl Gateway {
         client::get(self.addr(), target, fields).await
     }
 
+    /// Waits until a counter or gauge is at `value`: a close is seen before it is counted.
+    pub(crate) async fn until_metric(&self, series: &str, value: f64) {
+        let reached = tokio::time::timeout(super::DEADLINE, async {
+            while (self.metric(series) - value).abs() > f64::EPSILON {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(reached.await.is_ok(), "{series} is {}, not {value}", self.metric(series));
+    }
+
     /// The sum of a counter or gauge whose line begins with `series`, such as `http_requests_total{route="vod"`.
     pub(crate) fn metric(&self, series: &str) -> f64 {
         let text = String::from_utf8(self.inner.metrics.render()).expect("text");
