@@ -1,3 +1,5 @@
+//! Akamai Edge Auth: fields, acl, salts, escapes and places.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Bunny: three generations, both places, bindings and what is refused.
+
 use proptest::prelude::*;
 use serde_json::json;
 

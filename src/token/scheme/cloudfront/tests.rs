@@ -1,3 +1,5 @@
+//! CloudFront: canned and custom policies, hashes and places.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Google Cloud CDN: URLs, prefixes and cookies.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Google Media CDN: signed requests and dual-token tokens.
+
 use proptest::prelude::*;
 use serde_json::json;
 

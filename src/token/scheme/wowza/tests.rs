@@ -1,3 +1,5 @@
+//! Wowza SecureToken: order of parameters, hashes and ends.
+
 use proptest::prelude::*;
 use serde_json::json;
 
