@@ -11,6 +11,7 @@ use http::header::USER_AGENT;
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Error, Filter, ticket};
 use crate::session::{Ask, Keys, Seen, Session, Terms, Viewer};
+use crate::token::{Grant, PathRule, Scope, carrier};
 use crate::verifier::Verdict;
 
 /// The room.
@@ -67,9 +68,26 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         terms: Terms::of(&session.config, &verdict.grant, upload),
         keys,
         network,
-        grant: verdict.grant.clone(),
+        grant: narrowed(routed, verdict),
         seen: Seen::new(verdict.fingerprint(), request.settled.client_ip, agent),
     })
+}
+
+/// The grant for what a ticket opens. A signature over the URL itself opens that URL and says nothing of its
+/// scope; a ticket is not tied to the URL, so it opens the folder that the entry lies in and no more.
+fn narrowed(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
+    let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == verdict.scheme);
+    let by_url = scheme.is_none_or(|scheme| !scheme.scheme.remembers());
+    if !by_url || !matches!(verdict.grant.scope, Scope::Route) {
+        return verdict.grant.clone();
+    }
+    let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
+    let (bare, _) = carrier::target(&facts, &verdict.strip, &verdict.grant);
+    let bare = crate::path::percent_decode(&bare).unwrap_or_default();
+    // With a token in the path, children may stand beside it or under it.
+    let folders = [facts.path.decoded(), &bare].map(|path| path.rsplit_once('/').map_or("/", |(folder, _)| folder));
+    let rules = folders.map(|folder| PathRule::Under(if folder.is_empty() { "/" } else { folder }.to_owned()));
+    Arc::new(Grant { scope: Scope::Paths(rules.to_vec()), ..(*verdict.grant).clone() })
 }
 
 /// What the player calls its playback: `X-Playback-Session-Id` (AVFoundation), or `sid` of CMCD
