@@ -33,6 +33,7 @@ pub mod pool;
 pub mod preflight;
 pub mod propagate;
 pub mod record;
+pub mod renew;
 pub mod request;
 pub mod slow;
 pub mod ticket;
@@ -112,6 +113,7 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(admit_session::AdmitSession))
         .layer(AnswerLayer(propagate::Redirect))
         .layer(propagate::PropagateLayer)
+        .layer(renew::RenewLayer)
         .layer(FilterLayer(outbound::PrepareOutbound))
         .service(forward::Forward::new(pool))
 }

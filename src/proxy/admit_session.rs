@@ -12,7 +12,7 @@ use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Error, Filter, ticket};
 use crate::path::CleanPath;
 use crate::session::{Ask, Keys, Seen, Session, Terms, Viewer};
-use crate::token::{Grant, NoGeo, PathRule, RequestFacts, Scope};
+use crate::token::{Grant, NoGeo, PathRule, RequestFacts, Scope, carrier};
 use crate::verifier::Verdict;
 
 /// The room.
@@ -58,7 +58,7 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         return None;
     }
     let upload = !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let grant = reaching_children(routed, &verdict.grant);
+    let grant = for_ticket(routed, verdict);
     let keys = Keys::of(&route.name, &verdict.scheme, verdict.token(), &grant);
     let network = ticket::network(routed);
     let agent = request.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
@@ -75,23 +75,43 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
     })
 }
 
-/// The grant of the session. A token that is good for its own URL only (a canned policy, a hash over
-/// the path) opens a playlist whose segments it does not name; its session then reaches what lies in the entry's folder.
-/// An entry in the route's own folder gets nothing more: that would be the whole route.
-fn reaching_children(routed: &Routed, grant: &Arc<Grant>) -> Arc<Grant> {
-    let raw = routed.request.settled.path.raw();
-    let folder = raw.rsplit_once('/').map_or("", |(folder, _)| folder);
-    if folder.len() <= routed.mount {
+/// The grant for what a ticket opens; the ticket's URLs are the entry's without its token.
+fn for_ticket(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
+    let facts = routed.request.facts(routed.mount, &NoGeo);
+    let (bare, _) = carrier::target(&facts, &verdict.strip, &verdict.grant);
+    let Ok(bare) = CleanPath::parse(&bare) else { return verdict.grant.clone() };
+    let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == verdict.scheme);
+    let by_url = scheme.is_none_or(|scheme| !scheme.scheme.remembers());
+    if by_url && matches!(verdict.grant.scope, Scope::Route) {
+        return within_folder(&verdict.grant, facts.path, &bare);
+    }
+    reaching_children(&verdict.grant, &facts, &bare)
+}
+
+/// A signature over the URL itself opens that URL and says nothing of its scope; a ticket is not tied
+/// to the URL, so it opens the folder that the entry lies in and no more.
+fn within_folder(grant: &Arc<Grant>, path: &CleanPath, bare: &CleanPath) -> Arc<Grant> {
+    // With a token in the path, children may stand beside it or under it.
+    let rules = [path, bare].map(|path| PathRule::Under(format!("{}/", folder(path.decoded()))));
+    Arc::new(Grant { scope: Scope::Paths(rules.to_vec()), ..Grant::clone(grant) })
+}
+
+/// A token that is good for its own URL only (a canned policy, a claim with one path) opens a playlist
+/// whose segments it does not name; its session then reaches what lies in the entry's folder. An entry
+/// in the route's own folder gets nothing more: that would be the whole route.
+fn reaching_children(grant: &Arc<Grant>, facts: &RequestFacts<'_>, bare: &CleanPath) -> Arc<Grant> {
+    let raw = folder(bare.raw());
+    let Ok(sibling) = CleanPath::parse(&format!("{raw}/tollgate-sibling")) else { return grant.clone() };
+    if raw.len() <= facts.mount || grant.reaches(&RequestFacts { path: &sibling, query: None, ..*facts }) {
         return grant.clone();
     }
-    let Ok(sibling) = CleanPath::parse(&format!("{folder}/tollgate-sibling")) else { return grant.clone() };
-    let facts = RequestFacts { path: &sibling, query: None, ..routed.request.facts(routed.mount, &NoGeo) };
-    if grant.reaches(&facts) {
-        return grant.clone();
-    }
-    let decoded = routed.request.settled.path.decoded();
-    let folder = decoded.rsplit_once('/').map_or("", |(folder, _)| folder);
-    Arc::new(Grant { scope: Scope::Paths(vec![PathRule::Under(format!("{folder}/"))]), ..Grant::clone(grant) })
+    let rule = PathRule::Under(format!("{}/", folder(bare.decoded())));
+    Arc::new(Grant { scope: Scope::Paths(vec![rule]), ..Grant::clone(grant) })
+}
+
+/// A path up to its last slash, that one left out.
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// What the player calls its playback: `X-Playback-Session-Id` (AVFoundation), or `sid` of CMCD
