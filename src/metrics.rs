@@ -51,6 +51,9 @@ pub struct Families {
     pub sessions_refused: IntCounterVec,
     pub sessions_ended: IntCounterVec,
     pub sessions_over_limit: IntCounterVec,
+    pub session_store_seconds: HistogramVec,
+    pub session_store_errors: IntCounterVec,
+    pub session_store_up: IntGaugeVec,
 }
 
 impl std::ops::Deref for Metrics {
@@ -155,6 +158,17 @@ impl Metrics {
                 "Sessions over a limit that is only observed, by route and limit.",
                 &["route", "reason"],
             )?,
+            session_store_seconds: make.histograms(
+                "session_store_seconds",
+                "Time that the shared session store took, by operation, faults included.",
+                &["operation"],
+            )?,
+            session_store_errors: make.counters(
+                "session_store_errors_total",
+                "Requests that the shared session store did not answer, by operation.",
+                &["operation"],
+            )?,
+            session_store_up: make.gauges("session_store_up", "Whether the shared session store answers.", &["store"])?,
             registry,
         };
         families.register_process()?;
