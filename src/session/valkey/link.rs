@@ -17,7 +17,7 @@ use super::super::store::StoreFault;
 /// How to get a connection.
 pub(super) enum Way {
     /// To one server.
-    Single(Client),
+    Single(Box<Client>),
     /// To a cluster; the clients are for what is pushed, which every node hands on.
     Cluster(Box<ClusterClient>, Vec<Client>),
 }
@@ -112,7 +112,7 @@ impl Link {
     /// Listens on `channel`.
     pub(super) async fn listen(&self, channel: &str) -> Result<Bell, StoreFault> {
         let clients = match &self.way {
-            Way::Single(client) => std::slice::from_ref(client),
+            Way::Single(client) => std::slice::from_ref(&**client),
             Way::Cluster(_, clients) => clients,
         };
         let mut last = StoreFault::Away("no address".into());

@@ -1,6 +1,6 @@
 //! From the `[sessions.store]` table to clients. Every fault is a sentence for the operator.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use redis::{Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates};
@@ -33,7 +33,7 @@ pub(super) fn way(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Way, S
     let infos = urls.into_iter().map(|url| info(url, config, password.as_ref().map(|text| text.as_str()))).collect::<Result<Vec<_>, _>>()?;
     let clients = infos.iter().map(|info| client(info, certificates.as_ref())).collect::<Result<Vec<_>, _>>()?;
     if !config.cluster {
-        return clients.into_iter().next().map(Way::Single).ok_or_else(|| format!("{TABLE}: no url"));
+        return clients.into_iter().next().map(|client| Way::Single(Box::new(client))).ok_or_else(|| format!("{TABLE}: no url"));
     }
     let mut builder =
         redis::cluster::ClusterClient::builder(infos).connection_timeout(config.connect_timeout.0).response_timeout(longest(config)).retries(1);
@@ -124,7 +124,7 @@ fn certificates(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Option<T
     Ok(Some(TlsCertificates { client_tls, root_cert }))
 }
 
-fn secret(path: &PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
+fn secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     files::check_mode(path).map_err(|fault| format!("{TABLE}: {fault}"))?;
     read(path)
 }

@@ -355,5 +355,6 @@ function operations.read()
 end
 
 local answer = operations[operation]()
-if rang then redis.call('PUBLISH', P .. 'bell', whole(rang)) end
+-- What cannot be pushed is polled.
+if rang then redis.pcall('PUBLISH', P .. 'bell', whole(rang)) end
 return answer
