@@ -53,7 +53,7 @@ pub struct Families {
     pub sessions_over_limit: IntCounterVec,
     pub session_store_seconds: HistogramVec,
     pub session_store_errors: IntCounterVec,
-    pub session_store_up: IntGaugeVec,
+    pub session_store_up: IntGauge,
 }
 
 impl std::ops::Deref for Metrics {
@@ -168,7 +168,8 @@ impl Metrics {
                 "Requests that the shared session store did not answer, by operation.",
                 &["operation"],
             )?,
-            session_store_up: make.gauges("session_store_up", "Whether the shared session store answers.", &["store"])?,
+            session_store_up: make
+                .gauge("session_store_up", "0 while the shared session store does not answer, else 1, also where there is none.")?,
             registry,
         };
         families.register_process()?;
@@ -223,6 +224,9 @@ impl Metrics {
     }
 }
 
+/// What is asked of the shared session store.
+const STORE_OPERATIONS: [&str; 9] = ["admit", "find", "renew", "reclaim", "end", "revoke", "restore", "revocations", "changes"];
+
 /// The ways a session ends, and the limits that it can meet: the words of the session room.
 const SESSION_ENDS: [&str; 6] = ["idle", "evicted", "duration", "revoked", "replaced", "closed"];
 const SESSION_LIMITS: [&str; 9] = [
@@ -264,6 +268,11 @@ impl Families {
         for protocol in ["http/1.1", "h2"] {
             self.connections_total.with_label_values(&[protocol]);
         }
+        for operation in STORE_OPERATIONS {
+            self.session_store_seconds.with_label_values(&[operation]);
+            self.session_store_errors.with_label_values(&[operation]);
+        }
+        self.session_store_up.set(1);
         for result in ["ok", "refused"] {
             self.reloads.with_label_values(&[result]);
         }

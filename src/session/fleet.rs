@@ -31,8 +31,6 @@ use crate::revocation::{Full, Revocation, Revocations, Target};
 pub const FAULTS: u32 = 3;
 /// Most things that wait for the store to come back. Over it the oldest is dropped: it holds here, and ends by itself.
 const ERRANDS: usize = 100_000;
-/// What is measured and counted.
-const OPERATIONS: [&str; 9] = ["admit", "find", "renew", "reclaim", "end", "revoke", "restore", "revocations", "changes"];
 
 /// A gateway's part in its fleet. Clones share it.
 #[derive(Clone)]
@@ -114,11 +112,8 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl Fleet {
     /// Joins the fleet of `store`, and has `spawn` run the task that keeps up with it. The task ends when it is dropped.
     pub fn start(store: Arc<dyn SharedStore>, parts: FleetParts, spawn: impl FnOnce(Task)) -> Self {
-        for operation in OPERATIONS {
-            parts.metrics.session_store_seconds.with_label_values(&[operation]);
-            parts.metrics.session_store_errors.with_label_values(&[operation]);
-        }
-        parts.metrics.session_store_up.with_label_values(&["valkey"]).set(0);
+        // Until it has answered.
+        parts.metrics.session_store_up.set(0);
         let fleet = Self(Arc::new(Inner {
             store,
             parts,
@@ -466,7 +461,7 @@ impl Inner {
     fn set_up(&self, up: bool) {
         let changed = self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.up, up) != up);
         if changed {
-            self.parts.metrics.session_store_up.with_label_values(&["valkey"]).set(i64::from(up));
+            self.parts.metrics.session_store_up.set(i64::from(up));
             tracing::info!(up, "the shared session store");
         }
     }

@@ -219,8 +219,10 @@ impl SharedStore for ValkeyStore {
     fn revoke_all(&self, revocations: Vec<Revocation>) -> Pending<'_, ()> {
         Box::pin(async move {
             for batch in revocations.chunks(BATCH) {
-                let list =
-                    batch.iter().map(|one| Ok((json(&one.target)?, json(one)?, held(one.until)))).collect::<Result<Vec<_>, StoreFault>>()?;
+                let list = batch
+                    .iter()
+                    .map(|one| Ok((json(&one.target)?, json(one)?, held(one.until))))
+                    .collect::<Result<Vec<_>, StoreFault>>()?;
                 let _: u8 = self.call("revoke", &List { list }, self.longest).await?;
             }
             Ok(())

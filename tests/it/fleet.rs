@@ -39,7 +39,8 @@ fn crowd(url: &str, token: u32, first: u32, count: u32, limit: u32, start: &Barr
         let began = Instant::now();
         for viewer in first..first + count {
             let gateway = gateway.clone();
-            viewers.spawn(async move { gateway.admit(&Caller::of(token, viewer).now(at_once(limit, OnFull::Refuse), &Clock::System)).await });
+            viewers
+                .spawn(async move { gateway.admit(&Caller::of(token, viewer).now(at_once(limit, OnFull::Refuse), &Clock::System)).await });
         }
         let outcomes = viewers.join_all().await;
         let took = began.elapsed();
@@ -144,8 +145,8 @@ async fn a_revocation_reaches_every_gateway() {
 async fn users_passwords_and_polling_alone() {
     for program in programs("users of a shared store") {
         // It may not subscribe, so nothing is pushed to it.
-        let user = "tollgate on >open-sesame resetchannels ~{tollgate:}* +@all -@dangerous -@pubsub";
-        let arguments = ["--user".to_owned(), user.to_owned(), "--user".to_owned(), "default off".to_owned()];
+        let user = "--user tollgate on >open-sesame resetchannels ~{tollgate:}* +@read +@write +@scripting +@connection +time";
+        let arguments: Vec<_> = user.split(' ').chain(["--user", "default", "off"]).map(str::to_owned).collect();
         let server = Server::start(&program, &arguments);
         let took = revoke_and_restore(program.name, &config(&server.url(), "username = 'tollgate'\npassword_env = 'PASSWORD'")).await;
         eprintln!("{}: a revocation reached another by polling alone in {took:?}", program.name);

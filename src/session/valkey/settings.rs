@@ -30,13 +30,16 @@ pub(super) fn way(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Way, S
     }
     let password = password(config, place)?;
     let certificates = certificates(config, place)?;
-    let infos = urls.into_iter().map(|url| info(url, config, password.as_ref().map(|text| text.as_str()))).collect::<Result<Vec<_>, _>>()?;
+    let infos =
+        urls.into_iter().map(|url| info(url, config, password.as_ref().map(|text| text.as_str()))).collect::<Result<Vec<_>, _>>()?;
     let clients = infos.iter().map(|info| client(info, certificates.as_ref())).collect::<Result<Vec<_>, _>>()?;
     if !config.cluster {
         return clients.into_iter().next().map(|client| Way::Single(Box::new(client))).ok_or_else(|| format!("{TABLE}: no url"));
     }
-    let mut builder =
-        redis::cluster::ClusterClient::builder(infos).connection_timeout(config.connect_timeout.0).response_timeout(longest(config)).retries(1);
+    let mut builder = redis::cluster::ClusterClient::builder(infos)
+        .connection_timeout(config.connect_timeout.0)
+        .response_timeout(longest(config))
+        .retries(1);
     if let Some(certificates) = certificates {
         builder = builder.certs(certificates);
     }

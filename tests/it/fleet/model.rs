@@ -26,8 +26,14 @@ enum Step {
 
 fn caller() -> impl Strategy<Value = Caller> {
     let some = || prop::option::weighted(0.7, 0_u32..2);
-    (0_u32..2, 0_u32..5, some(), some(), some(), 0_u32..3)
-        .prop_map(|(token, viewer, subject, device, asset, network)| Caller { token, viewer, subject, device, asset, network })
+    (0_u32..2, 0_u32..5, some(), some(), some(), 0_u32..3).prop_map(|(token, viewer, subject, device, asset, network)| Caller {
+        token,
+        viewer,
+        subject,
+        device,
+        asset,
+        network,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -9,6 +9,7 @@ use tollgate::name::Name;
 use tollgate::revocation::Revocations;
 use tollgate::secret::Fingerprint;
 use tollgate::session::fleet::{Fleet, FleetParts};
+use tollgate::session::store::SharedStore as _;
 use tollgate::session::valkey::{Place, ValkeyStore};
 use tollgate::session::{Ask, Key, Keys, OnFull, OnStoreError, RouteSessionConfig, Seen, Sessions, Terms, ValkeyStoreConfig, Viewer};
 use tollgate::token::{Grant, Window};
@@ -42,6 +43,8 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn join(config: &ValkeyStoreConfig, clock: &Clock) -> Self {
+        // Asked for what the gateway would only log.
+        store(config, clock).renew(Vec::new()).await.expect("the store answers");
         let gateway = Self::alone(config, clock);
         gateway.until("joined", |gateway| gateway.fleet.is_up() && gateway.fleet.progress().borrow().changes > 0).await;
         gateway

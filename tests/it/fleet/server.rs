@@ -87,7 +87,8 @@ impl Server {
         let port = self.port.to_string();
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
         command.args(["--port", &port]).arg("--dir").arg(self.folder.path()).args(&self.arguments);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a program that is here starts");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a program that is here starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped"));
         self.child = Some(child);
         let mut line = String::new();
