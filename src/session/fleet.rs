@@ -172,18 +172,18 @@ impl Fleet {
     }
 
     /// Takes in the session `id` that another gateway admitted, for a ticket that is good and came here. Once a session: from
-    /// then on it is in the local table.
+    /// then on it is in the local table. It is in the network that it was admitted from: [`Sessions::roam`] tells of another.
     ///
     /// # Errors
     /// [`Gone::Unknown`] when the store has none, [`Limit::Ceiling`] of this gateway, or the store's fault.
-    pub async fn take_in(&self, id: SessionId, now: UnixTime, network: Key, seen: Seen) -> Result<Arc<Session>, EntryFault> {
+    pub async fn take_in(&self, id: SessionId, now: UnixTime, seen: Seen) -> Result<Arc<Session>, EntryFault> {
         let inner = &self.0;
         inner.reachable()?;
         let mut record = inner.timed("find", inner.store.find(id)).await?.ok_or(Gone::Unknown)?;
         if let Some(end) = inner.parts.sessions.get(id).and_then(|session| session.ended()).filter(|end| *end != End::Idle) {
             return Err(Gone::Ended(end).into());
         }
-        (record.now, record.network) = (now, network);
+        record.now = now;
         let answer = Answer::Admitted { id, fresh: false, evicted: Vec::new(), over: None };
         let admission = inner.parts.sessions.adopt(&record.ask(seen), &answer)?;
         if admission.fresh {

@@ -21,7 +21,7 @@ mod settings;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -121,6 +121,8 @@ impl ValkeyStore {
         if matches!(rung, Ok(None)) {
             reader.bell = None;
         }
+        // One read answers to all that rang.
+        while reader.bell.as_mut().is_some_and(|bell| bell.next().now_or_never().flatten().is_some()) {}
         self.read(&mut reader).await
     }
 

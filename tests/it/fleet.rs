@@ -29,20 +29,19 @@ fn refused(outcome: &Result<tollgate::session::Admission, EntryFault>, limit: Li
     matches!(outcome, Err(EntryFault::Refused(SessionRefusal { limit: met })) if *met == limit)
 }
 
-/// Asks `count` times at once, each a viewer of his own, on a runtime of its own; answers with how many were let in.
-fn crowd(url: &str, token: u32, first: u32, count: u32, limit: u32, start: &Barrier) -> (usize, Duration) {
+/// All `viewers` of `token` ask at once, on a runtime of its own; answers with how many were let in.
+fn crowd(url: &str, token: u32, viewers: std::ops::Range<u32>, limit: u32, start: &Barrier) -> (usize, Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let gateway = Arc::new(Gateway::join(&config(url, ""), &Clock::System).await);
-        let mut viewers = tokio::task::JoinSet::new();
+        let mut asks = tokio::task::JoinSet::new();
         start.wait();
         let began = Instant::now();
-        for viewer in first..first + count {
+        for viewer in viewers {
             let gateway = gateway.clone();
-            viewers
-                .spawn(async move { gateway.admit(&Caller::of(token, viewer).now(at_once(limit, OnFull::Refuse), &Clock::System)).await });
+            asks.spawn(async move { gateway.admit(&Caller::of(token, viewer).now(at_once(limit, OnFull::Refuse), &Clock::System)).await });
         }
-        let outcomes = viewers.join_all().await;
+        let outcomes = asks.join_all().await;
         let took = began.elapsed();
         let admitted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         let full = outcomes.iter().filter(|outcome| refused(outcome, Limit::ConcurrentToken)).count();
@@ -60,8 +59,8 @@ fn of_a_thousand_at_once_exactly_as_many_are_let_in_as_the_limit_says() {
         for (token, limit) in [(1, 1), (2, 3), (3, 10), (4, 100), (5, 999), (6, 1000)] {
             let start = Barrier::new(2);
             let (one, other) = std::thread::scope(|scope| {
-                let one = scope.spawn(|| crowd(&url, token, 0, 500, limit, &start));
-                let other = scope.spawn(|| crowd(&url, token, 500, 500, limit, &start));
+                let one = scope.spawn(|| crowd(&url, token, 0..500, limit, &start));
+                let other = scope.spawn(|| crowd(&url, token, 500..1000, limit, &start));
                 (one.join().expect("no panic"), other.join().expect("no panic"))
             });
             assert_eq!(one.0 + other.0, limit as usize, "{} at limit {limit}", program.name);
@@ -85,7 +84,7 @@ async fn gateways_refuse_evict_and_take_in_each_others_sessions() {
         }
         let again = b.admit(&ask(1)).await.expect("the same viewer elsewhere");
         assert_eq!((again.session.id, again.evicted.len()), (mine.id, 0));
-        let child = c.fleet.take_in(mine.id, clock.now(), ask(1).network, seen()).await.expect("a child of it");
+        let child = c.fleet.take_in(mine.id, clock.now(), seen()).await.expect("a child of it");
         assert_eq!((child.id, child.ends, child.keys), (mine.id, mine.ends, mine.keys));
         assert!(c.sessions.touch(mine.id, clock.now(), 0).is_ok(), "from now on without the store");
 
@@ -98,7 +97,7 @@ async fn gateways_refuse_evict_and_take_in_each_others_sessions() {
         eprintln!("{}: an eviction reached two others in {:?}", program.name, start.elapsed());
         assert!(start.elapsed() < PROPAGATION);
         assert_eq!(a.sessions.touch(mine.id, clock.now(), 0).err(), Some(Gone::Ended(End::Evicted)));
-        let late = c.fleet.take_in(mine.id, clock.now(), evicting.network, seen()).await;
+        let late = c.fleet.take_in(mine.id, clock.now(), seen()).await;
         assert!(matches!(late, Err(EntryFault::Gone(_))), "{late:?}");
 
         let start = Instant::now();
@@ -155,6 +154,29 @@ async fn users_passwords_and_polling_alone() {
         let outcome = stranger.admit(&Caller::of(1, 1).now(at_once(1, OnFull::Refuse), &Clock::System)).await;
         assert!(matches!(outcome, Err(EntryFault::Away(_))), "{outcome:?}");
         assert!(!stranger.fleet.is_up());
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_holds_a_fleet_on_one_node() {
+    for program in programs("a store that is a cluster") {
+        let bus = server::free_port().to_string();
+        let arguments = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus].map(str::to_owned);
+        let server = Server::start(&program, &arguments);
+        server.become_cluster();
+        let config = config(&server.url(), "cluster = true");
+        revoke_and_restore(program.name, &config).await;
+        let clock = Clock::System;
+        let (a, b) = tokio::join!(Gateway::join(&config, &clock), Gateway::join(&config, &clock));
+        let ask = |viewer| {
+            let caller = Caller { subject: Some(1), device: Some(viewer), asset: Some(1), ..Caller::of(viewer, viewer) };
+            let mut terms = at_once(1, OnFull::Refuse);
+            (terms.per_subject, terms.per_device, terms.per_asset) = (Some(5), Some(5), Some(2));
+            caller.now(terms, &clock)
+        };
+        assert!(a.admit(&ask(11)).await.is_ok() && b.admit(&ask(12)).await.is_ok());
+        let third = a.admit(&ask(13)).await;
+        assert!(refused(&third, Limit::ConcurrentAsset), "{third:?}");
     }
 }
 

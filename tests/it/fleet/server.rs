@@ -1,8 +1,9 @@
 //! Real stores: Redis and Valkey servers of one test, on loopback, ended by their own ids.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::tool;
 
@@ -67,6 +68,22 @@ impl Server {
     /// Where it listens.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Makes it a cluster of its own. Returns when it is one.
+    pub(crate) fn become_cluster(&self) {
+        let mut stream = BufReader::new(std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it listens"));
+        stream.get_mut().write_all(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n").expect("sent");
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut line = String::new();
+        while !line.contains("cluster_state:ok") {
+            assert!(Instant::now() < end, "no cluster: {line}");
+            if line.is_empty() || line.contains("cluster_state") {
+                stream.get_mut().write_all(b"CLUSTER INFO\r\n").expect("sent");
+            }
+            line.clear();
+            stream.read_line(&mut line).expect("an answer");
+        }
     }
 
     pub(crate) fn kill(&mut self) {
