@@ -255,6 +255,18 @@ impl Families {
         }
     }
 
+    /// Makes all series of a shared store.
+    pub fn announce_shared_store(&self) {
+        self.announce_store(&STORE_OPERATIONS);
+    }
+
+    fn announce_store(&self, operations: &[&str]) {
+        for operation in operations {
+            self.session_store_seconds.with_label_values(&[operation]);
+            self.session_store_errors.with_label_values(&[operation]);
+        }
+    }
+
     fn register_process(&self) -> Result<(), prometheus::Error> {
         let info = IntGaugeVec::new(Opts::new("build_info", "The running build."), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -268,10 +280,7 @@ impl Families {
         for protocol in ["http/1.1", "h2"] {
             self.connections_total.with_label_values(&[protocol]);
         }
-        for operation in STORE_OPERATIONS {
-            self.session_store_seconds.with_label_values(&[operation]);
-            self.session_store_errors.with_label_values(&[operation]);
-        }
+        self.announce_store(&STORE_OPERATIONS[..1]);
         self.session_store_up.set(1);
         for result in ["ok", "refused"] {
             self.reloads.with_label_values(&[result]);

@@ -112,6 +112,7 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl Fleet {
     /// Joins the fleet of `store`, and has `spawn` run the task that keeps up with it. The task ends when it is dropped.
     pub fn start(store: Arc<dyn SharedStore>, parts: FleetParts, spawn: impl FnOnce(Task)) -> Self {
+        parts.metrics.announce_shared_store();
         // Until it has answered.
         parts.metrics.session_store_up.set(0);
         let fleet = Self(Arc::new(Inner {

@@ -9,6 +9,10 @@
 //! Silence is told by the store's clock; gateways send how long ago something was, not when. So gateways whose
 //! clocks differ do not end each other's sessions. Only a manual clock (tests) rules the store too.
 //!
+//! # What it gets to know
+//! No token and no ticket. It keeps what tokens allow (subject, asset, bindings, parameters for the origin), so that a gateway that sees only
+//! a ticket can check it: give it TLS and a password.
+//!
 //! # What the server must be
 //! Redis 6.2 or later, or Valkey; `maxmemory-policy noeviction`, because a store that forgets lets in too many. Its user needs
 //! `~{prefix}* &{prefix}bell` and the commands `+@read +@write +@scripting +@connection +time +publish +subscribe`.
