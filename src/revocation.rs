@@ -185,7 +185,7 @@ impl Revocations {
             Change::Restored { revocation } => {
                 self.restore(&revocation.target);
             }
-            Change::Gap => {}
+            Change::Gap | Change::Lost => {}
         }
         Ok(())
     }

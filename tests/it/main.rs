@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod deploy;
 mod ffmpeg;
+mod fleet;
 mod floors;
 mod guard;
 mod loopback;

@@ -164,8 +164,10 @@ impl Book {
             return observed(Limit::Bytes);
         }
         let noted = if session.is_in(ask.network) { Ok(()) } else { self.roam(session, ask.network, ask.now) };
+        let over = noted.map_or_else(observed, |()| Ok(None))?;
+        // Only where it was let in: a network that was refused is refused again.
         session.move_to(ask.network);
-        noted.map_or_else(observed, |()| Ok(None))
+        Ok(over)
     }
 
     /// Chooses who has to end, so that there is a place under every limit.
@@ -376,6 +378,10 @@ impl Book {
         }
         self.count_token(ask, before.is_some());
         let session = self.begin(id, ask, around);
+        if let Some(before) = before {
+            session.add_bytes(before.bytes());
+            session.copy_idle(&before);
+        }
         Ok(Admission { session, evicted, over, fresh: true })
     }
 }
