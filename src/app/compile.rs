@@ -49,11 +49,11 @@ pub struct Parts {
     pub sources: Vec<(Name, KeySource)>,
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
     slow: Option<((u32, u32), Arc<Slow>)>,
-    used: Arc<Used>,
     tickets: Option<(Vec<Secret<String>>, Arc<Tickets>)>,
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    used: Arc<Used>,
 }
 
 /// A config, ready to serve.

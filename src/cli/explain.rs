@@ -157,8 +157,8 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
             return with_error(answer, &Error::Denied(denial));
         }
     };
-    let (strip, allowed) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
-    let target = match outbound::target(&facts, route, strip, allowed) {
+    let (strip, granted) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
+    let target = match outbound::target(&facts, route, strip, granted) {
         Ok(target) => target,
         Err(error) => return with_error(answer, &error),
     };

@@ -10,8 +10,9 @@ use http::header::USER_AGENT;
 
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Error, Filter, ticket};
+use crate::path::CleanPath;
 use crate::session::{Ask, Keys, Seen, Session, Terms, Viewer};
-use crate::token::{Grant, PathRule, Scope, carrier};
+use crate::token::{Grant, NoGeo, PathRule, RequestFacts, Scope, carrier};
 use crate::verifier::Verdict;
 
 /// The room.
@@ -57,7 +58,8 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         return None;
     }
     let upload = !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let keys = Keys::of(&route.name, &verdict.scheme, verdict.token(), &verdict.grant);
+    let grant = for_ticket(routed, verdict);
+    let keys = Keys::of(&route.name, &verdict.scheme, verdict.token(), &grant);
     let network = ticket::network(routed);
     let agent = request.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     Some(Ask {
@@ -65,29 +67,51 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         route: route.name.clone(),
         scheme: verdict.scheme.clone(),
         viewer: Viewer::of(&keys, said(routed).as_deref(), network, agent),
-        terms: Terms::of(&session.config, &verdict.grant, upload),
+        terms: Terms::of(&session.config, &grant, upload),
         keys,
         network,
-        grant: narrowed(routed, verdict),
+        grant,
         seen: Seen::new(verdict.fingerprint(), request.settled.client_ip, agent),
     })
 }
 
-/// The grant for what a ticket opens. A signature over the URL itself opens that URL and says nothing of its
-/// scope; a ticket is not tied to the URL, so it opens the folder that the entry lies in and no more.
-fn narrowed(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
+/// The grant for what a ticket opens; the ticket's URLs are the entry's without its token.
+fn for_ticket(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
+    let facts = routed.request.facts(routed.mount, &NoGeo);
+    let (bare, _) = carrier::target(&facts, &verdict.strip, &verdict.grant);
+    let Ok(bare) = CleanPath::parse(&bare) else { return verdict.grant.clone() };
     let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == verdict.scheme);
     let by_url = scheme.is_none_or(|scheme| !scheme.scheme.remembers());
-    if !by_url || !matches!(verdict.grant.scope, Scope::Route) {
-        return verdict.grant.clone();
+    if by_url && matches!(verdict.grant.scope, Scope::Route) {
+        return within_folder(&verdict.grant, facts.path, &bare);
     }
-    let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
-    let (bare, _) = carrier::target(&facts, &verdict.strip, &verdict.grant);
-    let bare = crate::path::percent_decode(&bare).unwrap_or_default();
+    reaching_children(&verdict.grant, &facts, &bare)
+}
+
+/// A signature over the URL itself opens that URL and says nothing of its scope; a ticket is not tied
+/// to the URL, so it opens the folder that the entry lies in and no more.
+fn within_folder(grant: &Arc<Grant>, path: &CleanPath, bare: &CleanPath) -> Arc<Grant> {
     // With a token in the path, children may stand beside it or under it.
-    let folders = [facts.path.decoded(), &bare].map(|path| path.rsplit_once('/').map_or("/", |(folder, _)| folder));
-    let rules = folders.map(|folder| PathRule::Under(if folder.is_empty() { "/" } else { folder }.to_owned()));
-    Arc::new(Grant { scope: Scope::Paths(rules.to_vec()), ..(*verdict.grant).clone() })
+    let rules = [path, bare].map(|path| PathRule::Under(format!("{}/", folder(path.decoded()))));
+    Arc::new(Grant { scope: Scope::Paths(rules.to_vec()), ..Grant::clone(grant) })
+}
+
+/// A token that is good for its own URL only (a canned policy, a claim with one path) opens a playlist
+/// whose segments it does not name; its session then reaches what lies in the entry's folder. An entry
+/// in the route's own folder gets nothing more: that would be the whole route.
+fn reaching_children(grant: &Arc<Grant>, facts: &RequestFacts<'_>, bare: &CleanPath) -> Arc<Grant> {
+    let raw = folder(bare.raw());
+    let Ok(sibling) = CleanPath::parse(&format!("{raw}/tollgate-sibling")) else { return grant.clone() };
+    if raw.len() <= facts.mount || grant.reaches(&RequestFacts { path: &sibling, query: None, ..*facts }) {
+        return grant.clone();
+    }
+    let rule = PathRule::Under(format!("{}/", folder(bare.decoded())));
+    Arc::new(Grant { scope: Scope::Paths(vec![rule]), ..Grant::clone(grant) })
+}
+
+/// A path up to its last slash, that one left out.
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// What the player calls its playback: `X-Playback-Session-Id` (AVFoundation), or `sid` of CMCD

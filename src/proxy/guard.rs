@@ -56,10 +56,10 @@ pub struct Settled {
     pub https: bool,
     /// The viewer's address.
     pub client_ip: IpAddr,
-    /// The application protocol by its ALPN id; unknown behind a trusted proxy, which has another connection with the viewer.
-    pub alpn: Option<&'static str>,
     /// `X-Forwarded-For` as the origin gets it: what a trusted proxy sent, and the peer that sent it (or the viewer alone).
     pub forwarded_for: String,
+    /// The application protocol by its ALPN id; unknown behind a trusted proxy, which has another connection with the viewer.
+    pub alpn: Option<&'static str>,
 }
 
 /// Settles host, path and viewer of a head that came from `peer` (with TLS or not), and takes out of it what a caller may not say.

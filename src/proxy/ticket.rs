@@ -96,7 +96,7 @@ pub fn bound(routed: &Routed) -> Bound<'_> {
 /// What the token would be asked, but for its window.
 fn check(routed: &Routed, session: &Session, state: &State) -> Result<(), Error> {
     let facts = routed.request.facts(routed.mount, &*state.geo);
-    session.grant.covers(&facts)?;
+    session.grant.covers(&facts, state.clock.now())?;
     // A scheme that a reload took off the route lets nobody in any more.
     let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == session.scheme).ok_or(Error::SessionGone(Gone::Unknown))?;
     scheme.scheme.fits(&session.grant, &facts)?;

@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq as _;
 use super::{Key, SessionId};
 use crate::clock::UnixTime;
 use crate::secret::Secret;
-use crate::token::{Grant, PathRule, Scope};
+use crate::token::Grant;
 
 /// What all MAC inputs begin with. Another layout needs another one.
 const CONTEXT: &[u8] = b"tollgate session ticket v1";
@@ -67,36 +67,11 @@ impl ScopeDigest {
     pub fn of(grant: &Grant) -> Self {
         let mut fields: Vec<&[u8]> = vec![if grant.resource.is_some() { b"asset" } else { b"" }];
         fields.push(grant.resource.as_deref().unwrap_or_default().as_bytes());
-        let urls;
-        match &grant.scope {
-            Scope::Route => fields.push(b"route"),
-            Scope::Paths(rules) => {
-                fields.push(b"paths");
-                push_rules(&mut fields, rules);
-            }
-            Scope::Beside(token, rules) => {
-                fields.extend([&b"beside"[..], token.as_bytes()]);
-                push_rules(&mut fields, rules);
-            }
-            Scope::Urls(rules) => {
-                urls = serde_json::to_vec(rules).unwrap_or_default();
-                fields.extend([&b"urls"[..], &urls]);
-            }
-        }
+        // JSON of plain values: one text for one scope, and the same on every gateway.
+        let scope = serde_json::to_vec(&grant.scope).unwrap_or_default();
+        fields.push(&scope);
         let [a, b, c, d, ..] = Key::of("scope", &fields).0;
         Self([a, b, c, d])
-    }
-}
-
-fn push_rules<'r>(fields: &mut Vec<&'r [u8]>, rules: &'r [PathRule]) {
-    for rule in rules {
-        let (kind, text): (&[u8], &str) = match rule {
-            PathRule::Exact(text) => (b"exact", text),
-            PathRule::Under(text) => (b"under", text),
-            PathRule::Glob(text) => (b"glob", text),
-            PathRule::Wild(text) => (b"wild", text),
-        };
-        fields.extend([kind, text.as_bytes()]);
     }
 }
 

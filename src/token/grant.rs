@@ -52,22 +52,22 @@ pub struct Grant {
     pub single_use: bool,
     /// The version of the subject's viewing, for revocation of every version up to one.
     pub session_version: Option<u64>,
-    /// The token's own word on its renewal. Not written: who renews has the token at hand.
+    /// The token's own word on its renewal. Stays with the gateway that saw the token.
     #[serde(skip)]
     pub renewal: Option<Renewal>,
-    /// What the scheme keeps for its own questions to each request. Not written: a scheme that needs it refuses without.
-    #[serde(skip)]
+    /// What the scheme keeps for its own questions to each request.
+    #[serde(serialize_with = "written::no_details", skip_deserializing)]
     pub details: Details,
     /// Sets of further grants of which some, or none, must hold as well.
-    #[serde(with = "written::combined")]
+    #[serde(serialize_with = "written::no_combinations", skip_deserializing)]
     pub combined: Vec<Combination>,
-    /// What the token wants answered when one of its rules does not hold. Not written, as with its renewal.
+    /// What the token wants answered when one of its rules does not hold. Stays with the gateway that saw the token.
     #[serde(skip)]
     pub answers: Vec<Answer>,
 }
 
 /// Grants inside a grant (CTA-5007 `or` and `nor`).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub enum Combination {
     /// At least one of them must hold.
     AnyOf(Vec<Grant>),
@@ -76,21 +76,19 @@ pub enum Combination {
 }
 
 impl Combination {
-    /// Without a time, the windows of inner grants hold: what `NoneOf` forbids at some time it forbids always.
-    fn check(&self, facts: &RequestFacts<'_>, now: Option<UnixTime>) -> Result<(), Denial> {
-        let ask = |grant: &Grant| now.map_or_else(|| grant.covers(facts), |now| grant.check(facts, now));
+    fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         match self {
             Self::AnyOf(grants) => {
                 let mut last = Denial::Claim;
                 for grant in grants {
-                    match ask(grant) {
+                    match grant.check(facts, now) {
                         Ok(()) => return Ok(()),
                         Err(denial) => last = denial,
                     }
                 }
                 Err(last)
             }
-            Self::NoneOf(grants) if grants.iter().any(|grant| ask(grant).is_ok()) => Err(Denial::Claim),
+            Self::NoneOf(grants) if grants.iter().any(|grant| grant.check(facts, now).is_ok()) => Err(Denial::Claim),
             Self::NoneOf(_) => Ok(()),
         }
     }
@@ -122,6 +120,10 @@ pub trait Condition: std::fmt::Debug + Send + Sync {
 pub struct Details(Option<Arc<dyn std::any::Any + Send + Sync>>);
 
 impl Details {
+    fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Keeps `details`.
     #[must_use]
     pub fn new<T: std::any::Any + Send + Sync>(details: T) -> Self {
@@ -251,8 +253,9 @@ pub enum Binding {
     UserAgents(Arc<UserAgents>),
     /// The connection's application protocol has one of these ALPN ids; an unknown protocol has none.
     Protocols(Vec<String>),
-    /// A rule of the scheme's own. It cannot be written: read back, it never holds.
-    Own(#[serde(with = "written::own")] Arc<dyn Condition>),
+    /// A rule of the scheme's own. It cannot be written down, and a grant that has one stays where it is.
+    #[serde(skip)]
+    Own(Arc<dyn Condition>),
 }
 
 impl Binding {
@@ -293,21 +296,23 @@ impl Grant {
     /// The first [`Denial`] met: window, then scope, then bindings, then combinations.
     pub fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.window.check(now)?;
-        self.covers_at(facts, Some(now))
+        self.covers(facts, now)
     }
 
-    /// Asks everything that depends on the request, whatever the time: what a session's children are asked.
+    /// Asks everything but the token's own window: what a session's children are asked.
     ///
     /// # Errors
     /// The first [`Denial`] met: scope, then bindings, then combinations.
-    pub fn covers(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
-        self.covers_at(facts, None)
-    }
-
-    fn covers_at(&self, facts: &RequestFacts<'_>, now: Option<UnixTime>) -> Result<(), Denial> {
+    pub fn covers(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.check_scope(facts)?;
         self.bindings.iter().try_for_each(|binding| binding.check(facts))?;
         self.combined.iter().try_for_each(|combination| combination.check(facts, now))
+    }
+
+    /// Whether the path of `facts` lies in its scope, whatever else it asks.
+    #[must_use]
+    pub fn reaches(&self, facts: &RequestFacts<'_>) -> bool {
+        self.check_scope(facts).is_ok()
     }
 
     fn check_scope(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {

@@ -1,5 +1,6 @@
 //! Tickets: whatever is changed in one, or in where it is found, refuses it.
 
+use crate::token::{PathRule, Scope};
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -30,96 +30,66 @@ pub(super) mod header {
     }
 }
 
-/// A rule of a scheme's own: code, which cannot be written.
-pub(super) mod own {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::token::grant::Condition;
-    use crate::token::{Denial, RequestFacts};
-
-    #[derive(Debug)]
-    struct Never;
-
-    impl Condition for Never {
-        fn check(&self, _: &RequestFacts<'_>) -> Result<(), Denial> {
-            Err(Denial::Claim)
-        }
-    }
-
-    pub(in crate::token::grant) fn serialize<S: Serializer>(_: &Arc<dyn Condition>, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_unit()
-    }
-
-    pub(in crate::token::grant) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<dyn Condition>, D::Error> {
-        <()>::deserialize(from).map(|()| Arc::new(Never) as Arc<dyn Condition>)
-    }
+/// What a scheme keeps cannot be written down; leaving it out would widen the grant.
+pub(super) fn no_details<S: serde::Serializer>(details: &super::Details, to: S) -> Result<S::Ok, S::Error> {
+    if details.is_none() { to.serialize_unit() } else { Err(serde::ser::Error::custom("the scheme keeps details of this grant")) }
 }
 
-/// Grants inside a grant. A `NoneOf` with a rule in it that cannot be written would let everything in
-/// once that rule never holds, so it becomes one that nothing passes.
-pub(super) mod combined {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::token::grant::{Binding, Combination, Grant};
-
-    fn is_whole(grant: &Grant) -> bool {
-        let inner = grant.combined.iter().all(|combination| match combination {
-            Combination::AnyOf(grants) | Combination::NoneOf(grants) => grants.iter().all(is_whole),
-        });
-        inner && !grant.bindings.iter().any(|binding| matches!(binding, Binding::Own(_)))
-    }
-
-    pub(in crate::token::grant) fn serialize<S: Serializer>(all: &[Combination], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(all.iter().map(|combination| match combination {
-            Combination::NoneOf(grants) if !grants.iter().all(is_whole) => Combination::AnyOf(Vec::new()),
-            other => other.clone(),
-        }))
-    }
-
-    pub(in crate::token::grant) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Combination>, D::Error> {
-        Vec::deserialize(from)
-    }
+/// The same of combinations.
+pub(super) fn no_combinations<S: serde::Serializer>(combined: &[super::Combination], to: S) -> Result<S::Ok, S::Error> {
+    if combined.is_empty() { to.serialize_unit() } else { Err(serde::ser::Error::custom("this grant has others inside it")) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use crate::clock::UnixTime;
-    use crate::token::grant::{Binding, Combination, Condition};
-    use crate::token::scheme::testkit::Request;
-    use crate::token::{Denial, Grant, RequestFacts};
-
-    #[derive(Debug)]
-    struct Says(Result<(), Denial>);
-
-    impl Condition for Says {
-        fn check(&self, _: &RequestFacts<'_>) -> Result<(), Denial> {
-            self.0
-        }
-    }
-
-    fn bound(says: Result<(), Denial>) -> Grant {
-        Grant { bindings: vec![Binding::Own(Arc::new(Says(says)))], ..Grant::default() }
-    }
+    use super::super::*;
+    use crate::token::access::AccessMatch;
 
     #[test]
-    fn what_cannot_be_written_never_lets_in() {
-        let refusing = bound(Err(Denial::Path));
-        let deep = Grant { combined: vec![Combination::AnyOf(vec![refusing.clone()])], ..Grant::default() };
-        for grant in [
-            bound(Ok(())),
-            Grant { combined: vec![Combination::AnyOf(vec![bound(Ok(()))])], ..Grant::default() },
-            Grant { combined: vec![Combination::NoneOf(vec![refusing])], ..Grant::default() },
-            Grant { combined: vec![Combination::NoneOf(vec![deep])], ..Grant::default() },
-        ] {
-            let request = Request::get("/a");
-            assert_eq!(grant.check(&request.facts(), UnixTime(0)), Ok(()));
-            let text = serde_json::to_string(&grant).expect("written");
-            let read: Grant = serde_json::from_str(&text).expect("read");
-            assert!(read.check(&request.facts(), UnixTime(0)).is_err(), "{text}");
+    fn a_grant_comes_back_as_it_was_written() {
+        let nets = || vec!["192.0.2.0/24".parse().expect("net"), "2001:db8::/32".parse().expect("net")];
+        let countries = || vec![Country::new("SE").expect("country")];
+        let bindings = vec![
+            Binding::Networks(nets()),
+            Binding::Countries(countries()),
+            Binding::Methods(vec![Method::GET, Method::from_bytes(b"PURGE").expect("method")]),
+            Binding::Systems(vec![64_512]),
+            Binding::Hosts(vec!["*.example.com".into()]),
+            Binding::AccessRules(vec![
+                AccessRule { on: AccessMatch::Any, allow: false },
+                AccessRule { on: AccessMatch::Address(nets()), allow: true },
+                AccessRule { on: AccessMatch::Country(countries()), allow: true },
+            ]),
+            Binding::Header(http::HeaderName::from_static("x-device"), "1".into()),
+            Binding::Referrers(Arc::new(Referrers { allowed: vec!["*".into()], allow_none: true })),
+            Binding::UserAgents(Arc::new(UserAgents { allow_none: false, refused: vec!["bot".into()] })),
+        ];
+        let rules = vec![PathRule::Exact("/a".into()), PathRule::Under("/b".into()), PathRule::Glob("/**".into())];
+        let text = |text: &str| Some(Arc::from(text));
+        let grant = Grant {
+            subject: text("me"),
+            device: text("tv"),
+            resource: text("film"),
+            token_id: text("1"),
+            key_id: text("k"),
+            window: Window { from: UnixTime(1), until: UnixTime::MAX },
+            scope: Scope::Paths(rules),
+            bindings,
+            session: SessionTerms { concurrent: Some(1), total: None, seconds: Some(9) },
+            kind: text("v"),
+            downloads: Some(false),
+            upstream_query: vec![("a".into(), "b".into())],
+            ..Grant::default()
+        };
+        for grant in [grant, Grant::default()] {
+            let written = serde_json::to_string(&grant).expect("written");
+            let read: Grant = serde_json::from_str(&written).expect("read");
+            assert_eq!(format!("{read:?}"), format!("{grant:?}"));
         }
+        // What binds must not be lost on the way: an unknown kind of binding is a fault, not none.
+        assert!(serde_json::from_str::<Binding>(r#"{"Moon":1}"#).is_err());
+        assert!(serde_json::from_str::<Country>(r#""Sweden""#).is_err());
     }
 }
