@@ -233,6 +233,10 @@ mod tests {
             self.0.open(presented, facts)
         }
 
+        fn path_tokens(&self) -> Vec<String> {
+            self.0.path_tokens()
+        }
+
         fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
             self.1.fetch_add(1, Ordering::Relaxed);
             self.0.sign(request)
