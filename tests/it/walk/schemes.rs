@@ -107,7 +107,7 @@ async fn a_token_is_replaced_by_one_that_the_origin_verifies() {
             { "name": "in", "path": "/in", "accept": ["akamai"], "origin": "media" },
         ]),
     ));
-    let own = gateway.sign_with("own", hour("/out/v/a.m3u8"));
+    let own = gateway.sign_with("own", &hour("/out/v/a.m3u8"));
     let answer = gateway.get(&target(&own), "").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let sent = origin.last().target;
@@ -138,7 +138,7 @@ async fn a_token_that_asks_for_it_is_renewed_in_a_cookie() {
     {
         asked.claims.insert(name.into(), value);
     }
-    let signed = gateway.sign_with("uri", asked);
+    let signed = gateway.sign_with("uri", &asked);
     let answer = gateway.get(&target(&signed), "").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let cookie = answer.field("set-cookie").expect("a cookie").to_owned();
