@@ -8,10 +8,11 @@ use super::Unfit;
 use super::fetch::HttpFetch;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
+use crate::credential::{SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
-use crate::proxy::origin::{self, Origin};
+use crate::proxy::origin::{self, HostPolicy, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
@@ -198,7 +199,8 @@ impl Work<'_> {
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                Route::new(table, accepted, origin.clone(), metrics)
+                let signer = table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose();
+                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.signing(signer)))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
@@ -301,6 +303,16 @@ fn secret_file(file: &Path) -> Result<Secret<String>, String> {
     crate::files::check_mode(file)?;
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok(Secret::new(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// What signs a route's requests for `origin`.
+fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, String> {
+    let scheme = schemes.get(&config.scheme).ok_or_else(|| format!("upstream_sign.scheme \"{}\" cannot be built", config.scheme))?;
+    // A signature may name the host, which then has to be known before the endpoint is chosen.
+    if origin.config.host == HostPolicy::Endpoint && origin.endpoints.len() > 1 {
+        return Err("upstream_sign needs an origin with one endpoint, or with `host` set to a name".to_owned());
+    }
+    Signer::new(config, scheme.scheme.clone())
 }
 
 fn around() -> Surroundings<'static> {
