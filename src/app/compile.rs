@@ -20,8 +20,10 @@ use crate::secret::Secret;
 use crate::server::connection::Protocols;
 use crate::server::tls;
 use crate::server::worker::Running;
+use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
-use crate::session::{Sessions, TicketKeyConfig};
+use crate::session::valkey::{Place, ValkeyStore};
+use crate::session::{Sessions, StoreConfig, TicketKeyConfig};
 use crate::token::{Geo, KeySource, NoGeo};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
@@ -53,6 +55,8 @@ pub struct Parts {
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    /// The fleet: joined once, at the start.
+    pub fleet: Option<Fleet>,
     used: Arc<Used>,
 }
 
@@ -62,6 +66,8 @@ pub struct Compiled {
     pub running: Running,
     /// For the control thread and the next reload.
     pub parts: Parts,
+    /// What the control thread has to run for a fleet that was joined.
+    pub tasks: Vec<Task>,
 }
 
 /// Builds everything that `config` says. `before` is what the running config is made of.
@@ -69,7 +75,7 @@ pub struct Compiled {
 /// # Errors
 /// Every part that cannot be built, each with its key.
 pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock: &Clock) -> Result<Compiled, Unfit> {
-    let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default() };
+    let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
     let sources = work.keys();
     let schemes = work.schemes(&sources);
     let origins = work.origins();
@@ -80,6 +86,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     work.admin_token();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
+    let fleet = work.fleet((&sessions, &revocations), clock);
     let tickets = match tickets {
         Some(tickets) if work.unfit.is_empty() => tickets,
         _ => return Err(work.unfit),
@@ -92,6 +99,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         plan,
         verifier,
         sessions,
+        fleet,
         tickets,
         revocations,
         geo,
@@ -105,7 +113,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
     work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
-    Ok(Compiled { running, parts: work.parts })
+    Ok(Compiled { running, parts: work.parts, tasks: work.tasks })
 }
 
 struct Work<'c> {
@@ -114,6 +122,7 @@ struct Work<'c> {
     metrics: &'c Metrics,
     unfit: Unfit,
     parts: Parts,
+    tasks: Vec<Task>,
 }
 
 impl Work<'_> {
@@ -277,6 +286,29 @@ impl Work<'_> {
         }
         self.parts.table = Some((sessions.clone(), revocations.clone()));
         (sessions, revocations)
+    }
+}
+
+impl Work<'_> {
+    /// The fleet that the running config has joined, or the one that this config names. Another store takes a restart.
+    fn fleet(&mut self, (sessions, revocations): (&Sessions, &Arc<Revocations>), clock: &Clock) -> Option<Fleet> {
+        if let Some(before) = self.before {
+            self.parts.fleet = before.fleet.clone();
+            return before.fleet.clone();
+        }
+        let StoreConfig::Valkey(config) = &self.config.sessions.store else { return None };
+        let place = Place { folder: Path::new("/"), variable: &|name| std::env::var(name).ok() };
+        let store = self.note(KeyPath::top("sessions").key("store"), ValkeyStore::new(config, place, clock))?;
+        let parts = FleetParts {
+            sessions: sessions.clone(),
+            revocations: revocations.clone(),
+            metrics: self.metrics.clone(),
+            clock: clock.clone(),
+            renew_every: self.config.sessions.renew_every.0,
+        };
+        let fleet = Fleet::start(Arc::new(store), parts, |task| self.tasks.push(task));
+        self.parts.fleet = Some(fleet.clone());
+        Some(fleet)
     }
 }
 
