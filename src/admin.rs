@@ -3,8 +3,10 @@
 //! This page holds what it is in the config.
 
 pub mod serve;
+pub mod sessions;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,10 +19,12 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// Whether there is one.
     pub enabled: bool,
+    /// File with the token that `/sessions` and `/revocations` want (`Authorization: Bearer`). Unset: they are closed.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 9900)), enabled: true }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 9900)), enabled: true, token_file: None }
     }
 }

@@ -217,6 +217,19 @@ impl Oversight for Inner {
         words
     }
 
+    fn desk(&self, head: &http::request::Parts, body: &[u8]) -> http::Response<http_body_util::Full<bytes::Bytes>> {
+        let running = self.running.load();
+        let state = &running.state;
+        let token = self.parts.load().admin_token.clone();
+        let desk = crate::admin::sessions::Desk {
+            sessions: &state.sessions,
+            revocations: &state.revocations,
+            token: token.as_deref(),
+            now: self.clock.now(),
+        };
+        crate::admin::sessions::answer(&head.method, &head.uri, &head.headers, body, &desk)
+    }
+
     fn refresh(&self) {
         if let Some(dropped) = self.dropped_lines.load().as_ref() {
             let now = dropped();
@@ -295,9 +308,24 @@ fn control(inner: Arc<Inner>, admin: Option<std::net::TcpListener>) -> impl FnOn
                 tokio::spawn(crate::admin::serve::serve(listener, inner.metrics.clone(), inner.clone()));
             }
             let keeping = tokio::task::spawn_local(keep_keys(inner.clone()));
+            let sweeping = tokio::task::spawn_local(sweep_sessions(inner.clone()));
             let _ = stage.wait_for(|stage| *stage == Stage::Down).await;
             keeping.abort();
+            sweeping.abort();
         })
+    }
+}
+
+/// Ends silent sessions and forgets old revocations. Limits are exact without it; it keeps memory and gauges true.
+async fn sweep_sessions(inner: Arc<Inner>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let now = inner.clock.now();
+        let running = inner.running.load();
+        running.state.sessions.sweep(now);
+        running.state.revocations.sweep(now);
     }
 }
 

@@ -1,13 +1,24 @@
 //! Test vectors, judged as requests are judged.
 //!
-//! A file of vectors is `{scheme, vectors: [{id, key, input: {method, url, headers, client_ip, country},
-//! now, expected, upstream_path}]}`. Each vector becomes request facts and goes through
+//! A file of vectors is `{scheme, vectors: [{id, key, input: {method, url, headers, client_ip, country,
+//! alpn, repeat, state: {single_use_seen, revoked_versions}}, now, expected, upstream_path}]}`. Each vector becomes request facts and goes through
 //! [`Verifier::decide`]; nothing here knows how a scheme decides. A scheme that is not built yet is
 //! counted as unsupported, never as passed.
 
+mod akamai_edgeauth;
+mod ats;
+mod aws;
+mod bunny;
 mod cloudflare_stream;
+mod cloudfront;
+mod cta_5007;
+mod digest_url;
+mod google_cloud_cdn;
+mod google_media_cdn;
 mod mux;
 mod request;
+mod rfc9246;
+mod wowza;
 
 use std::fmt;
 use std::path::Path;
@@ -18,7 +29,8 @@ use serde_json::Value;
 use self::request::Request;
 use crate::clock::UnixTime;
 use crate::name::Name;
-use crate::token::{Scheme, carrier};
+use crate::path::CleanPath;
+use crate::token::{Denial, Grant, Key, KeySet, KeySource, Scheme, carrier};
 use crate::verifier::{RouteScheme, Verifier, VerifierConfig};
 
 /// Makes the scheme that one vector of a file is for: `None` when this kind of vector is not supported.
@@ -26,11 +38,29 @@ type Builder = fn(&Value, &Value) -> Option<Result<Arc<dyn Scheme>, String>>;
 
 /// The builders by the `scheme` that files name.
 fn builder(scheme: &str) -> Option<Builder> {
-    match scheme {
-        "cloudflare_stream" => Some(cloudflare_stream::build),
-        "mux" => Some(mux::build),
-        _ => None,
-    }
+    Some(match scheme {
+        "akamai_edgeauth2" => akamai_edgeauth::build,
+        "amazon_ivs" => aws::ivs,
+        "ats_access_control" => ats::access_control,
+        "ats_url_sig" => ats::url_sig,
+        "aws_secure_media_delivery" => aws::smd,
+        "bunny_v2" => bunny::build,
+        "cloudflare_stream" => cloudflare_stream::build,
+        "cloudfront" => cloudfront::build,
+        "cta5007_cat" | "cta5007_cat_cose" => cta_5007::build,
+        "digest_url" | "fastly" | "misc_cdn_recipes" | "nginx_secure_link" | "nginx_secure_link_hmac" => digest_url::build,
+        "google_cloud_cdn" => google_cloud_cdn::build,
+        "google_media_cdn" => google_media_cdn::build,
+        "mux" => mux::build,
+        "rfc9246_uri_signing" => rfc9246::build,
+        "wowza_securetoken2" => wowza::build,
+        _ => return None,
+    })
+}
+
+/// One shared secret as a key source.
+fn secret(id: Option<&str>, octets: &[u8]) -> KeySource {
+    KeySource::new(KeySet::new(vec![Key::secret(id, octets.to_vec())]))
 }
 
 /// Right verdicts out of all.
@@ -115,11 +145,10 @@ pub fn run(folder: &Path) -> Report {
     if names.is_empty() {
         report.faults.push(format!("{}: no .json file in this folder", folder.display()));
     }
-    let verifier = Verifier::new(&VerifierConfig::default());
     for path in names {
         let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match read(&path) {
-            Ok(file) => run_file(&mut report, &verifier, &shown, &file),
+            Ok(file) => run_file(&mut report, &shown, &file),
             Err(fault) => report.faults.push(format!("{shown}: {fault}")),
         }
     }
@@ -145,7 +174,7 @@ fn read(path: &Path) -> Result<Value, String> {
     if file.is_object() { Ok(file) } else { Err("is not a JSON object".into()) }
 }
 
-fn run_file(report: &mut Report, verifier: &Verifier, shown: &str, file: &Value) {
+fn run_file(report: &mut Report, shown: &str, file: &Value) {
     let Some(scheme) = file.get("scheme").and_then(Value::as_str) else {
         report.faults.push(format!("{shown}: has no scheme"));
         return;
@@ -157,7 +186,7 @@ fn run_file(report: &mut Report, verifier: &Verifier, shown: &str, file: &Value)
         Some(build) if usable => {
             let mut faults = Vec::new();
             for vector in vectors {
-                if let Err(fault) = run_vector(tally, verifier, build, (file, vector)) {
+                if let Err(fault) = run_vector(tally, build, (file, vector)) {
                     faults.push(format!("{shown}: vector {}: {fault}", id(vector)));
                 }
             }
@@ -175,7 +204,7 @@ fn id(vector: &Value) -> &str {
 ///
 /// # Errors
 /// Why it is not a vector.
-fn run_vector(tally: &mut Tally, verifier: &Verifier, build: Builder, (file, vector): (&Value, &Value)) -> Result<(), String> {
+fn run_vector(tally: &mut Tally, build: Builder, (file, vector): (&Value, &Value)) -> Result<(), String> {
     let expected = match vector.get("expected").and_then(Value::as_str) {
         Some("allow") => true,
         Some("deny") => false,
@@ -187,7 +216,7 @@ fn run_vector(tally: &mut Tally, verifier: &Verifier, build: Builder, (file, vec
         return Ok(());
     };
     let schemes = [RouteScheme { name: Name::new("vector").map_err(|e| e.to_string())?, scheme: scheme? }];
-    let (verdict, upstream) = judge(verifier, &schemes, vector, UnixTime(now))?;
+    let (verdict, upstream) = judge(&schemes[0], vector, UnixTime(now))?;
     let score = if expected { &mut tally.allow } else { &mut tally.deny };
     score.all += 1;
     let fault = match (expected, verdict) {
@@ -216,18 +245,50 @@ fn wrong_upstream(vector: &Value, upstream: &(String, Option<String>)) -> Option
 /// The verdict, with the reason when it is no, and the upstream path and query when it is yes.
 type Judged = (Result<(), &'static str>, (String, Option<String>));
 
-fn judge(verifier: &Verifier, schemes: &[RouteScheme], vector: &Value, now: UnixTime) -> Result<Judged, String> {
+/// Judges as often as the vector says it is asked; the last verdict counts.
+fn judge(scheme: &RouteScheme, vector: &Value, now: UnixTime) -> Result<Judged, String> {
     let refused = |why: &'static str| Ok((Err(why), (String::new(), None)));
-    let request = match Request::of(vector)? {
+    let request = match Request::of(vector, &scheme.scheme.path_tokens())? {
         Ok(request) => request,
         // What the server would not even read as a request never reaches an origin.
         Err(why) => return refused(why),
     };
     let facts = request.facts();
-    match verifier.decide(schemes, &facts, now) {
-        Ok(verdict) => Ok((Ok(()), carrier::target(&facts, &verdict.strip, &verdict.grant))),
-        Err((denial, _)) => refused(denial.reason()),
+    let state = &vector["input"]["state"];
+    let verifier = verifier(state, &scheme.name);
+    let times = vector["input"]["repeat"].as_u64().unwrap_or(1).clamp(1, MOST_REPEATS);
+    let decide = || verifier.decide(std::slice::from_ref(scheme), &facts, now);
+    let last = (1..times).fold(decide(), |_, _| decide());
+    let verdict = match last {
+        Ok(verdict) => verdict,
+        Err((denial, _)) => return refused(denial.reason()),
+    };
+    if is_revoked(state, &verdict.grant) {
+        return refused(Denial::Revoked.reason());
     }
+    let (path, query) = carrier::target(&facts, &verdict.strip, &verdict.grant);
+    if CleanPath::parse(&path).is_err() {
+        return refused("bad_path");
+    }
+    Ok((Ok(()), (path, query)))
+}
+
+/// Most times that one vector may be asked.
+const MOST_REPEATS: u64 = 100;
+
+/// A verifier of its own for each vector: what one has used is not used for another.
+fn verifier(state: &Value, scheme: &Name) -> Verifier {
+    let verifier = Verifier::new(&VerifierConfig::default());
+    for id in state["single_use_seen"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let _ = verifier.used().first_use((scheme, id), &Grant::default(), UnixTime::MIN);
+    }
+    verifier
+}
+
+/// Whether the vector's own list revokes the subject's version: lists of that kind come from outside the verifier.
+fn is_revoked(state: &Value, grant: &Grant) -> bool {
+    let up_to = grant.subject.as_deref().and_then(|subject| state["revoked_versions"][subject].as_u64());
+    up_to.zip(grant.session_version).is_some_and(|(up_to, version)| version <= up_to)
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Metrics {
                 &["keys"],
             )?,
             log_lines_dropped: make.counter("log_lines_dropped_total", "Log lines given up because the writer was behind.")?,
-            panics: make.counter("panics_total", "Requests ended by a fault of our own.")?,
+            panics: make.counter("panics_total", "Panics: faults of our own.")?,
             draining: make.gauge("draining", "Whether the gateway is shutting down.")?,
             sessions_active: make.gauges("sessions_active", "Sessions alive, by route.", &["route"])?,
             sessions_admitted: make.counters("sessions_admitted_total", "Sessions begun or brought back, by route.", &["route"])?,

@@ -66,6 +66,45 @@ impl CleanPath {
         Ok(Self { raw: raw.to_owned(), decoded })
     }
 
+    /// As [`CleanPath::parse`], and where that refuses, as [`CleanPath::parse_with_tokens`].
+    ///
+    /// # Errors
+    /// The first [`PathFault`] met.
+    pub fn parse_or_with_tokens<T: AsRef<str>>(raw: &str, tokens: &[T]) -> Result<Self, PathFault> {
+        match Self::parse(raw) {
+            Err(_) if !tokens.is_empty() => Self::parse_with_tokens(raw, tokens),
+            read => read,
+        }
+    }
+
+    /// As [`CleanPath::parse`], where a segment that begins with one of `tokens` (`bcdn_token=`) may
+    /// hold any percent-encoding of text. Such a segment is never decoded, so an encoded slash in it
+    /// ends no segment here; it is taken out before the path goes upstream, and what is left must be
+    /// clean by itself: parse it again.
+    ///
+    /// # Errors
+    /// The first [`PathFault`] met.
+    pub fn parse_with_tokens<T: AsRef<str>>(raw: &str, tokens: &[T]) -> Result<Self, PathFault> {
+        let is_token = |segment: &str| tokens.iter().map(AsRef::as_ref).any(|token| !token.is_empty() && segment.starts_with(token));
+        if !raw.starts_with('/') || raw.len() > Self::MAX || !raw[1..].split('/').any(is_token) {
+            return Self::parse(raw);
+        }
+        let mut decoded = String::with_capacity(raw.len());
+        for segment in raw[1..].split('/') {
+            decoded.push('/');
+            if is_token(segment) {
+                check_token(segment)?;
+                decoded.push_str(segment);
+            } else if check_bytes(segment.as_bytes())? {
+                decoded.push_str(&decode(segment)?);
+            } else {
+                decoded.push_str(segment);
+            }
+        }
+        check_segments(&decoded)?;
+        Ok(Self { raw: raw.to_owned(), decoded: Some(decoded) })
+    }
+
     /// The path as received and as forwarded, percent-encoded.
     #[must_use]
     pub fn raw(&self) -> &str {
@@ -106,6 +145,21 @@ pub fn is_under(path: &str, prefix: &str) -> bool {
     }
 }
 
+/// `path` without its first segment that begins with `token`; `/` when nothing is left.
+#[must_use]
+pub fn without_segment<'p>(path: &'p str, token: &str) -> std::borrow::Cow<'p, str> {
+    let mut at = 0;
+    for segment in path.split('/') {
+        if segment.starts_with(token) && at > 0 {
+            let rest = &path[at + segment.len()..];
+            let kept = format!("{}{rest}", &path[..at - 1]);
+            return if kept.is_empty() { "/".into() } else { kept.into() };
+        }
+        at += segment.len() + 1;
+    }
+    path.into()
+}
+
 impl fmt::Display for CleanPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.raw)
@@ -135,6 +189,22 @@ fn check_bytes(raw: &[u8]) -> Result<bool, PathFault> {
         }
     }
     Ok(encoded)
+}
+
+/// A token's segment: visible characters and triplets of text.
+fn check_token(segment: &str) -> Result<(), PathFault> {
+    let bytes = segment.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'%' => match triplet(bytes, at).ok_or(PathFault::BrokenEncoding)? {
+                0..=0x1f | 0x7f => return Err(PathFault::NotText),
+                _ => {}
+            },
+            byte if plain(*byte) => {}
+            _ => return Err(PathFault::BadCharacter),
+        }
+    }
+    decode(segment).map(|_| ())
 }
 
 /// RFC 3986 §3.3 `pchar`, plus the slash.
@@ -293,6 +363,18 @@ mod tests {
             ("/%C2%85", NotText),
         ] {
             assert_eq!(CleanPath::parse(path), Err(fault), "{path}");
+        }
+    }
+
+    #[test]
+    fn token_segments_may_be_encoded_and_are_not_decoded() {
+        let path = CleanPath::parse_with_tokens("/t=a%2Fb%20/v/x%20y", &["t="]).expect("clean");
+        assert_eq!(path.decoded(), "/t=a%2Fb%20/v/x y");
+        assert_eq!(without_segment(path.decoded(), "t="), "/v/x y");
+        assert_eq!(without_segment("/t=a", "t="), "/");
+        assert_eq!(without_segment("/v/at=a/b", "t="), "/v/at=a/b");
+        for bad in ["/t=a/../b", "/t=a/b%2Fc", "/t=%zz/a", "/t=%0a/a", "/t=%ff/a", "/t=a//b", "/u=a%2Fb", "t=a%2Fb"] {
+            assert!(CleanPath::parse_with_tokens(bad, &["t="]).is_err(), "{bad}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! The walk: door, guard, find_route, preflight, verify_token, outbound, forward.
+//! The walk: door, guard, find_route, preflight, verify_token, admit_session, propagate, outbound, forward.
 //!
 //! [`walk`] is the floor plan: rooms in walking order, each taking the type that the one before
 //! gives. `Forward` takes only an [`request::Outbound`], and only `PrepareOutbound` makes one, from
-//! a [`request::Verified`]: there is no way to an origin around the token.
+//! a [`request::Admitted`]: there is no way to an origin around the token or the session.
 //!
 //! ```compile_fail,E0277
 //! # use tollgate::proxy::{filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, forward::Forward, request::Arrived};
@@ -19,6 +19,7 @@
 //! );
 //! ```
 
+pub mod admit_session;
 pub mod body;
 pub mod door;
 pub mod error;
@@ -30,9 +31,12 @@ pub mod origin;
 pub mod outbound;
 pub mod pool;
 pub mod preflight;
+pub mod propagate;
 pub mod record;
+pub mod renew;
 pub mod request;
 pub mod slow;
+pub mod ticket;
 pub mod verify_token;
 
 use std::rc::Rc;
@@ -48,6 +52,9 @@ pub use filter::{AnswerLayer, Filter, FilterLayer};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::revocation::Revocations;
+use crate::session::Sessions;
+use crate::session::ticket::Tickets;
 use crate::token::Geo;
 use crate::units::{Period, Size};
 use crate::verifier::Verifier;
@@ -65,6 +72,12 @@ pub struct State {
     pub plan: Plan,
     /// Keys and remembered verdicts.
     pub verifier: Verifier,
+    /// The session table; outlives reloads.
+    pub sessions: Sessions,
+    /// Signs and opens tickets.
+    pub tickets: Arc<Tickets>,
+    /// What was withdrawn.
+    pub revocations: Arc<Revocations>,
     /// Where addresses are.
     pub geo: Arc<dyn Geo>,
     /// Peers whose forwarding headers are believed.
@@ -97,6 +110,10 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
         .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(FilterLayer(admit_session::AdmitSession))
+        .layer(AnswerLayer(propagate::Redirect))
+        .layer(propagate::PropagateLayer)
+        .layer(renew::RenewLayer)
         .layer(FilterLayer(outbound::PrepareOutbound))
         .service(forward::Forward::new(pool))
 }

@@ -12,7 +12,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
-use crate::session::{End, Key, Session, SessionId, Sessions};
+use crate::session::{Change, End, Key, Session, SessionId, Sessions};
 use crate::token::Grant;
 
 /// What is withdrawn.
@@ -168,6 +168,26 @@ impl Revocations {
             return Ok(0);
         }
         Ok(sessions.end_where(End::Revoked, now, |session| revocation.target.holds(&session.into())).len())
+    }
+
+    /// Does here what happened on another gateway. After [`Change::Gap`] and [`Change::Lost`] its caller has more to do.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn follow(&self, change: &Change, sessions: &Sessions, now: UnixTime) -> Result<(), Full> {
+        match change {
+            Change::Ended { id, end } => {
+                sessions.end(*id, *end, now);
+            }
+            Change::Revoked { revocation } => {
+                self.revoke(revocation, sessions, now)?;
+            }
+            Change::Restored { revocation } => {
+                self.restore(&revocation.target);
+            }
+            Change::Gap | Change::Lost => {}
+        }
+        Ok(())
     }
 
     /// Takes a revocation back. Sessions that it ended stay ended. Answers whether there was one.

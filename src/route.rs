@@ -3,6 +3,7 @@
 //! This page holds what a route is in the config; the compiled plan is in [`plan`].
 
 pub mod plan;
+pub mod session;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ mod config;
 pub mod fleet;
 pub mod store;
 mod table;
-// pub mod ticket;
+pub mod ticket;
 pub mod valkey;
 
 use std::sync::Arc;
@@ -23,9 +23,10 @@ pub use self::ask::{
     Admission, Ask, End, Gone, IDLE_FLOOR, IDLE_UNKNOWN, IDLE_UPLOAD, Key, Keys, Limit, Seen, SessionRefusal, Terms, Viewer,
 };
 pub use self::config::{
-    CookieConfig, MemoryStoreConfig, OnFull, OnStoreError, ProbesConfig, Propagation, RefusalStatus, RouteSessionConfig, SameSite,
-    SessionsConfig, StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
+    CookieConfig, OnFull, OnStoreError, ProbesConfig, Propagation, RefusalStatus, RouteSessionConfig, SameSite, SessionsConfig,
+    StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
 };
+pub use self::store::Change;
 pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
 use crate::clock::UnixTime;
 use crate::name::Name;
@@ -124,6 +125,8 @@ pub struct Session {
     pub started: UnixTime,
     /// The first second in which it is refused, however busy it is.
     pub ends: UnixTime,
+    /// What its tickets say of its scope.
+    pub scope: ticket::ScopeDigest,
     /// For operators.
     pub seen: Seen,
     idle: AtomicU32,
@@ -150,6 +153,7 @@ impl Session {
             viewer: ask.viewer,
             started,
             ends: ask.terms.ends(started, ask.grant.window.until),
+            scope: ticket::ScopeDigest::of(&ask.grant),
             seen: ask.seen.clone(),
             idle: AtomicU32::new(ask.terms.idle),
             last_seen: AtomicI64::new(ask.now.0),

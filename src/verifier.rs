@@ -8,6 +8,7 @@ mod cache;
 mod decide;
 pub mod jwks;
 pub mod keys;
+pub mod used;
 
 use std::path::PathBuf;
 

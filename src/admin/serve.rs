@@ -1,12 +1,13 @@
-//! The listener itself: `/metrics`, `/live`, `/ready`, `/version`.
+//! The listener itself: `/metrics`, `/live`, `/ready`, `/version`; sessions and revocations are next door.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +19,9 @@ use crate::metrics::Metrics;
 pub trait Oversight: Send + Sync {
     /// Why it is not ready for callers, if it is not: one word each.
     fn unready(&self) -> Vec<String>;
+
+    /// Answers what is asked of sessions and revocations.
+    fn desk(&self, head: &Parts, body: &[u8]) -> Response<Full<Bytes>>;
 
     /// Brings gauges up to date that are only looked at when scraped.
     fn refresh(&self);
@@ -38,8 +42,8 @@ pub async fn serve(listener: TcpListener, metrics: Metrics, oversight: Arc<dyn O
         let (metrics, oversight) = (metrics.clone(), oversight.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let response = answer(&request, &metrics, &*oversight);
-                async move { Ok::<_, Infallible>(response) }
+                let (metrics, oversight) = (metrics.clone(), oversight.clone());
+                async move { Ok::<_, Infallible>(take(request, &metrics, &*oversight).await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(30));
@@ -48,6 +52,21 @@ pub async fn serve(listener: TcpListener, metrics: Metrics, oversight: Arc<dyn O
             }
             drop(place);
         });
+    }
+}
+
+/// Longest body of an operator's request.
+const BODY: usize = 64 * 1024;
+
+async fn take(request: Request<Incoming>, metrics: &Metrics, oversight: &dyn Oversight) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !path.starts_with("/sessions") && !path.starts_with("/revocations") {
+        return answer(&request, metrics, oversight);
+    }
+    let (head, body) = request.into_parts();
+    match Limited::new(body, BODY).collect().await {
+        Ok(body) => oversight.desk(&head, &body.to_bytes()),
+        Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "the body is too long or broke off\n"),
     }
 }
 
@@ -63,7 +82,7 @@ fn answer<B>(request: &Request<B>, metrics: &Metrics, oversight: &dyn Oversight)
         "/live" | "/livez" => plain(StatusCode::OK, "text/plain", "live\n"),
         "/ready" | "/readyz" => ready(&oversight.unready()),
         "/version" => plain(StatusCode::OK, "application/json", format!("{{\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION"))),
-        "/" => plain(StatusCode::OK, "text/plain", "tollgate\n/metrics\n/live\n/ready\n/version\n"),
+        "/" => plain(StatusCode::OK, "text/plain", "tollgate\n/metrics\n/live\n/ready\n/version\n/sessions\n/revocations\n"),
         _ => plain(StatusCode::NOT_FOUND, "text/plain", "not found\n"),
     }
 }
@@ -75,7 +94,8 @@ fn ready(unready: &[String]) -> Response<Full<Bytes>> {
     plain(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("not ready: {}\n", unready.join(", ")))
 }
 
-fn plain(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+/// A small answer that nobody keeps.
+pub(super) fn plain(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -92,6 +112,9 @@ mod tests {
     impl Oversight for Fixed {
         fn unready(&self) -> Vec<String> {
             self.0.clone()
+        }
+        fn desk(&self, _: &Parts, _: &[u8]) -> Response<Full<Bytes>> {
+            plain(StatusCode::NOT_FOUND, "text/plain", "")
         }
         fn refresh(&self) {}
     }

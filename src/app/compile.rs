@@ -14,12 +14,17 @@ use crate::name::Name;
 use crate::proxy::origin::{self, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
+use crate::revocation::Revocations;
+use crate::secret::Secret;
 use crate::server::connection::Protocols;
 use crate::server::tls;
 use crate::server::worker::Running;
+use crate::session::ticket::Tickets;
+use crate::session::{Sessions, TicketKeyConfig};
 use crate::token::{Geo, KeySource, NoGeo};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
+use crate::verifier::used::Used;
 use crate::verifier::{KeysConfig, RouteScheme, Verifier};
 
 /// A key set that is fetched, and what fetches it.
@@ -43,6 +48,11 @@ pub struct Parts {
     pub sources: Vec<(Name, KeySource)>,
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
     slow: Option<((u32, u32), Arc<Slow>)>,
+    tickets: Option<(Vec<Secret<String>>, Arc<Tickets>)>,
+    /// What opens the operators' desk.
+    pub admin_token: Option<Arc<Secret<String>>>,
+    table: Option<(Sessions, Arc<Revocations>)>,
+    used: Arc<Used>,
 }
 
 /// A config, ready to serve.
@@ -66,15 +76,23 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     let protocols = work.protocols();
     let geo = work.geo();
     let slow = work.slow();
-    if !work.unfit.is_empty() {
-        return Err(work.unfit);
-    }
-    let verifier = Verifier::new(&config.verifier);
+    work.admin_token();
+    let tickets = work.tickets();
+    let (sessions, revocations) = work.table();
+    let tickets = match tickets {
+        Some(tickets) if work.unfit.is_empty() => tickets,
+        _ => return Err(work.unfit),
+    };
+    let used = before.map_or_else(Arc::default, |before| before.used.clone());
+    let verifier = Verifier::with_used(&config.verifier, used.clone());
     verifier.watch(work.parts.remotes.iter().map(|keys| keys.remote.clone()).collect());
     let limits = &config.server.limits;
     let state = State {
         plan,
         verifier,
+        sessions,
+        tickets,
+        revocations,
         geo,
         trusted_proxies: config.server.trusted_proxies.clone(),
         limits: Limits { max_uri: limits.max_uri, max_headers: limits.max_headers, body_silence: limits.body_idle_timeout },
@@ -84,6 +102,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     };
     let ids = origins.values().map(|origin| origin.id).collect();
     let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
     Ok(Compiled { running, parts: work.parts })
 }
@@ -216,6 +235,72 @@ impl Work<'_> {
         self.parts.slow = Some((said, slow.clone()));
         slow
     }
+}
+
+impl Work<'_> {
+    /// The keys of tickets: the ones in use, if the config says the same, so that a random one outlives a reload.
+    fn tickets(&mut self) -> Option<Arc<Tickets>> {
+        let key = KeyPath::top("sessions").key("ticket_keys");
+        let mut secrets = Vec::new();
+        for (index, table) in self.config.sessions.ticket_keys.iter().enumerate() {
+            let read = ticket_key(table);
+            secrets.extend(self.note(key.at(index), read));
+        }
+        let kept = self.before.and_then(|before| before.tickets.as_ref()).filter(|(before, _)| *before == secrets);
+        let tickets = match kept {
+            Some((_, tickets)) => Some(tickets.clone()),
+            None => self.note(key, Tickets::new(&secrets).map(Arc::new).map_err(|e| e.to_string())),
+        };
+        let tickets = tickets?;
+        self.parts.tickets = Some((secrets, tickets.clone()));
+        Some(tickets)
+    }
+
+    fn admin_token(&mut self) {
+        let Some(file) = &self.config.admin.token_file else { return };
+        let read = secret_file(file).and_then(|token| {
+            if token.expose().len() < 16 { Err("the admin token needs 16 characters or more".into()) } else { Ok(token) }
+        });
+        self.parts.admin_token = self.note(KeyPath::top("admin").key("token_file"), read).map(Arc::new);
+    }
+
+    /// Sessions and revocations outlive reloads.
+    fn table(&mut self) -> (Sessions, Arc<Revocations>) {
+        let most = self.config.sessions.max_sessions;
+        let kept = self.before.and_then(|before| before.table.clone());
+        let (sessions, revocations) = kept.unwrap_or_else(|| (Sessions::new(most, self.metrics), Arc::new(Revocations::new(REVOCATIONS))));
+        sessions.set_most(most);
+        for route in self.config.routes.iter().filter(|route| route.session.is_some()) {
+            sessions.announce(&route.name);
+        }
+        self.parts.table = Some((sessions.clone(), revocations.clone()));
+        (sessions, revocations)
+    }
+}
+
+/// Revocations kept at most: each is asked for by its kind, not one by one, so the bound is memory.
+const REVOCATIONS: usize = 1_000_000;
+
+/// The secret of one ticket key.
+fn ticket_key(table: &TicketKeyConfig) -> Result<Secret<String>, String> {
+    let given = [table.secret.is_some(), table.secret_file.is_some(), table.secret_env.is_some()];
+    if given.into_iter().filter(|given| *given).count() != 1 {
+        return Err("exactly one of secret, secret_file and secret_env is set".into());
+    }
+    if let Some(secret) = &table.secret {
+        return Ok(secret.clone());
+    }
+    if let Some(variable) = &table.secret_env {
+        return std::env::var(variable).map(Secret::new).map_err(|_| format!("environment variable {variable} is not set"));
+    }
+    secret_file(table.secret_file.as_deref().unwrap_or(Path::new("")))
+}
+
+/// A secret that is a file's content, less the last line end.
+fn secret_file(file: &Path) -> Result<Secret<String>, String> {
+    crate::files::check_mode(file)?;
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok(Secret::new(text.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
 fn around() -> Surroundings<'static> {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::proxy::origin::{OriginTlsConfig, tls_client};
-use crate::verifier::jwks::{Fetch, Fetched, MAX_BODY};
+use crate::verifier::jwks::{Fetch, Fetched, MAX_BODY, shown};
 
 /// Longest time for a whole fetch.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl Fetch for HttpFetch {
     fn fetch<'f>(&'f self, url: &'f str) -> Fetched<'f> {
         Box::pin(async move {
             let got = tokio::time::timeout(PATIENCE, self.get(url)).await;
-            got.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|fault| format!("{url}: {fault}"))
+            got.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|fault| format!("{}: {fault}", shown(url)))
         })
     }
 }

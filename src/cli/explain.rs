@@ -18,7 +18,7 @@ use crate::proxy::guard::{self, Settled};
 use crate::proxy::{Error, Route, State, outbound, request};
 use crate::route::plan::Found;
 use crate::token::access::FixedGeo;
-use crate::token::{Country, Denial, Geo, Grant, PathRule, Scope};
+use crate::token::{Country, Denial, Geo, Grant, Scope};
 use crate::verifier::Verdict;
 
 #[derive(Debug, Args)]
@@ -65,9 +65,9 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     match explain(args, &loaded.config) {
         Ok(answer) => {
             if args.output == Output::Json {
-                put_json(&answer)
+                put_json(&answer);
             } else {
-                put(&sentence(&answer))
+                put(&sentence(&answer));
             }
             ExitCode::SUCCESS
         }
@@ -142,6 +142,9 @@ fn on_route(mut answer: Value, route: &Route) -> Value {
 }
 
 fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route, (state, geo, now): (&State, &dyn Geo, UnixTime)) -> Value {
+    if let Err(fault) = route.reads(&settled.path) {
+        return with_error(answer, &Error::BadPath(fault));
+    }
     if settled.path.has_parameters() && !route.allow_path_parameters {
         return with_error(answer, &Error::PathParameters);
     }
@@ -154,6 +157,11 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
             return with_error(answer, &Error::Denied(denial));
         }
     };
+    let (strip, granted) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
+    let target = match outbound::target(&facts, route, strip, granted) {
+        Ok(target) => target,
+        Err(error) => return with_error(answer, &error),
+    };
     answer["decision"] = json!("allow");
     if let Some(verdict) = &verdict {
         answer["scheme"] = json!(verdict.scheme.as_str());
@@ -161,7 +169,7 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         answer["grant"] = grant(verdict);
     }
     let kept = || head.uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned();
-    answer["upstream_path"] = json!(outbound::target(&facts, route, verdict.as_ref()).unwrap_or_else(kept));
+    answer["upstream_path"] = json!(target.unwrap_or_else(kept));
     answer
 }
 
@@ -183,6 +191,8 @@ fn grant(verdict: &Verdict) -> Value {
     let scope = match scope {
         Scope::Route => json!("route"),
         Scope::Paths(rules) => rules.iter().map(rule).collect(),
+        Scope::Beside(_, rules) => rules.iter().map(rule).collect(),
+        Scope::Urls(rules) => rules.iter().map(rule).collect(),
     };
     json!({
         "subject": subject, "resource": resource, "token_id": token_id, "key_id": key_id, "kind": kind,
@@ -193,7 +203,7 @@ fn grant(verdict: &Verdict) -> Value {
     })
 }
 
-fn rule(rule: &PathRule) -> Value {
+fn rule(rule: &impl std::fmt::Debug) -> Value {
     json!(format!("{rule:?}"))
 }
 
@@ -212,3 +222,6 @@ fn sentence(answer: &Value) -> String {
         denial["status"]
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use clap::Subcommand;
 
 use super::{Output, failed, put, put_json, say};
 use crate::keygen::{Generated, Kind, generate};
+use crate::name::Name;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -19,6 +20,9 @@ pub(super) enum KeysCommand {
         /// Folder to write the files into (private ones with mode 0600); printed when left out
         #[arg(short, long, value_name = "FOLDER")]
         out: Option<PathBuf>,
+        /// What the files are called, instead of the key's id
+        #[arg(short, long, requires = "out", value_parser = Name::new)]
+        name: Option<Name>,
         /// How to print
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -26,14 +30,14 @@ pub(super) enum KeysCommand {
 }
 
 pub(super) fn run(command: &KeysCommand) -> ExitCode {
-    let KeysCommand::Generate { kind, out, output } = command;
+    let KeysCommand::Generate { kind, out, name, output } = command;
     let made = match generate(*kind) {
         Ok(made) => made,
         Err(message) => return failed(&message),
     };
     match out {
         None => print(*output, &made),
-        Some(folder) => match write(folder, &made) {
+        Some(folder) => match write(folder, name.as_ref().map_or(&made.kid, Name::as_str), &made) {
             Ok(written) => report(*output, &made, &written),
             Err(message) => return failed(&message),
         },
@@ -42,20 +46,19 @@ pub(super) fn run(command: &KeysCommand) -> ExitCode {
 }
 
 /// The files of a key: name, content, whether it is secret.
-fn files(made: &Generated) -> Vec<(String, String, bool)> {
-    let kid = &made.kid;
-    let mut files = vec![(format!("{kid}.jwk.json"), made.jwk.expose().clone(), true)];
-    files.extend(made.pem.as_ref().map(|pem| (format!("{kid}.pem"), pem.expose().clone(), true)));
-    files.extend(made.public_pem.clone().map(|pem| (format!("{kid}.public.pem"), pem, false)));
-    files.extend(made.public_jwk.clone().map(|jwk| (format!("{kid}.public.jwk.json"), jwk, false)));
+fn files(name: &str, made: &Generated) -> Vec<(String, String, bool)> {
+    let mut files = vec![(format!("{name}.jwk.json"), made.jwk.expose().clone(), true)];
+    files.extend(made.pem.as_ref().map(|pem| (format!("{name}.pem"), pem.expose().clone(), true)));
+    files.extend(made.public_pem.clone().map(|pem| (format!("{name}.public.pem"), pem, false)));
+    files.extend(made.public_jwk.clone().map(|jwk| (format!("{name}.public.jwk.json"), jwk, false)));
     files
 }
 
-fn write(folder: &Path, made: &Generated) -> Result<Vec<PathBuf>, String> {
+fn write(folder: &Path, name: &str, made: &Generated) -> Result<Vec<PathBuf>, String> {
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut written = Vec::new();
-    for (name, content, secret) in files(made) {
-        let path = folder.join(name);
+    for (file, content, secret) in files(name, made) {
+        let path = folder.join(file);
         write_new(&path, &content, secret).map_err(|e| format!("{}: {e}", path.display()))?;
         written.push(path);
     }

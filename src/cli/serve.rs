@@ -43,6 +43,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(1);
         }
     };
+    count_panics(gateway.metrics.clone());
     let counted = logging.clone();
     gateway.count_dropped_lines(move || counted.dropped());
     for address in &gateway.addresses {
@@ -54,6 +55,14 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     let watch = watch.inspect_err(|error| tracing::warn!(%error, "changes are taken on SIGHUP only")).ok();
     let last = runtime.block_on(until_told(args, &gateway, loaded, (signals, watch)));
     runtime.block_on(leave(gateway, &last))
+}
+
+/// A panic ends one request, not the gateway: it is counted, and logged by its place. Its message could quote a caller.
+fn count_panics(metrics: crate::metrics::Metrics) {
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panics.inc();
+        tracing::error!(at = panic.location().map(tracing::field::display), "panic");
+    }));
 }
 
 /// Reloads on change and on SIGHUP; comes back with the config in force when told to stop.

@@ -53,8 +53,8 @@ fn collect(node: &Node, hidden: bool, guarded: bool, found: &mut Vec<Range<usize
         }
         Shape::List(items) if !hidden => items.iter().for_each(|item| collect(item, hidden, guarded, found)),
         Shape::Patch(items) => items.iter().for_each(|(_, item)| collect(item, hidden, guarded, found)),
-        // A password in an address is a secret whatever its key.
-        Shape::Text(text) if text.contains("://") && text.contains('@') => found.push(node.span.clone()),
+        // A password in an address, or a key in its query, is a secret whatever its key.
+        Shape::Text(text) if text.contains("://") && text.contains(['@', '?']) => found.push(node.span.clone()),
         _ if hidden && !node.span.is_empty() => found.push(node.span.clone()),
         _ => {}
     }

@@ -21,14 +21,16 @@ pub(super) struct Request {
     headers: HeaderMap,
     client_ip: IpAddr,
     geo: FixedGeo,
+    alpn: Option<String>,
 }
 
 impl Request {
-    /// The request of `vector`; the inner error is why the server would not take such a request.
+    /// The request of `vector`, where `tokens` are the beginnings of path segments that hold tokens;
+    /// the inner error is why the server would not take such a request.
     ///
     /// # Errors
     /// Why it is not a vector.
-    pub(super) fn of(vector: &Value) -> Result<Result<Self, &'static str>, String> {
+    pub(super) fn of(vector: &Value, tokens: &[String]) -> Result<Result<Self, &'static str>, String> {
         let input = vector.get("input").ok_or("has no input")?;
         let text = |name: &str| input.get(name).and_then(Value::as_str);
         let method = text("method").unwrap_or("GET");
@@ -44,7 +46,7 @@ impl Request {
         };
         let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (host, port) = host_and_port(authority).ok_or("url has no host")?;
-        Ok(Self::head(target, input.get("headers")).map(|(path, query, headers)| Self {
+        Ok(Self::head(target, input.get("headers"), tokens).map(|(path, query, headers)| Self {
             method,
             https,
             host,
@@ -54,14 +56,15 @@ impl Request {
             headers,
             client_ip,
             geo,
+            alpn: text("alpn").map(str::to_owned),
         }))
     }
 
-    fn head(target: &str, fields: Option<&Value>) -> Result<(CleanPath, Option<String>, HeaderMap), &'static str> {
+    fn head(target: &str, fields: Option<&Value>, tokens: &[String]) -> Result<(CleanPath, Option<String>, HeaderMap), &'static str> {
         // A fragment never leaves a client (RFC 9110 §7.1).
         let target = target.split('#').next().unwrap_or("");
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let path = CleanPath::parse(if path.is_empty() { "/" } else { path }).map_err(|_| "bad_path")?;
+        let path = CleanPath::parse_or_with_tokens(if path.is_empty() { "/" } else { path }, tokens).map_err(|_| "bad_path")?;
         let visible = |query: &str| query.bytes().all(|byte| byte.is_ascii_graphic());
         if !query.is_none_or(visible) {
             return Err("bad_query");
@@ -82,6 +85,7 @@ impl Request {
             headers: &self.headers,
             client_ip: self.client_ip,
             geo: &self.geo,
+            alpn: self.alpn.as_deref(),
         }
     }
 }

@@ -104,14 +104,15 @@ impl HttpBody for Body {
             KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
             KindProj::Upstream { mut body } => {
                 let frame = body.as_mut().poll_frame(cx);
-                let ended = matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
+                let last = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers());
+                let ended = last || matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
                 (frame, ended)
             }
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
-        // hyper does not poll past the last byte of a body whose length it knows.
+        // hyper does not poll past the last byte of a body whose length it knows, nor past trailers.
         if let (true, Some(record)) = (ended, this.record) {
             record.complete.set(true);
         }
@@ -139,10 +140,11 @@ pin_project! {
         #[pin]
         incoming: Incoming,
         // Armed at the first wait only, and not moved with every frame: when it fires, it looks at
-        // `heard` and sleeps on for what is left. A frame costs a clock read, not a timer.
+        // `waiting` and sleeps on for what is left. A wait costs a clock read, not a timer.
         #[pin]
         alarm: Option<Sleep>,
-        heard: Instant,
+        // Since when a frame has been asked for in vain. Time in which nobody asks is not the sender's.
+        waiting: Option<Instant>,
         silence: Duration,
         done: bool,
         ending: E,
@@ -151,7 +153,7 @@ pin_project! {
 
 impl<E> Timed<E> {
     fn new(incoming: Incoming, silence: Duration, ending: E) -> Self {
-        Self { incoming, alarm: None, heard: Instant::now(), silence, done: false, ending }
+        Self { incoming, alarm: None, waiting: None, silence, done: false, ending }
     }
 }
 
@@ -161,11 +163,14 @@ impl<E: Ending> HttpBody for Timed<E> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut this = self.project();
-        match this.incoming.as_mut().poll_frame(cx) {
+        let frame = this.incoming.as_mut().poll_frame(cx);
+        if frame.is_ready() {
+            *this.waiting = None;
+        }
+        match frame {
             Poll::Ready(Some(Ok(frame))) => {
-                *this.heard = Instant::now();
-                // A body of known length may never be polled past its last byte.
-                if this.incoming.is_end_stream() && !*this.done {
+                // A body of known length may never be polled past its last byte, nor any body past its trailers.
+                if (this.incoming.is_end_stream() || frame.is_trailers()) && !*this.done {
                     *this.done = true;
                     this.ending.finish();
                 }
@@ -180,6 +185,7 @@ impl<E: Ending> HttpBody for Timed<E> {
             }
             Poll::Pending => {}
         }
+        let waiting = *this.waiting.get_or_insert_with(Instant::now);
         loop {
             if this.alarm.is_none() {
                 this.alarm.set(Some(tokio::time::sleep(*this.silence)));
@@ -188,7 +194,7 @@ impl<E: Ending> HttpBody for Timed<E> {
             if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let quiet = this.heard.elapsed();
+            let quiet = waiting.elapsed();
             if quiet >= *this.silence {
                 return Poll::Ready(Some(Err(BodyError::Silent)));
             }
@@ -206,16 +212,47 @@ impl<E: Ending> HttpBody for Timed<E> {
 }
 
 /// How far a caller's body has come; shared with whoever must know whether it was sent whole.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     /// Whether a byte of it has been asked for.
     pub begun: std::cell::Cell<bool>,
+    /// When it was last asked for.
+    pub moved: std::cell::Cell<Instant>,
+    /// Whether it had nothing then.
+    pub empty: std::cell::Cell<bool>,
+    /// The longest time that nothing may come of it.
+    pub silence: Duration,
+    /// Whether nothing may follow it on its connection.
+    pub last: std::cell::Cell<bool>,
     /// Whether its last byte has been taken.
     pub whole: std::cell::Cell<bool>,
     /// Whether it fell silent.
     pub silent: std::cell::Cell<bool>,
     /// Whether it broke off.
     pub broken: std::cell::Cell<bool>,
+}
+
+impl Progress {
+    /// Whether the caller is the one who is waited for. One that has been waited for longer than its own
+    /// limit allows has sent something since, which the origin has not taken.
+    #[must_use]
+    pub fn waits(&self, patience: Duration) -> bool {
+        self.empty.get() && self.moved.get().elapsed() <= self.silence + patience
+    }
+
+    fn new(whole: bool, silence: Duration) -> std::rc::Rc<Self> {
+        use std::cell::Cell;
+        std::rc::Rc::new(Self {
+            begun: Cell::new(false),
+            moved: Cell::new(Instant::now()),
+            empty: Cell::new(false),
+            silence,
+            last: Cell::new(false),
+            whole: Cell::new(whole),
+            silent: Cell::new(false),
+            broken: Cell::new(false),
+        })
+    }
 }
 
 struct RequestEnding(std::rc::Rc<Progress>);
@@ -249,9 +286,8 @@ impl RequestBody {
     /// The caller's body; `silence` is the longest time nothing may come of it.
     #[must_use]
     pub fn new(incoming: Incoming, silence: Duration, record: Shared) -> Self {
-        let progress = std::rc::Rc::new(Progress::default());
+        let progress = Progress::new(incoming.is_end_stream(), silence);
         let kind = if incoming.is_end_stream() {
-            progress.whole.set(true);
             RequestKind::None
         } else {
             RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())) }
@@ -262,9 +298,7 @@ impl RequestBody {
     /// No body, for another try of a request that had none.
     #[must_use]
     pub fn none(record: Shared) -> Self {
-        let progress = std::rc::Rc::new(Progress::default());
-        progress.whole.set(true);
-        Self { kind: RequestKind::None, progress, record }
+        Self { kind: RequestKind::None, progress: Progress::new(true, Duration::ZERO), record }
     }
 
     /// How far it has come.
@@ -282,11 +316,17 @@ impl HttpBody for RequestBody {
         let this = self.project();
         let RequestKindProj::Caller { body } = this.kind.project() else { return Poll::Ready(None) };
         this.progress.begun.set(true);
+        this.progress.moved.set(Instant::now());
         let frame = body.poll_frame(cx);
+        this.progress.empty.set(frame.is_pending());
         match &frame {
             Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
                 Some(data) => this.record.bytes_in.set(this.record.bytes_in.get() + data.len() as u64),
-                None => return Poll::Ready(None),
+                None => {
+                    // Trailers are the end of it.
+                    this.progress.whole.set(true);
+                    return Poll::Ready(None);
+                }
             },
             Poll::Ready(Some(Err(BodyError::Silent))) => this.progress.silent.set(true),
             Poll::Ready(Some(Err(BodyError::Broken(_)))) => this.progress.broken.set(true),

@@ -11,6 +11,8 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
+use crate::session::ticket::TicketFault;
+use crate::session::{End, Gone, Limit, RefusalStatus};
 use crate::token::Denial;
 
 /// Why the walk stopped.
@@ -38,6 +40,16 @@ pub enum Error {
     PathParameters,
     /// The token was refused.
     Denied(Denial),
+    /// The ticket is not one of ours, or not for this place.
+    TicketInvalid,
+    /// The ticket's time is over.
+    TicketExpired,
+    /// There is no place for this viewing; the status is the route's choice.
+    SessionRefused(Limit, StatusCode),
+    /// The ticket's session cannot go on.
+    SessionGone(Gone),
+    /// The origin's playlist cannot be read, so no ticket can be put on it.
+    PlaylistBroken,
     /// This caller has presented too many bad tokens lately.
     Slowed(Duration),
     /// The origin has as many requests in flight as it may.
@@ -72,6 +84,11 @@ impl Error {
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::PathParameters => "path_parameters",
             Self::Denied(denial) => denial.code(),
+            Self::TicketInvalid => "ticket_invalid",
+            Self::TicketExpired => "ticket_expired",
+            Self::SessionRefused(limit, _) => limit_code(*limit),
+            Self::SessionGone(gone) => gone_code(*gone),
+            Self::PlaylistBroken => "playlist_broken",
             Self::Slowed(_) => "too_many_refusals",
             Self::OriginBusy => "origin_busy",
             Self::OriginUnreachable => "origin_unreachable",
@@ -96,6 +113,12 @@ impl Error {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied(denial) => denial_status(*denial),
+            Self::TicketInvalid => StatusCode::UNAUTHORIZED,
+            Self::TicketExpired | Self::SessionGone(_) => StatusCode::FORBIDDEN,
+            // Our own limit, not the viewer's.
+            Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SessionRefused(_, status) => *status,
+            Self::PlaylistBroken => StatusCode::BAD_GATEWAY,
             Self::Slowed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
             Self::OriginUnreachable | Self::OriginBroken => StatusCode::BAD_GATEWAY,
@@ -120,6 +143,11 @@ impl Error {
             Self::MethodNotAllowed(_) => "The method is not allowed here",
             Self::PathParameters => "Path parameters are not allowed here",
             Self::Denied(denial) => denial_title(*denial),
+            Self::TicketInvalid => "The session's ticket is not valid here",
+            Self::TicketExpired => "The session's ticket has expired",
+            Self::SessionRefused(limit, _) => limit_title(*limit),
+            Self::SessionGone(gone) => gone_title(*gone),
+            Self::PlaylistBroken => "The origin's playlist could not be read",
             Self::Slowed(_) => "Too many refused tokens; slow down",
             Self::OriginBusy => "The origin is busy",
             Self::OriginUnreachable => "The origin cannot be reached",
@@ -178,12 +206,66 @@ impl Error {
             Self::Slowed(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            Self::OriginBusy => {
+            Self::OriginBusy | Self::SessionRefused(Limit::Ceiling, _) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
             }
             _ => {}
         }
         response
+    }
+}
+
+const fn limit_code(limit: Limit) -> &'static str {
+    match limit {
+        Limit::ConcurrentToken => "session_concurrent_token",
+        Limit::ConcurrentSubject => "session_concurrent_subject",
+        Limit::ConcurrentDevice => "session_concurrent_device",
+        Limit::ConcurrentAsset => "session_concurrent_asset",
+        Limit::TotalToken => "session_total_token",
+        Limit::Networks => "session_networks",
+        Limit::Duration => "session_duration",
+        Limit::Bytes => "session_bytes",
+        Limit::Ceiling => "session_ceiling",
+    }
+}
+
+const fn limit_title(limit: Limit) -> &'static str {
+    match limit {
+        Limit::ConcurrentToken => "This token is being used as often as it may be at the same time",
+        Limit::ConcurrentSubject => "This viewer is watching as often as allowed at the same time",
+        Limit::ConcurrentDevice => "This device is watching as often as allowed at the same time",
+        Limit::ConcurrentAsset => "This asset has as many viewers as allowed at the same time",
+        Limit::TotalToken => "This token has been used as often as it may be",
+        Limit::Networks => "This token is being used from too many networks",
+        Limit::Duration => "The session's time is over",
+        Limit::Bytes => "The session has had all its bytes",
+        Limit::Ceiling => "The gateway has no room for more sessions",
+    }
+}
+
+const fn gone_code(gone: Gone) -> &'static str {
+    match gone {
+        Gone::Unknown => "session_unknown",
+        Gone::Ended(End::Idle) => "session_idle",
+        Gone::Ended(End::Evicted) => "session_evicted",
+        Gone::Ended(End::Duration) => "session_duration",
+        Gone::Ended(End::Revoked) => "session_revoked",
+        Gone::Ended(End::Replaced) => "session_replaced",
+        Gone::Ended(End::Closed) => "session_closed",
+        Gone::Bytes => "session_bytes",
+    }
+}
+
+const fn gone_title(gone: Gone) -> &'static str {
+    match gone {
+        Gone::Unknown => "The session is not known; open the video again",
+        Gone::Ended(End::Idle) => "The session ended by silence",
+        Gone::Ended(End::Evicted) => "Another viewer took the session's place",
+        Gone::Ended(End::Duration) => limit_title(Limit::Duration),
+        Gone::Ended(End::Revoked) => "The session's token has been revoked",
+        Gone::Ended(End::Replaced) => "The same device has opened another session",
+        Gone::Ended(End::Closed) => "The session has been ended",
+        Gone::Bytes => limit_title(Limit::Bytes),
     }
 }
 
@@ -257,6 +339,14 @@ const fn denial_title(denial: Denial) -> &'static str {
 #[must_use]
 pub fn catalogue() -> Vec<(&'static str, u16, &'static str)> {
     let mut rows: Vec<_> = Error::samples().iter().map(|e| (e.code(), e.status().as_u16(), e.title())).collect();
+    rows.extend(
+        Limit::ALL
+            .iter()
+            .map(|limit| Error::SessionRefused(*limit, StatusCode::FORBIDDEN))
+            .map(|e| (e.code(), e.status().as_u16(), e.title())),
+    );
+    let gone = End::ALL.into_iter().map(Gone::Ended).chain([Gone::Unknown, Gone::Bytes]).map(Error::SessionGone);
+    rows.extend(gone.map(|e| (e.code(), e.status().as_u16(), e.title())));
     rows.extend(Denial::ALL.iter().map(|d| (d.code(), denial_status(*d).as_u16(), denial_title(*d))));
     let mut seen = std::collections::HashSet::new();
     rows.retain(|(code, _, _)| seen.insert(*code));
@@ -276,6 +366,9 @@ impl Error {
             Self::NoRoute,
             Self::MethodNotAllowed(HeaderValue::from_static("GET")),
             Self::PathParameters,
+            Self::TicketInvalid,
+            Self::TicketExpired,
+            Self::PlaylistBroken,
             Self::Slowed(Duration::ZERO),
             Self::OriginBusy,
             Self::OriginUnreachable,
@@ -285,6 +378,31 @@ impl Error {
             Self::BodyBroken,
             Self::Internal,
         ]
+    }
+}
+
+impl Error {
+    /// The refusal of a session on `route`, with the status that the route's config chose.
+    #[must_use]
+    pub fn session(limit: Limit, route: &super::Route) -> Self {
+        let status = route.session.as_ref().map_or(StatusCode::FORBIDDEN, |session| refusal_status(session.config.refusal_status));
+        Self::SessionRefused(limit, status)
+    }
+}
+
+const fn refusal_status(status: RefusalStatus) -> StatusCode {
+    match status {
+        RefusalStatus::Forbidden => StatusCode::FORBIDDEN,
+        RefusalStatus::TooMany => StatusCode::TOO_MANY_REQUESTS,
+    }
+}
+
+impl From<TicketFault> for Error {
+    fn from(fault: TicketFault) -> Self {
+        match fault {
+            TicketFault::Expired => Self::TicketExpired,
+            _ => Self::TicketInvalid,
+        }
     }
 }
 

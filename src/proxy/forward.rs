@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
-use http::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tower::Service;
@@ -65,8 +66,12 @@ async fn forward(pool: Rc<Pool>, outbound: Outbound) -> Result<Response<Body>, E
         origin.metrics.failed("busy");
         return Err(Error::OriginBusy);
     };
-    let idempotent = matches!(head.method, Method::GET | Method::HEAD) && body.is_end_stream();
-    let mut request = http::Request::from_parts(head, RequestBody::new(body, state.limits.body_silence.0, record.clone()));
+    let reads = matches!(head.method, Method::GET | Method::HEAD);
+    let idempotent = reads && body.is_end_stream();
+    let body = RequestBody::new(body, state.limits.body_silence.0, record.clone());
+    // An origin that takes no notice of such a body would read it as the next caller's request.
+    body.progress().last.set(reads && !idempotent);
+    let mut request = http::Request::from_parts(head, body);
     let mut tried = 0_u64;
     let mut left = origin.config.retries;
     loop {
@@ -167,17 +172,19 @@ async fn send(
     progress: &Progress,
 ) -> Result<Response<Incoming>, Failure> {
     let patience = origin.config.first_byte_timeout.0;
+    let mut since = Instant::now();
     let mut answer = std::pin::pin!(connection.send(request));
     loop {
-        match tokio::time::timeout(patience, answer.as_mut()).await {
+        match tokio::time::timeout_at(tokio::time::Instant::from_std(since + patience), answer.as_mut()).await {
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Failure { error: Error::OriginBroken, reason: "broken", unsent: None });
             }
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(mut failed)) => return Err(send_failure(progress, failed.take_message())),
-            // The clock runs from the request's last byte; until then the caller is the slow one,
-            // and has its own limit.
-            Err(_) if !progress.whole.get() => {}
+            // The clock runs from the last time that something of the body was taken: an origin that takes
+            // nothing more is as silent as one that has it all. One that waits for the caller is not.
+            Err(_) if progress.waits(patience) => since = Instant::now(),
+            Err(_) if progress.moved.get() > since => since = progress.moved.get(),
             Err(_) => return Err(Failure { error: Error::OriginTimeout, reason: "timeout", unsent: None }),
         }
     }
@@ -204,6 +211,10 @@ fn note(origin: &Origin, index: usize, response: &Response<Incoming>, record: &S
 
 fn answer(response: Response<Incoming>, lease: Lease, origin: &Origin, private: bool) -> Response<Body> {
     let (mut head, incoming) = response.into_parts();
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        // RFC 9112 §6.3: a length beside it says nothing, and must not be passed on.
+        head.headers.remove(CONTENT_LENGTH);
+    }
     strip_hop_by_hop(&mut head.headers);
     head.extensions.clear();
     head.version = http::Version::HTTP_11;

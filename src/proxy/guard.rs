@@ -43,7 +43,8 @@ impl Filter<Arrived> for Guard {
 /// What has one reading from here on.
 #[derive(Debug)]
 pub struct Settled {
-    /// The canonical path.
+    /// The canonical path. Segments that hold a token of some scheme of the plan may have encoded slashes
+    /// in them; which scheme that may be is for the route to say ([`Route::reads`](crate::route::plan::Route::reads)).
     pub path: CleanPath,
     /// Host asked for: lower case, no port, no trailing dot.
     pub host: String,
@@ -57,6 +58,8 @@ pub struct Settled {
     pub client_ip: IpAddr,
     /// `X-Forwarded-For` as the origin gets it: what a trusted proxy sent, and the peer that sent it (or the viewer alone).
     pub forwarded_for: String,
+    /// The application protocol by its ALPN id; unknown behind a trusted proxy, which has another connection with the viewer.
+    pub alpn: Option<&'static str>,
 }
 
 /// Settles host, path and viewer of a head that came from `peer` (with TLS or not), and takes out of it what a caller may not say.
@@ -73,13 +76,24 @@ pub fn settle(head: &mut Parts, (peer, tls): (IpAddr, bool), state: &State) -> R
         return Err(Error::HeadTooLarge);
     }
     let (host, authority) = host::settle(head)?;
-    let path = CleanPath::parse(head.uri.path())?;
+    let path = CleanPath::parse_or_with_tokens(head.uri.path(), state.plan.path_tokens())?;
     check_query(head.uri.query())?;
     let (client_ip, trusted) = viewer(peer, &head.headers, &state.trusted_proxies);
     let https = if trusted { client::forwarded_https(&head.headers).unwrap_or(tls) } else { tls };
     let forwarded_for = client::forwarded_for(peer, head.headers.get_all("x-forwarded-for").iter().filter(|_| trusted));
+    let alpn = if trusted { None } else { protocol(head.version) };
     fields::clean(&mut head.headers, head.version);
-    Ok(Settled { path, host: host.name, authority, port: host.port, https, client_ip, forwarded_for })
+    Ok(Settled { path, host: host.name, authority, port: host.port, https, client_ip, alpn, forwarded_for })
+}
+
+/// RFC 7301 §6 and the registry that it opens.
+fn protocol(version: http::Version) -> Option<&'static str> {
+    match version {
+        http::Version::HTTP_10 => Some("http/1.0"),
+        http::Version::HTTP_11 => Some("http/1.1"),
+        http::Version::HTTP_2 => Some("h2"),
+        _ => None,
+    }
 }
 
 fn check_method(method: &http::Method) -> Result<(), Error> {

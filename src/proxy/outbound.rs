@@ -7,48 +7,60 @@ use http::uri::PathAndQuery;
 use http::{Uri, Version};
 
 use super::guard::Settled;
-use super::request::{Outbound, Request, Routed, Verified};
+use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
-use crate::token::RequestFacts;
+use crate::path::CleanPath;
 use crate::token::carrier::{self, Strip};
-use crate::verifier::Verdict;
+use crate::token::{Grant, RequestFacts};
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct PrepareOutbound;
 
-impl Filter<Verified> for PrepareOutbound {
+impl Filter<Admitted> for PrepareOutbound {
     type Out = Outbound;
 
-    fn check(&self, verified: Verified) -> Result<Outbound, Error> {
-        let Verified { routed, verdict } = verified;
+    fn check(&self, admitted: Admitted) -> Result<Outbound, Error> {
+        let Admitted { routed, proof, .. } = admitted;
         let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
-        if let Some(target) = target(&facts, &routed.route, verdict.as_ref()) {
-            let uri = uri(&target)?;
-            return Ok(outbound(routed, verdict.as_ref(), Some(uri)));
-        }
-        Ok(outbound(routed, verdict.as_ref(), None))
+        let (strip, grant) = proof.strip_and_grant();
+        let uri = match target(&facts, &routed.route, strip, grant)? {
+            Some(target) => Some(uri(&target)?),
+            None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
+            None => None,
+        };
+        Ok(outbound(routed, &proof, uri))
     }
 }
 
-/// The path and query for the origin, or `None` when they stay as they came.
-#[must_use]
-pub fn target(facts: &RequestFacts<'_>, route: &Route, verdict: Option<&Verdict>) -> Option<String> {
-    let strip: &[Strip] = if route.forward_token { &[] } else { verdict.map_or(&[], |v| &v.strip) };
+/// The path and query for the origin, or `None` when they stay as the rules saw them.
+///
+/// # Errors
+/// [`Error::BadPath`] when the path would not be clean: a segment that may hold a token was let in, and none was taken out of it.
+pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: Option<&Grant>) -> Result<Option<String>, Error> {
+    let strip = if route.forward_token { &[] } else { strip };
     let in_uri = strip.iter().any(|s| !matches!(s, Strip::Header(_) | Strip::Cookie(_)));
-    let adds = verdict.is_some_and(|v| !v.grant.upstream_query.is_empty());
+    let adds = grant.is_some_and(|grant| !grant.upstream_query.is_empty());
     if !in_uri && !adds && route.rewrite_prefix.is_none() {
-        return None;
+        if route.takes_path_tokens() {
+            CleanPath::parse(facts.path.raw())?;
+        }
+        return Ok(None);
     }
-    let none = crate::token::Grant::default();
-    let grant = verdict.map_or(&none, |v| &*v.grant);
-    let (path, query) = carrier::target(facts, strip, grant);
+    let none = Grant::default();
+    let (path, query) = carrier::target(facts, strip, grant.unwrap_or(&none));
+    CleanPath::parse(&path)?;
     let mut target = with_prefix(route, &path, facts.mount);
     if let Some(query) = query {
         target.push('?');
         target.push_str(&query);
     }
-    Some(target)
+    Ok(Some(target))
+}
+
+/// Path and query as the rules saw them.
+fn same_target(facts: &RequestFacts<'_>) -> String {
+    facts.query.map_or_else(|| facts.path.raw().to_owned(), |query| format!("{}?{query}", facts.path.raw()))
 }
 
 fn with_prefix(route: &Route, path: &str, mount: usize) -> String {
@@ -63,8 +75,9 @@ fn uri(target: &str) -> Result<Uri, Error> {
     PathAndQuery::try_from(target).map(Uri::from).map_err(|_| Error::Internal)
 }
 
-fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outbound {
-    let Routed { request, route, .. } = routed;
+fn outbound(routed: Routed, proof: &Proof, uri: Option<Uri>) -> Outbound {
+    let Routed { request, route, ticketed, .. } = routed;
+    let routed_by_ticket = ticketed.is_some();
     let Request { mut head, body, record, settled, state } = request;
     let Settled { authority, https, forwarded_for, .. } = settled;
     if let Some(uri) = uri {
@@ -72,21 +85,22 @@ fn outbound(routed: Routed, verdict: Option<&Verdict>, uri: Option<Uri>) -> Outb
     }
     head.version = Version::HTTP_11;
     head.extensions.clear();
-    if let Some(verdict) = verdict.filter(|_| !route.forward_token) {
-        carrier::strip_headers(&mut head.headers, &verdict.strip);
-        strip_referer(&mut head.headers, &verdict.strip);
+    if !route.forward_token {
+        let (strip, _) = proof.strip_and_grant();
+        carrier::strip_headers(&mut head.headers, strip);
+        strip_referer(&mut head.headers, strip, routed_by_ticket);
     }
     set_ours(&mut head, &forwarded_for, (&authority, https), &record);
-    let private = verdict.is_some();
+    let private = !matches!(proof, Proof::Public);
     Outbound { head, body, record, route, authority, state, private }
 }
 
 /// A page that was itself reached by a tokened URL would send that URL along.
-fn strip_referer(headers: &mut HeaderMap, strip: &[Strip]) {
+fn strip_referer(headers: &mut HeaderMap, strip: &[Strip], by_ticket: bool) {
     let Some(referer) = headers.get(REFERER) else { return };
     let text = referer.to_str().unwrap_or("");
     let (page, query) = text.split_once('?').map_or((text, None), |(page, query)| (page, Some(query)));
-    let in_path = strip.iter().any(|s| matches!(s, Strip::Segment(_) | Strip::SegmentToResource(_) | Strip::PathParameter(_)));
+    let in_path = by_ticket || strip.iter().any(|s| matches!(s, Strip::Segment(_) | Strip::SegmentToResource(_) | Strip::PathParameter(_)));
     // Where tokens ride in the path, any path may hold one: only the web origin is safe to send.
     let page = if in_path { origin_of(page) } else { page };
     let taken = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
@@ -132,10 +146,10 @@ mod tests {
     fn a_referer_keeps_no_token() {
         let mut headers = HeaderMap::new();
         headers.insert(REFERER, HeaderValue::from_static("https://a.example/p?token=x&b=1"));
-        strip_referer(&mut headers, &[Strip::Query("token".into())]);
+        strip_referer(&mut headers, &[Strip::Query("token".into())], false);
         assert_eq!(headers[REFERER], "https://a.example/p?b=1");
         headers.insert(REFERER, HeaderValue::from_static("https://a.example/eyJ.x.y/watch?z"));
-        strip_referer(&mut headers, &[Strip::SegmentToResource(0)]);
+        strip_referer(&mut headers, &[Strip::SegmentToResource(0)], false);
         assert_eq!(headers[REFERER], "https://a.example/");
     }
 }

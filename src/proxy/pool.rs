@@ -162,7 +162,7 @@ impl Lease {
 impl Ending for Lease {
     fn finish(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        if self.progress.whole.get() && !connection.sender.is_closed() {
+        if self.progress.whole.get() && !self.progress.last.get() && !connection.sender.is_closed() {
             connection.reused = true;
             self.pool.keep(self.slot.origin(), self.index, connection);
         }

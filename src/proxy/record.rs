@@ -14,6 +14,7 @@ use http::{Method, StatusCode};
 use super::Route;
 use crate::metrics::Metrics;
 use crate::secret::Fingerprint;
+use crate::session::Session;
 
 /// A request's record; the rooms share it on one thread.
 pub type Shared = Rc<Record>;
@@ -55,6 +56,8 @@ pub struct Record {
     pub fingerprint: Cell<Option<Fingerprint>>,
     /// Whether the verdict was remembered.
     pub remembered: Cell<bool>,
+    /// The session it belongs to.
+    pub session: OnceCell<Arc<Session>>,
     /// The code, if the gateway itself ended it.
     pub code: Cell<Option<&'static str>>,
     /// More on the code, for the log only.
@@ -100,6 +103,7 @@ impl Record {
             scheme: OnceCell::new(),
             fingerprint: Cell::new(None),
             remembered: Cell::new(false),
+            session: OnceCell::new(),
             code: Cell::new(None),
             cause: RefCell::new(None),
             endpoint: OnceCell::new(),
@@ -133,8 +137,10 @@ impl Record {
     pub fn note_target(&self, host: &str, raw_path: &str) {
         const LONGEST_ID: usize = 48;
         let is_token = |segment: &str| segment.len() > LONGEST_ID || segment.starts_with("eyJ");
-        let shown = raw_path.split('/').map(|segment| match segment.split_once('=') {
-            Some((name, _)) if !is_token(name) => format!("{name}=[redacted]"),
+        // A `=` that came encoded still has a token behind it, only not one that a scheme would find.
+        let name_of = |segment: &str| ["=", "%3D", "%3d"].iter().filter_map(|sign| segment.find(sign)).min();
+        let shown = raw_path.split('/').map(|segment| match name_of(segment) {
+            Some(end) if !is_token(&segment[..end]) => format!("{}=[redacted]", &segment[..end]),
             None if !is_token(segment) => segment.to_owned(),
             _ => "[redacted]".to_owned(),
         });
@@ -152,6 +158,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
+        if let Some(session) = self.session.get() {
+            session.add_bytes(self.bytes_out.get());
+        }
         let status = self.status.get();
         match self.route.get() {
             Some(route) => {
@@ -174,5 +183,39 @@ impl Drop for Record {
             }
         }
         self.journal.write(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Journal for Nobody {
+        fn wants(&self) -> bool {
+            false
+        }
+        fn write(&self, _: &Record) {}
+    }
+
+    #[test]
+    fn what_could_be_a_token_is_blanked() {
+        let metrics = Metrics::new().expect("metrics");
+        let record = Record::new((&Method::GET, http::Version::HTTP_11), Default::default(), metrics, Rc::new(Nobody));
+        let long = "a".repeat(49);
+        for (path, shown) in [
+            ("/vod/master.m3u8", "/vod/master.m3u8"),
+            ("/vod/3f2504e0-4f89-11d3-9a0c-0305e82c3301/a", "/vod/3f2504e0-4f89-11d3-9a0c-0305e82c3301/a"),
+            ("/t=short/a.m4s", "/t=[redacted]/a.m4s"),
+            ("/t%3Dshort/a", "/t=[redacted]/a"),
+            ("/a;token=x=y/b", "/a;token=[redacted]/b"),
+            ("/eyJx/b", "/[redacted]/b"),
+            ("/eyJx=y/b", "/[redacted]/b"),
+            (long.as_str(), "[redacted]"),
+        ] {
+            record.note_target("a", path);
+            assert_eq!(*record.path.borrow(), shown);
+        }
     }
 }

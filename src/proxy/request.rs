@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use super::Route;
 use super::guard::Settled;
 use super::record::Shared;
-use crate::token::{Geo, RequestFacts};
+use crate::session::Session;
+use crate::token::{Geo, Grant, RequestFacts, Strip};
 use crate::verifier::Verdict;
 
 /// A request as it arrived, with what the connection knows of it.
@@ -53,14 +54,53 @@ pub struct Routed {
     pub route: Arc<Route>,
     /// Bytes of the raw path that are the route's prefix.
     pub mount: usize,
+    /// Where a ticket was taken out of the path: the path as it came, and the ticket's segment.
+    pub ticketed: Option<(String, String)>,
 }
 
-/// A request that may be answered: its token was found good, or the route is public.
+/// What lets a request in.
+pub enum Proof {
+    /// The route is public.
+    Public,
+    /// A token was found good.
+    Token(Verdict),
+    /// A ticket was found good.
+    Session {
+        /// The session it stands for.
+        session: Arc<Session>,
+        /// What must not reach the origin: the ticket, and a token if one came along.
+        strip: Vec<Strip>,
+    },
+}
+
+impl Proof {
+    /// What must not reach the origin, and what the caller may have.
+    #[must_use]
+    pub fn strip_and_grant(&self) -> (&[Strip], Option<&Grant>) {
+        match self {
+            Self::Public => (&[], None),
+            Self::Token(verdict) => (&verdict.strip, Some(&verdict.grant)),
+            Self::Session { session, strip } => (strip, Some(&session.grant)),
+        }
+    }
+}
+
+/// A request that may be answered: the route is public, or a token or a ticket was found good.
 pub struct Verified {
     /// The request with its route.
     pub routed: Routed,
-    /// What was found; `None` on public routes.
-    pub verdict: Option<Verdict>,
+    /// What lets it in.
+    pub proof: Proof,
+}
+
+/// A request that has its place, where its route gives places.
+pub struct Admitted {
+    /// The request with its route.
+    pub routed: Routed,
+    /// What lets it in.
+    pub proof: Proof,
+    /// Its session, if it has one.
+    pub session: Option<Arc<Session>>,
 }
 
 /// A request as the origin shall get it.
@@ -103,5 +143,6 @@ pub fn facts<'r>(head: &'r Parts, settled: &'r Settled, mount: usize, geo: &'r d
         headers: &head.headers,
         client_ip: settled.client_ip,
         geo,
+        alpn: settled.alpn,
     }
 }

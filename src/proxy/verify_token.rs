@@ -1,8 +1,13 @@
-//! Whether the request's token opens the route.
+//! Whether the request's token, or its session's ticket, opens the route.
 
-use super::request::{Routed, Verified};
-use super::{Error, Filter};
+use super::request::{Proof, Routed, Verified};
+use super::{Error, Filter, ticket};
+use crate::name::Name;
+use crate::revocation::RevocationFacts;
 use crate::secret::Fingerprint;
+use crate::session::Key;
+use crate::token::{Denial, Strip};
+use crate::verifier::{Refusal, Verdict};
 
 /// The room.
 #[derive(Debug, Clone)]
@@ -11,44 +16,84 @@ pub struct VerifyToken;
 impl Filter<Routed> for VerifyToken {
     type Out = Verified;
 
-    fn check(&self, routed: Routed) -> Result<Verified, Error> {
-        let Routed { request, route, mount } = &routed;
-        if route.is_public() {
-            return Ok(Verified { routed, verdict: None });
+    fn check(&self, mut routed: Routed) -> Result<Verified, Error> {
+        if routed.route.is_public() {
+            return Ok(Verified { routed, proof: Proof::Public });
         }
-        let state = &request.state;
-        if let Some(wait) = state.slow.wait(request.settled.client_ip) {
-            return Err(Error::Slowed(wait));
+        if let Some(found) = ticket::take(&mut routed)? {
+            let by_cookie = found.strip.iter().any(|s| matches!(s, Strip::Cookie(_)));
+            // A cookie comes along by itself: a token beside it asks for another viewing.
+            if !(by_cookie && has_token(&routed)) {
+                let session = ticket::open(&routed, &found)?;
+                let strip = found.strip.into_iter().chain(token_places(&routed)).collect();
+                return Ok(Verified { routed, proof: Proof::Session { session, strip } });
+            }
         }
-        let facts = request.facts(*mount, &*state.geo);
-        match state.verifier.decide(&route.schemes, &facts, state.clock.now()) {
-            Ok(verdict) => {
-                let counter = if verdict.remembered { &state.metrics.cache_hits } else { &state.metrics.cache_misses };
-                counter.inc();
-                route.metrics.validated(verdict.scheme.as_str());
-                request.record.remembered.set(verdict.remembered);
-                let _ = request.record.scheme.set(verdict.scheme.clone());
-                if request.record.wanted {
-                    request.record.fingerprint.set(Some(verdict.fingerprint()));
-                }
-                Ok(Verified { routed, verdict: Some(verdict) })
+        let verdict = verify(&routed)?;
+        Ok(Verified { routed, proof: Proof::Token(verdict) })
+    }
+}
+
+fn verify(routed: &Routed) -> Result<Verdict, Error> {
+    let Routed { request, route, mount, .. } = routed;
+    let (state, record) = (&request.state, &request.record);
+    if let Some(wait) = state.slow.wait(request.settled.client_ip) {
+        return Err(Error::Slowed(wait));
+    }
+    let facts = request.facts(*mount, &*state.geo);
+    let now = state.clock.now();
+    let decided = state.verifier.decide(&route.schemes, &facts, now).and_then(|verdict| not_revoked(routed, verdict));
+    match decided {
+        Ok(verdict) => {
+            let counter = if verdict.remembered { &state.metrics.cache_hits } else { &state.metrics.cache_misses };
+            counter.inc();
+            route.metrics.validated(verdict.scheme.as_str());
+            record.remembered.set(verdict.remembered);
+            let _ = record.scheme.set(verdict.scheme.clone());
+            if record.wanted {
+                record.fingerprint.set(Some(verdict.fingerprint()));
             }
-            Err((denial, scheme)) => {
-                route.metrics.denied(scheme.as_ref().map(crate::name::Name::as_str), denial);
-                state.slow.refused(request.settled.client_ip);
-                note_token(&routed);
-                if let Some(scheme) = scheme {
-                    let _ = request.record.scheme.set(scheme);
-                }
-                Err(Error::Denied(denial))
+            Ok(verdict)
+        }
+        Err((denial, scheme)) => {
+            route.metrics.denied(scheme.as_ref().map(Name::as_str), denial);
+            state.slow.refused(request.settled.client_ip);
+            note_token(routed);
+            if let Some(scheme) = scheme {
+                let _ = record.scheme.set(scheme);
             }
+            Err(Error::Denied(denial))
         }
     }
 }
 
+/// Revocations are asked on every request, remembered verdicts included.
+fn not_revoked(routed: &Routed, verdict: Verdict) -> Result<Verdict, Refusal> {
+    let state = &routed.request.state;
+    if state.revocations.is_empty() {
+        return Ok(verdict);
+    }
+    let facts =
+        RevocationFacts { token: Key::token(&verdict.scheme, verdict.token(), &verdict.grant), grant: &verdict.grant, session: None };
+    if state.revocations.is_revoked(&facts, state.clock.now()) { Err((Denial::Revoked, Some(verdict.scheme))) } else { Ok(verdict) }
+}
+
+fn has_token(routed: &Routed) -> bool {
+    !token_places(routed).is_empty()
+}
+
+/// Where tokens stand that nobody asked for: they are not verified, and do not reach the origin.
+fn token_places(routed: &Routed) -> Vec<Strip> {
+    let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
+    let found = routed.route.schemes.iter().filter_map(|s| s.scheme.present(&facts).ok().flatten());
+    // A path that was made free of its ticket holds no token; an id in its place is the asset's.
+    let in_path = |s: &Strip| matches!(s, Strip::Segment(_) | Strip::SegmentToResource(_));
+    found.flat_map(|presented| presented.strip).filter(|s| routed.ticketed.is_none() || !in_path(s)).collect()
+}
+
 /// Names the first token of a refused request in the record.
 fn note_token(routed: &Routed) {
-    let Routed { request, route, mount } = routed;
+    let Routed { request, route, mount, .. } = routed;
     let facts = request.facts(*mount, &crate::token::NoGeo);
     let first = route.schemes.iter().find_map(|s| s.scheme.present(&facts).ok().flatten());
     if let Some(presented) = first {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::RouteConfig;
+use super::session::RouteSession;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
-use crate::path::CleanPath;
+use crate::path::{CleanPath, PathFault};
 use crate::token::grant::host_matches;
 use crate::verifier::RouteScheme;
 
@@ -21,6 +22,7 @@ pub struct Route<O> {
     pub prefix: String,
     /// The schemes it accepts; empty only when it is public.
     pub schemes: Vec<RouteScheme>,
+    path_tokens: Vec<String>,
     /// Where its requests go.
     pub origin: O,
     /// What replaces the prefix on the way to the origin.
@@ -29,6 +31,8 @@ pub struct Route<O> {
     pub allow_path_parameters: bool,
     /// Whether the token goes on to the origin.
     pub forward_token: bool,
+    /// What it does about sessions, if anything.
+    pub session: Option<RouteSession>,
     /// Who may read answers across web origins.
     pub cors: Cors,
     /// Its metrics.
@@ -51,11 +55,13 @@ impl<O> Route<O> {
         Ok(Self {
             name: config.name.clone(),
             prefix: config.path.trim_end_matches('/').to_owned(),
+            path_tokens: schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()).collect(),
             schemes,
             origin,
             rewrite_prefix: config.rewrite_prefix.as_deref().map(|p| p.trim_end_matches('/').to_owned()),
             allow_path_parameters: config.allow_path_parameters,
             forward_token: config.forward_token,
+            session: config.session.as_ref().map(RouteSession::new).transpose()?,
             cors: Cors::new(&config.cors)?,
             metrics,
             allow: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,
@@ -68,6 +74,21 @@ impl<O> Route<O> {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.schemes.is_empty()
+    }
+
+    /// Whether the path has one reading here: it is clean, or what is not clean in it are segments that
+    /// hold tokens of schemes that this route accepts.
+    ///
+    /// # Errors
+    /// Why it has not.
+    pub fn reads(&self, path: &CleanPath) -> Result<(), PathFault> {
+        CleanPath::parse_or_with_tokens(path.raw(), &self.path_tokens).map(|_| ())
+    }
+
+    /// Whether a scheme that it accepts has tokens in path segments that need not be clean.
+    #[must_use]
+    pub fn takes_path_tokens(&self) -> bool {
+        !self.path_tokens.is_empty()
     }
 
     fn holds(&self, path: &CleanPath) -> bool {
@@ -88,6 +109,7 @@ pub struct Plan<O> {
     exact: HashMap<String, Vec<Arc<Route<O>>>>,
     wildcard: Vec<(String, Vec<Arc<Route<O>>>)>,
     any: Vec<Arc<Route<O>>>,
+    path_tokens: Vec<String>,
 }
 
 /// What a look-up gives.
@@ -105,8 +127,9 @@ impl<O> Plan<O> {
     /// Sorts the routes by how specific they are.
     #[must_use]
     pub fn new(routes: Vec<(Vec<String>, Arc<Route<O>>)>) -> Self {
-        let mut plan = Self { exact: HashMap::new(), wildcard: Vec::new(), any: Vec::new() };
+        let mut plan = Self { exact: HashMap::new(), wildcard: Vec::new(), any: Vec::new(), path_tokens: Vec::new() };
         for (hosts, route) in routes {
+            plan.path_tokens.extend(route.path_tokens.iter().cloned());
             if hosts.is_empty() {
                 plan.any.push(route.clone());
             }
@@ -114,6 +137,8 @@ impl<O> Plan<O> {
                 plan.list_of(&host.to_ascii_lowercase()).push(route.clone());
             }
         }
+        plan.path_tokens.sort();
+        plan.path_tokens.dedup();
         let longest_first =
             |list: &mut Vec<Arc<Route<O>>>| list.sort_by_key(|route| std::cmp::Reverse((route.prefix.len(), route.below_only)));
         plan.exact.values_mut().for_each(longest_first);
@@ -148,6 +173,12 @@ impl<O> Plan<O> {
             return same.into_iter().find(serves).map_or(Found::OtherMethod(first), |route| Found::Route(route.clone()));
         }
         Found::Nothing
+    }
+
+    /// Beginnings of path segments that hold tokens of any route's schemes; mostly none.
+    #[must_use]
+    pub fn path_tokens(&self) -> &[String] {
+        &self.path_tokens
     }
 
     /// Every route, each once, for metrics and listings.

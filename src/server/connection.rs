@@ -1,6 +1,7 @@
 //! One connection: TLS, protocol, requests, end.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -15,11 +16,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::{self, AbortHandle};
 use tower::Service;
 
 use super::io::Io;
 use super::scan::{HeadFault, Scan};
-use super::watch::Watched;
+use super::watch::{Stream, Watched};
 use super::worker::{Running, Worker};
 use crate::proxy::door::Arrival;
 use crate::proxy::request::Arrived;
@@ -101,6 +103,8 @@ where
     let io = TokioIo::new(Io::new(stream.0, stream.1, watched.clone(), scan.clone()));
     let count = Rc::new(Cell::new(0_u64));
     let (worker_of, watched_of) = (worker.clone(), watched.clone());
+    let executor = LocalExecutor::default();
+    let tasks = executor.clone();
     let service = service_fn(move |request| {
         let number = count.replace(count.get() + 1);
         let fault = scan.as_ref().and_then(|scan| scan.borrow_mut().fault_of(number)).map(refuse);
@@ -108,14 +112,16 @@ where
         watched_of.begin();
         let under_way = UnderWay(watched_of.clone());
         let answer = worker_of.door.clone().answer(request, arrival, worker_of.state());
+        let (tasks, watched) = (tasks.clone(), watched_of.clone());
         async move {
             let response = answer.await;
+            let stream = tasks.own().map(|task| watched.stream(task));
             // The answer's body keeps the connection busy until its last byte.
-            response.map(|response| response.map(|body| Held { body, _under_way: under_way }))
+            response.map(|response| response.map(|body| Held { body, stream, _under_way: under_way }))
         }
     });
     let reason = if h2 {
-        let connection = h2_builder(limits).serve_connection(io, service);
+        let connection = h2_builder(limits, executor).serve_connection(io, service);
         Driven { connection, watched, told: false }.await
     } else {
         let connection = h1_builder().serve_connection(io, service);
@@ -142,8 +148,8 @@ fn h1_builder() -> hyper::server::conn::http1::Builder {
     builder
 }
 
-fn h2_builder(limits: &super::LimitsConfig) -> hyper::server::conn::http2::Builder<LocalExecutor> {
-    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+fn h2_builder(limits: &super::LimitsConfig, executor: LocalExecutor) -> hyper::server::conn::http2::Builder<LocalExecutor> {
+    let mut builder = hyper::server::conn::http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_h2_streams)
@@ -157,15 +163,36 @@ fn h2_builder(limits: &super::LimitsConfig) -> hyper::server::conn::http2::Build
     builder
 }
 
-/// Runs hyper's tasks on this thread.
-#[derive(Debug, Clone, Copy)]
-pub struct LocalExecutor;
+/// Runs hyper's tasks of one connection on this thread: one a stream.
+#[derive(Debug, Clone, Default)]
+pub struct LocalExecutor(Rc<RefCell<HashMap<task::Id, AbortHandle>>>);
+
+impl LocalExecutor {
+    /// What ends the running task, if it is one of these.
+    fn own(&self) -> Option<AbortHandle> {
+        self.0.borrow().get(&task::try_id()?).cloned()
+    }
+}
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
+        let tasks = self.0.clone();
+        let spawned = task::spawn_local(async move {
+            let _known = Known(tasks);
             future.await;
         });
+        self.0.borrow_mut().insert(spawned.id(), spawned.abort_handle());
+    }
+}
+
+/// A task among the known ones, until it ends or is ended.
+struct Known(Rc<RefCell<HashMap<task::Id, AbortHandle>>>);
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        if let Some(id) = task::try_id() {
+            self.0.borrow_mut().remove(&id);
+        }
     }
 }
 
@@ -183,6 +210,7 @@ pin_project! {
     struct Held {
         #[pin]
         body: Body,
+        stream: Option<Rc<Stream>>,
         _under_way: UnderWay,
     }
 }
@@ -192,7 +220,15 @@ impl hyper::body::Body for Held {
     type Error = crate::proxy::body::BodyError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let frame = this.body.poll_frame(cx);
+        if let Some(stream) = this.stream {
+            stream.gave(match &frame {
+                Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(_) | Poll::Pending => None,
+            });
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

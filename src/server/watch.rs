@@ -8,6 +8,8 @@ use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use tokio::task::AbortHandle;
+
 use super::LimitsConfig;
 
 /// Time between two sweeps.
@@ -38,6 +40,27 @@ pub struct Watched {
     now: Rc<Cell<Instant>>,
     /// HTTP/2: bytes between requests are frames, not heads.
     multiplexed: bool,
+    /// HTTP/2: answers under way.
+    streams: RefCell<Vec<Weak<Stream>>>,
+}
+
+/// An answer on one of several streams. Its caller may take nothing of it while the connection as a
+/// whole is lively.
+pub struct Stream {
+    /// Since when its caller has had to take what it was given; `None` while the origin is waited for.
+    given: Cell<Option<Instant>>,
+    task: AbortHandle,
+    now: Rc<Cell<Instant>>,
+}
+
+/// What the slowest caller takes of a stream, in bytes per millisecond: a frame may take that long.
+const SLOWEST: u64 = 8;
+
+impl Stream {
+    /// So many bytes were given, or none are there to be given.
+    pub fn gave(&self, bytes: Option<usize>) {
+        self.given.set(bytes.map(|bytes| self.now.get() + Duration::from_millis(bytes as u64 / SLOWEST)));
+    }
 }
 
 impl Watched {
@@ -65,6 +88,23 @@ impl Watched {
         if self.under_way.get() == 0 {
             self.enter(Phase::Idle);
         }
+    }
+
+    /// Watches one answer of several; `task` is what sends it, and is ended if its caller takes nothing.
+    #[must_use]
+    pub fn stream(&self, task: AbortHandle) -> Rc<Stream> {
+        let stream = Rc::new(Stream { given: Cell::new(Some(self.now.get())), task, now: self.now.clone() });
+        let mut streams = self.streams.borrow_mut();
+        streams.retain(|weak| weak.strong_count() > 0);
+        streams.push(Rc::downgrade(&stream));
+        stream
+    }
+
+    /// Ends the streams whose callers take nothing; the connection and its other streams go on.
+    fn end_stuck_streams(&self, now: Instant, limit: Duration) {
+        let alive: Vec<Rc<Stream>> = self.streams.borrow().iter().filter_map(Weak::upgrade).collect();
+        let stuck = |stream: &&Rc<Stream>| stream.given.get().is_some_and(|since| now.saturating_duration_since(since) >= limit);
+        alive.iter().filter(stuck).for_each(|stream| stream.task.abort());
     }
 
     /// A write made progress, or is waiting.
@@ -142,6 +182,7 @@ impl Watch {
             waker: RefCell::new(None),
             now: self.now.clone(),
             multiplexed,
+            streams: RefCell::default(),
         });
         self.connections.borrow_mut().push(Rc::downgrade(&watched));
         watched
@@ -151,6 +192,7 @@ impl Watch {
     pub fn sweep(&self, now: Instant, limits: &LimitsConfig) {
         self.now.set(now);
         self.each(|watched| {
+            watched.end_stuck_streams(now, limits.write_idle_timeout.0);
             if let Some(reason) = watched.overdue(now, limits) {
                 watched.end.set(Some(reason));
                 watched.wake();

@@ -49,6 +49,7 @@ impl Journal for AccessLog {
             cause = record.cause.borrow().as_deref(),
             scheme = record.scheme.get().map(crate::name::Name::as_str),
             token = fingerprint,
+            session = record.session.get().map(|session| tracing::field::display(session.id)),
             remembered = record.remembered.get(),
             endpoint = record.endpoint.get().map(AsRef::<str>::as_ref),
             upstream_status = record.upstream_status.get().map(|status| status.as_u16()),

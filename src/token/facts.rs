@@ -34,6 +34,9 @@ pub struct RequestFacts<'r> {
     pub client_ip: IpAddr,
     /// Where addresses are.
     pub geo: &'r dyn Geo,
+    /// The application protocol of the viewer's connection by its ALPN id (RFC 7301): `h2`, `http/1.1`;
+    /// `None` when it is not known.
+    pub alpn: Option<&'r str>,
 }
 
 impl<'r> RequestFacts<'r> {

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{self, AccessRule, Country};
 use super::browser::{Referrers, UserAgents};
-use super::{Denial, RequestFacts};
+use super::url_rule::{self, UrlRule};
+use super::{Denial, Renewal, RequestFacts};
 use crate::clock::UnixTime;
 use crate::path;
 
@@ -43,8 +44,103 @@ pub struct Grant {
     pub kind: Option<Arc<str>>,
     /// Whether downloads are allowed, where the scheme has a word on it.
     pub downloads: Option<bool>,
+    /// Bytes a second at which answers shall be sent, where the token limits it.
+    pub pace: Option<u64>,
     /// Parameters that the token carries for the origin, added to the upstream query.
     pub upstream_query: Vec<(String, String)>,
+    /// Whether the token is good for one use; [`Grant::token_id`] then names it.
+    pub single_use: bool,
+    /// The version of the subject's viewing, for revocation of every version up to one.
+    pub session_version: Option<u64>,
+    /// The token's own word on its renewal. Stays with the gateway that saw the token.
+    #[serde(skip)]
+    pub renewal: Option<Renewal>,
+    /// What the scheme keeps for its own questions to each request.
+    #[serde(serialize_with = "written::no_details", skip_deserializing)]
+    pub details: Details,
+    /// Sets of further grants of which some, or none, must hold as well.
+    #[serde(serialize_with = "written::no_combinations", skip_deserializing)]
+    pub combined: Vec<Combination>,
+    /// What the token wants answered when one of its rules does not hold. Stays with the gateway that saw the token.
+    #[serde(skip)]
+    pub answers: Vec<Answer>,
+}
+
+/// Grants inside a grant (CTA-5007 `or` and `nor`).
+#[derive(Debug, Clone)]
+pub enum Combination {
+    /// At least one of them must hold.
+    AnyOf(Vec<Grant>),
+    /// None of them may hold.
+    NoneOf(Vec<Grant>),
+}
+
+impl Combination {
+    fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
+        match self {
+            Self::AnyOf(grants) => {
+                let mut last = Denial::Claim;
+                for grant in grants {
+                    match grant.check(facts, now) {
+                        Ok(()) => return Ok(()),
+                        Err(denial) => last = denial,
+                    }
+                }
+                Err(last)
+            }
+            Self::NoneOf(grants) if grants.iter().any(|grant| grant.check(facts, now).is_ok()) => Err(Denial::Claim),
+            Self::NoneOf(_) => Ok(()),
+        }
+    }
+}
+
+/// A token's own answer to a refusal (CTA-5007 `catif`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The refusals it is for.
+    pub on: Vec<Denial>,
+    /// The status.
+    pub status: http::StatusCode,
+    /// The headers.
+    pub headers: Vec<(http::HeaderName, String)>,
+}
+
+/// A rule of a scheme's own on the request.
+pub trait Condition: std::fmt::Debug + Send + Sync {
+    /// Whether the request keeps it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial>;
+}
+
+/// What a scheme has worked out while opening a token and wants back in
+/// [`Scheme::fits`](super::Scheme::fits). Opaque to everyone else.
+#[derive(Clone, Default)]
+pub struct Details(Option<Arc<dyn std::any::Any + Send + Sync>>);
+
+impl Details {
+    fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Keeps `details`.
+    #[must_use]
+    pub fn new<T: std::any::Any + Send + Sync>(details: T) -> Self {
+        Self(Some(Arc::new(details)))
+    }
+
+    /// What was kept, if it is a `T`.
+    #[must_use]
+    pub fn get<T: std::any::Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.as_deref()?.downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for Details {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Details(..)" } else { "Details" })
+    }
 }
 
 /// When a token is good: from its first second up to, not including, its end. Leeway and the
@@ -70,6 +166,12 @@ impl Window {
         Self { from: UnixTime::MIN, until: end }
     }
 
+    /// The window wider by `seconds` at both ends, for clocks that differ.
+    #[must_use]
+    pub fn with_leeway(self, seconds: i64) -> Self {
+        Self { from: self.from.plus(seconds.saturating_neg()), until: self.until.plus(seconds) }
+    }
+
     /// Whether `now` lies inside.
     ///
     /// # Errors
@@ -93,6 +195,11 @@ pub enum Scope {
     Route,
     /// Paths that match one of these rules; an empty list opens nothing.
     Paths(Vec<PathRule>),
+    /// The same, matched on the path without the segment that begins with this text: for tokens that
+    /// ride in a segment of their own (`/hdntl=…/vid1/seg1.ts`) but were made for the path without it.
+    Beside(String, Vec<PathRule>),
+    /// URLs that match one of these rules; an empty list opens nothing.
+    Urls(Vec<UrlRule>),
 }
 
 /// One rule on the canonical, decoded path.
@@ -104,6 +211,8 @@ pub enum PathRule {
     Under(String),
     /// A glob: `*` stands for any characters but `/`, `**` for any characters, `?` for one but `/`.
     Glob(String),
+    /// A pattern as the CDN vendors have it: `*` stands for any characters, slashes too; `?` for any one.
+    Wild(String),
 }
 
 impl PathRule {
@@ -114,6 +223,7 @@ impl PathRule {
             Self::Exact(exact) => path == exact,
             Self::Under(prefix) => path::is_under(path, prefix),
             Self::Glob(glob) => glob_matches(glob.as_bytes(), path.as_bytes()),
+            Self::Wild(pattern) => url_rule::wildcard(pattern, path),
         }
     }
 }
@@ -125,6 +235,8 @@ pub enum Binding {
     Networks(Vec<IpNet>),
     /// The viewer's country is one of these; an unknown country is none of them.
     Countries(Vec<Country>),
+    /// The viewer's country is known, and none of these.
+    NotCountries(Vec<Country>),
     /// The request's method is one of these.
     Methods(#[serde(with = "written::methods")] Vec<Method>),
     /// The viewer's network is of one of these autonomous systems.
@@ -139,6 +251,11 @@ pub enum Binding {
     Referrers(Arc<Referrers>),
     /// The program is not one of these.
     UserAgents(Arc<UserAgents>),
+    /// The connection's application protocol has one of these ALPN ids; an unknown protocol has none.
+    Protocols(Vec<String>),
+    /// A rule of the scheme's own. It cannot be written down, and a grant that has one stays where it is.
+    #[serde(skip)]
+    Own(Arc<dyn Condition>),
 }
 
 impl Binding {
@@ -146,12 +263,15 @@ impl Binding {
         let (holds, denial) = match self {
             Self::Networks(nets) => (access::contains(nets, facts.client_ip), Denial::Address),
             Self::Countries(list) => (facts.country().is_some_and(|c| list.contains(&c)), Denial::Country),
+            Self::NotCountries(list) => (facts.country().is_some_and(|c| !list.contains(&c)), Denial::Country),
             Self::Methods(methods) => (methods.contains(facts.method), Denial::Method),
             Self::Systems(list) => (facts.geo.asn(facts.client_ip).is_some_and(|asn| list.contains(&asn)), Denial::Address),
             Self::Hosts(hosts) => (hosts.iter().any(|host| host_matches(host, facts.host)), Denial::Host),
             Self::Referrers(referrers) => return referrers.check(facts),
             Self::UserAgents(agents) => return agents.check(facts),
             Self::AccessRules(rules) => return access::decide(rules, facts.client_ip, || facts.country()),
+            Self::Protocols(list) => (facts.alpn.is_some_and(|alpn| list.iter().any(|have| have == alpn)), Denial::Protocol),
+            Self::Own(condition) => return condition.check(facts),
             Self::Header(name, value) => (facts.single_header(name.as_str())?.is_some_and(|have| have == value), Denial::Header),
         };
         if holds { Ok(()) } else { Err(denial) }
@@ -173,19 +293,37 @@ impl Grant {
     /// Asks everything that depends on the request or the time.
     ///
     /// # Errors
-    /// The first [`Denial`] met: window, then scope, then bindings.
+    /// The first [`Denial`] met: window, then scope, then bindings, then combinations.
     pub fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.window.check(now)?;
+        self.covers(facts, now)
+    }
+
+    /// Asks everything but the token's own window: what a session's children are asked.
+    ///
+    /// # Errors
+    /// The first [`Denial`] met: scope, then bindings, then combinations.
+    pub fn covers(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.check_scope(facts)?;
-        self.bindings.iter().try_for_each(|binding| binding.check(facts))
+        self.bindings.iter().try_for_each(|binding| binding.check(facts))?;
+        self.combined.iter().try_for_each(|combination| combination.check(facts, now))
+    }
+
+    /// Whether the path of `facts` lies in its scope, whatever else it asks.
+    #[must_use]
+    pub fn reaches(&self, facts: &RequestFacts<'_>) -> bool {
+        self.check_scope(facts).is_ok()
     }
 
     fn check_scope(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
-        match &self.scope {
-            Scope::Route => Ok(()),
-            Scope::Paths(rules) if rules.iter().any(|rule| rule.holds(facts.path.decoded())) => Ok(()),
-            Scope::Paths(_) => Err(Denial::Path),
-        }
+        let any = |rules: &[PathRule], path: &str| rules.iter().any(|rule| rule.holds(path));
+        let holds = match &self.scope {
+            Scope::Route => true,
+            Scope::Paths(rules) => any(rules, facts.path.decoded()),
+            Scope::Beside(token, rules) => any(rules, &path::without_segment(facts.path.decoded(), token)),
+            Scope::Urls(rules) => rules.iter().any(|rule| rule.holds(facts)),
+        };
+        if holds { Ok(()) } else { Err(Denial::Path) }
     }
 }
 

@@ -62,6 +62,12 @@ impl<'t> Jws<'t> {
         Ok(Self { signed, header, payload: decode(payload)?, signature: decode(signature)? })
     }
 
+    /// What is signed, as received, and the signature, for keys that are made from a secret by a scheme's own rule.
+    #[must_use]
+    pub fn signed(&self) -> (&'t str, &[u8]) {
+        (self.signed, &self.signature)
+    }
+
     /// The header's members.
     #[must_use]
     pub fn header(&self) -> &Map<String, Value> {

@@ -40,6 +40,9 @@ pub enum Algorithm {
     /// ECDSA P-256 with SHA-256, the signature in ASN.1 DER as CloudFront has it.
     #[serde(rename = "ECDSA-DER")]
     Es256Der,
+    /// The same with SHA-1, which CloudFront takes when the URL names no hash; verified only.
+    #[serde(rename = "ECDSA-SHA1-DER")]
+    Es256DerSha1,
     /// A shared secret whose use the scheme lays down (digest and HMAC URL schemes).
     #[serde(rename = "secret")]
     Secret,
@@ -63,7 +66,7 @@ impl Algorithm {
             Self::HS256 => "HS256",
             Self::HS384 => "HS384",
             Self::HS512 => "HS512",
-            Self::RsaSha1 | Self::Es256Der | Self::Secret => return None,
+            Self::RsaSha1 | Self::Es256Der | Self::Es256DerSha1 | Self::Secret => return None,
         })
     }
 
@@ -94,7 +97,7 @@ impl Algorithm {
     pub const fn family(self) -> Family {
         match self {
             Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 | Self::RsaSha1 => Family::Rsa,
-            Self::ES256 | Self::Es256Der => Family::P256,
+            Self::ES256 | Self::Es256Der | Self::Es256DerSha1 => Family::P256,
             Self::ES384 => Family::P384,
             Self::ES512 => Family::P521,
             Self::EdDSA => Family::Ed25519,
@@ -276,6 +279,25 @@ impl Key {
         }
     }
 
+    /// As [`Key::verify`], by another algorithm of the same family: for schemes whose tokens choose
+    /// the hash themselves. The caller decides which choices it takes.
+    #[must_use]
+    pub fn verify_as(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        if algorithm == self.algorithm {
+            return self.verify(message, signature);
+        }
+        match verifier(&self.material, algorithm) {
+            Ok(Verifier::Public(public)) => algorithm.family() == self.material.family && public.verify_sig(message, signature).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// The kind of key.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.material.family
+    }
+
     /// This key's signature over `message`, or `None` when it cannot sign.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
@@ -316,6 +338,7 @@ fn verifier(material: &Material, algorithm: Algorithm) -> Result<Verifier, KeyFa
         Algorithm::ES384 => public(&sig::ECDSA_P384_SHA384_FIXED),
         Algorithm::ES512 => public(&sig::ECDSA_P521_SHA512_FIXED),
         Algorithm::Es256Der => public(&sig::ECDSA_P256_SHA256_ASN1),
+        Algorithm::Es256DerSha1 => public(&sig::ECDSA_P256_SHA1_ASN1),
         Algorithm::EdDSA => public(&sig::ED25519),
         Algorithm::HS256 => mac(hmac::HMAC_SHA256, 32),
         Algorithm::HS384 => mac(hmac::HMAC_SHA384, 48),
@@ -341,7 +364,9 @@ fn signer(material: &Material, algorithm: Algorithm) -> Result<Option<Signer>, K
         Algorithm::ES512 => ec(&sig::ECDSA_P521_SHA512_FIXED_SIGNING),
         Algorithm::Es256Der => ec(&sig::ECDSA_P256_SHA256_ASN1_SIGNING),
         Algorithm::EdDSA => Ok(Some(Signer::Ed(Ed25519KeyPair::from_pkcs8(private.expose()).map_err(rejected)?))),
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 | Algorithm::RsaSha1 | Algorithm::Secret => Ok(None),
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 | Algorithm::RsaSha1 | Algorithm::Es256DerSha1 | Algorithm::Secret => {
+            Ok(None)
+        }
     }
 }
 

@@ -5,12 +5,32 @@
 //! what they allow; [`Scheme::fits`] and [`Grant::check`] ask, on every request, whether that covers
 //! this request at this time.
 
+pub mod akamai_edgeauth;
+pub mod amazon_ivs;
+pub mod ats_access_control;
+pub mod ats_url_sig;
+pub mod aws_smd;
+pub mod bunny;
 pub mod cloudflare_stream;
+pub mod cloudfront;
+pub(crate) mod compact;
 pub mod config;
+pub mod cta_5007;
+pub mod digest;
+pub mod digest_url;
+mod fields;
+pub mod google_cloud_cdn;
+pub mod google_media_cdn;
+mod google_signed;
 pub mod jwt;
 pub mod mux;
+pub(crate) mod pattern;
+pub mod rfc9246;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
+pub mod wowza;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
@@ -51,12 +71,41 @@ pub trait Scheme: Send + Sync {
         Ok(())
     }
 
+    /// The answer to a token that asks for its renewal, made when it is due. `Ok(None)` when there is
+    /// nothing to renew.
+    ///
+    /// # Errors
+    /// [`SignError`] when the scheme has no key to sign with.
+    fn renew(
+        &self,
+        _grant: &Grant,
+        _presented: &Presented<'_>,
+        _facts: &RequestFacts<'_>,
+        _now: UnixTime,
+    ) -> Result<Option<super::Renewed>, SignError> {
+        Ok(None)
+    }
+
+    /// The token's own answer to a refusal by its grant (CTA-5007 `catif`), if it has one.
+    ///
+    /// # Errors
+    /// [`SignError`] when the answer holds a token to be made and there is no key to sign it with.
+    fn answer(&self, grant: &Grant, denial: Denial, _now: UnixTime) -> Result<Option<super::Answer>, SignError> {
+        Ok(grant.answers.iter().find(|answer| answer.on.contains(&denial)).cloned())
+    }
+
     /// Makes a token.
     ///
     /// # Errors
     /// [`SignError`] when the scheme cannot sign, has no private key, or cannot express the request.
     fn sign(&self, _request: &SignRequest) -> Result<Signed, SignError> {
         Err(SignError::CannotSign)
+    }
+
+    /// Beginnings of path segments that hold this scheme's token, for
+    /// [`CleanPath::parse_with_tokens`](crate::path::CleanPath::parse_with_tokens).
+    fn path_tokens(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Key sets of this scheme, so that an unknown key id can have a remote set fetched anew.

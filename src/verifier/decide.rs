@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::VerifierConfig;
 use super::cache::{Entry, Remembered};
 use super::jwks::Remote;
+use super::used::Used;
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::secret::Fingerprint;
@@ -45,6 +46,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The token's text, for the keys that sessions are counted by; never for a log.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The name that the token goes by in logs; computed on each call.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
@@ -70,6 +77,7 @@ pub type Refusal = (Denial, Option<Name>);
 /// Judges tokens and remembers the good ones.
 pub struct Verifier {
     remembered: Remembered,
+    used: Arc<Used>,
     remotes: ArcSwap<Vec<Arc<Remote>>>,
 }
 
@@ -77,7 +85,19 @@ impl Verifier {
     /// A verifier that remembers as its config says.
     #[must_use]
     pub fn new(config: &VerifierConfig) -> Self {
-        Self { remembered: Remembered::new(config.remembered, config.remember_for.0), remotes: ArcSwap::default() }
+        Self::with_used(config, Arc::default())
+    }
+
+    /// The same, with the memory of used tokens that another verifier had.
+    #[must_use]
+    pub fn with_used(config: &VerifierConfig, used: Arc<Used>) -> Self {
+        Self { remembered: Remembered::new(config.remembered, config.remember_for.0), used, remotes: ArcSwap::default() }
+    }
+
+    /// The memory of used tokens.
+    #[must_use]
+    pub fn used(&self) -> &Arc<Used> {
+        &self.used
     }
 
     /// Names the key sets that are fetched, so that a token under an unknown key has its set fetched
@@ -95,7 +115,8 @@ impl Verifier {
     /// Judges the request that `facts` tells of by the schemes that its route accepts.
     ///
     /// One token that several schemes know is good if one of them takes it, asked in order. Of several
-    /// different tokens, all must be good and speak of the same subject and resource.
+    /// different tokens, all must be good and speak of the same subject and resource. A token for one
+    /// use is used up by being found good, but not by `HEAD`.
     ///
     /// # Errors
     /// The most telling [`Denial`], and the scheme it came from.
@@ -111,7 +132,10 @@ impl Verifier {
         }
         match &tokens[..] {
             [] => Err((Denial::Missing, None)),
-            [token] => self.judge(token, facts, now),
+            [token] => {
+                let verdict = self.judge(token, facts, now)?;
+                self.take_use(&verdict, facts, now).map(|()| verdict)
+            }
             several => self.judge_all(several, facts, now),
         }
     }
@@ -120,13 +144,30 @@ impl Verifier {
         let verdicts: Result<Vec<Verdict>, Refusal> = tokens.iter().map(|token| self.judge(token, facts, now)).collect();
         let mut verdicts = verdicts.map_err(|_| (Denial::Ambiguous, None))?.into_iter();
         let mut first = verdicts.next().ok_or((Denial::Missing, None))?;
+        let mut others = Vec::new();
         for other in verdicts {
             if (&first.grant.subject, &first.grant.resource) != (&other.grant.subject, &other.grant.resource) {
                 return Err((Denial::Ambiguous, None));
             }
             add_strips(&mut first.strip, &other.strip);
+            others.push(other);
         }
+        others.iter().chain([&first]).try_for_each(|verdict| self.take_use(verdict, facts, now))?;
         Ok(first)
+    }
+
+    fn take_use(&self, verdict: &Verdict, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Refusal> {
+        let grant = &*verdict.grant;
+        if !grant.single_use {
+            return Ok(());
+        }
+        let token = grant.token_id.as_deref().unwrap_or(&verdict.token);
+        let replayed = if *facts.method == http::Method::HEAD {
+            self.used.has(&verdict.scheme, token)
+        } else {
+            !self.used.first_use((&verdict.scheme, token), grant, now)
+        };
+        if replayed { Err((Denial::Replayed, Some(verdict.scheme.clone()))) } else { Ok(()) }
     }
 
     fn judge(&self, token: &Token<'_, '_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {

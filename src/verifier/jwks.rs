@@ -45,6 +45,12 @@ pub trait Fetch: Send + Sync {
     fn fetch<'f>(&'f self, url: &'f str) -> Fetched<'f>;
 }
 
+/// An address as it may stand in logs: its query may hold a key.
+#[must_use]
+pub fn shown(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or(url)
+}
+
 /// A key set at an address.
 #[derive(Debug)]
 pub struct Remote {
@@ -76,10 +82,10 @@ impl Remote {
         }
     }
 
-    /// Where it is.
+    /// Where it is, for people.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        shown(&self.url)
     }
 
     /// The keys, to be handed to schemes.
@@ -122,7 +128,7 @@ impl Remote {
     /// Why there are no new keys; the old ones stay.
     pub async fn fetch(&self, client: &dyn Fetch) -> Result<(), String> {
         let answer = tokio::time::timeout(FETCH_LIMIT, client.fetch(&self.url)).await;
-        let answer = answer.unwrap_or_else(|_| Err(format!("{}: no answer within {} s", self.url, FETCH_LIMIT.as_secs())));
+        let answer = answer.unwrap_or_else(|_| Err(format!("{}: no answer within {} s", self.url(), FETCH_LIMIT.as_secs())));
         let outcome = answer.and_then(|body| self.take(&body));
         match &outcome {
             Ok(()) => {
@@ -139,13 +145,13 @@ impl Remote {
 
     fn take(&self, body: &[u8]) -> Result<(), String> {
         if body.len() > MAX_BODY {
-            return Err(format!("{}: the key set is longer than {MAX_BODY} bytes", self.url));
+            return Err(format!("{}: the key set is longer than {MAX_BODY} bytes", self.url()));
         }
         let digest = digest::digest(&digest::SHA256, body).as_ref().to_vec();
         if self.body.load().as_deref() == Some(&digest) {
             return Ok(());
         }
-        let keys = KeySet::parse(body, self.id.as_deref(), self.algorithm).map_err(|fault| format!("{}: {fault}", self.url))?;
+        let keys = KeySet::parse(body, self.id.as_deref(), self.algorithm).map_err(|fault| format!("{}: {fault}", self.url()))?;
         self.keys.replace(keys);
         self.body.store(Some(Arc::new(digest)));
         Ok(())

@@ -142,7 +142,12 @@ fn generated_keys_are_private_and_never_written_over() {
             assert_eq!(mode, if file.contains(".public.") { 0o644 } else { 0o600 }, "{file}");
         }
     }
-    // The same name twice cannot come from the generator; a folder that cannot be made is a clean fault.
+    let named = ["keys", "generate", "--out", "named", "--name", "viewers"];
+    assert!(rig::run(&named, folder.path()).well());
+    let before = std::fs::read_to_string(folder.path().join("named/viewers.pem")).expect("written");
+    assert_eq!(code(&rig::run(&named, folder.path())), Some(1), "the name is taken");
+    assert_eq!(std::fs::read_to_string(folder.path().join("named/viewers.pem")).expect("there"), before);
+    assert_eq!(code(&rig::run(&["keys", "generate", "--out", "named", "--name", "../viewers"], folder.path())), Some(2));
     folder.file("taken", "a file");
     let refused = rig::run(&["keys", "generate", "--out", "taken"], folder.path());
     assert_eq!(code(&refused), Some(1), "{refused:?}");

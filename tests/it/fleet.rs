@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tollgate::clock::Clock;
 use tollgate::revocation::{Revocation, Target};
 use tollgate::session::fleet::EntryFault;
-use tollgate::session::store::RENEWAL_GRACE;
-use tollgate::session::{End, Gone, Limit, OnFull, OnStoreError, SessionRefusal};
+use tollgate::session::store::{Change, RENEWAL_GRACE, SharedStore as _};
+use tollgate::session::{End, Gone, Limit, OnFull, OnStoreError, SessionId, SessionRefusal};
 
 use self::relay::Relay;
 use self::rig::{Caller, Gateway, at_once, config, seen};
@@ -301,6 +301,22 @@ async fn a_silent_session_comes_back_with_the_stores_word() {
         b.until("told", |b| b.fleet.progress().borrow().renewals > renewals + 1).await;
         let back = a.fleet.resume(mine.id, clock.now(), ask(1).network, OnStoreError::Deny).await.expect("room");
         assert_eq!((back.session.id, back.session.bytes()), (mine.id, 1000));
+    }
+}
+
+#[tokio::test]
+async fn who_fell_too_far_behind_is_told() {
+    for program in programs("a log that was cut") {
+        let server = Server::start(&program, &[]);
+        let (config, clock) = (config(&server.url(), ""), Clock::System);
+        let (behind, busy) = (rig::store(&config, &clock), rig::store(&config, &clock));
+        assert_eq!(behind.changes().await, Ok(vec![Change::Gap]), "who starts knows nothing");
+        let closed = || (SessionId::new(clock.now()), End::Closed);
+        busy.end((0..11_000).map(|_| closed()).collect()).await.expect("the store answers");
+        assert_eq!(behind.changes().await, Ok(vec![Change::Gap]));
+        let (id, end) = closed();
+        busy.end(vec![(id, end)]).await.expect("the store answers");
+        assert_eq!(behind.changes().await, Ok(vec![Change::Ended { id, end }]));
     }
 }
 

@@ -14,6 +14,8 @@ mod media;
 mod metrics;
 mod readme;
 mod rig;
+mod server;
 mod support;
 mod tool;
+mod upstream;
 mod walk;

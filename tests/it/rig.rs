@@ -115,7 +115,7 @@ impl Process {
 
     /// The addresses that callers come in by.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.logged("serving").iter().map(|line| address(line)).collect()
+        self.logged("serving").iter().map(address).collect()
     }
 
     /// The address that operators come in by.

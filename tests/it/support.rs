@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub(crate) use client::{Answer, Raw};
 pub(crate) use gateway::Gateway;
-pub(crate) use origin::{Exchange, Origin, Reply, Seen};
+pub(crate) use origin::{Origin, Reply, Seen};
 
 /// Longest wait for anything that must happen; far above what a busy machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -4,14 +4,13 @@ use http::Version;
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING};
 
 /// Fields that belong to one connection (RFC 9110 §7.6.1), and old ones that some still honour.
-pub const HOP_BY_HOP: [HeaderName; 10] = [
+pub const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authorization"),
     HeaderName::from_static("proxy-authenticate"),
     TE,
-    HeaderName::from_static("trailer"),
     TRANSFER_ENCODING,
     HeaderName::from_static("upgrade"),
     HeaderName::from_static("http2-settings"),
@@ -19,7 +18,7 @@ pub const HOP_BY_HOP: [HeaderName; 10] = [
 
 /// Fields that the gateway sets, or that an origin could take as the gateway's word, or as another
 /// target than the one that was verified.
-const OURS: [&str; 22] = [
+const OURS: [&str; 23] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -42,6 +41,8 @@ const OURS: [&str; 22] = [
     "x-request-id",
     "expect",
     "content-length",
+    // Trailers of requests are dropped, so none are announced.
+    "trailer",
 ];
 
 /// Fields that a look-alike may not be folded into, beyond [`OURS`].

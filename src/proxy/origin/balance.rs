@@ -169,7 +169,11 @@ impl Origin {
         let now = self.millis();
         let fresh = |index: &usize| index >= &64 || tried & (1 << index) == 0;
         let all = 0..self.endpoints.len();
-        let mut fit: Vec<usize> = all.clone().filter(fresh).filter(|i| self.endpoints[*i].is_fit(now, self.probe_millis())).collect();
+        // Who takes a probe must make it: nobody else will until its time is over once more.
+        if let Some(due) = all.clone().filter(fresh).find(|i| self.endpoints[*i].take_probe(now, self.probe_millis())) {
+            return due;
+        }
+        let mut fit: Vec<usize> = all.clone().filter(fresh).filter(|i| self.endpoints[*i].is_in()).collect();
         if fit.is_empty() {
             fit = all.clone().filter(fresh).collect();
         }
@@ -245,12 +249,18 @@ impl Endpoint {
         }
     }
 
-    /// Whether it may be picked. When its time is over, one request finds out: the first to ask moves
-    /// the end on by `probe` and goes, the others still see it left out.
-    fn is_fit(&self, now: u64, probe: u64) -> bool {
+    /// Whether it is not left out.
+    fn is_in(&self) -> bool {
+        self.until.load(Ordering::Acquire) == 0
+    }
+
+    /// When its time is over, one request finds out: the first to ask moves the end on by `probe` and
+    /// goes, the others still see it left out.
+    fn take_probe(&self, now: u64, probe: u64) -> bool {
         let until = self.until.load(Ordering::Acquire);
-        until == 0
-            || (now >= until && self.until.compare_exchange(until, now.saturating_add(probe), Ordering::AcqRel, Ordering::Acquire).is_ok())
+        until != 0
+            && now >= until
+            && self.until.compare_exchange(until, now.saturating_add(probe), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -324,11 +334,12 @@ mod tests {
     fn when_its_time_is_over_one_request_probes() {
         let origin = of(&["http://127.0.0.1:1", "http://127.0.0.1:2"], Period::millis(0));
         (0..5).for_each(|_| origin.note(0, false));
-        let now = origin.millis() + 1;
-        assert!(origin.endpoints[0].is_fit(now, 1000));
-        assert!(!origin.endpoints[0].is_fit(now, 1000));
+        // Whatever the dice say, it is the one that probes; then it is out until the answer is there.
+        let second = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        assert_eq!(origin.choose(0, 0x1_0000_0001), 0);
+        assert!((0..50).all(|n| origin.choose(0, second(n)) == 1));
         origin.note(0, true);
-        assert!(origin.endpoints[0].is_fit(now, 1000) && origin.endpoints[0].is_fit(now, 1000));
+        assert!((0..50).any(|n| origin.choose(0, second(n)) == 0));
     }
 
     #[test]

@@ -15,6 +15,34 @@ pub enum SchemeConfig {
     Mux(super::mux::Config),
     /// Any JWS.
     Jwt(Box<super::jwt::Config>),
+    /// Amazon CloudFront signed URLs and signed cookies.
+    #[serde(rename = "cloudfront")]
+    CloudFront(super::cloudfront::Config),
+    /// Akamai Edge Auth 2.0 tokens.
+    AkamaiEdgeauth(super::akamai_edgeauth::Config),
+    /// Google Media CDN signed requests and dual-token tokens.
+    GoogleMediaCdn(super::google_media_cdn::Config),
+    /// Google Cloud CDN signed URLs and cookies.
+    GoogleCloudCdn(super::google_cloud_cdn::Config),
+    /// Bunny CDN token authentication.
+    Bunny(super::bunny::Config),
+    /// Wowza SecureToken version 2.
+    Wowza(super::wowza::Config),
+    /// Links signed by a digest or HMAC over parts of the request.
+    DigestUrl(Box<super::digest_url::Config>),
+    /// URI Signing for CDNI.
+    Rfc9246(Box<super::rfc9246::Config>),
+    /// Apache Traffic Server's `url_sig`.
+    AtsUrlSig(super::ats_url_sig::Config),
+    /// Apache Traffic Server's `access_control`.
+    AtsAccessControl(super::ats_access_control::Config),
+    /// Amazon IVS private channels.
+    AmazonIvs(super::amazon_ivs::Config),
+    /// AWS Secure Media Delivery at the Edge.
+    AwsSmd(super::aws_smd::Config),
+    /// Common Access Token.
+    #[serde(rename = "cta-5007")]
+    Cta5007(Box<super::cta_5007::Config>),
 }
 
 impl SchemeConfig {
@@ -25,6 +53,19 @@ impl SchemeConfig {
             Self::CloudflareStream(config) => &config.keys,
             Self::Mux(config) => &config.keys,
             Self::Jwt(config) => &config.keys,
+            Self::CloudFront(config) => &config.keys,
+            Self::AkamaiEdgeauth(config) => &config.keys,
+            Self::GoogleMediaCdn(config) => &config.keys,
+            Self::GoogleCloudCdn(config) => &config.keys,
+            Self::Bunny(config) => &config.keys,
+            Self::Wowza(config) => &config.keys,
+            Self::DigestUrl(config) => &config.keys,
+            Self::Rfc9246(config) => &config.keys,
+            Self::Cta5007(config) => &config.keys,
+            Self::AmazonIvs(config) => &config.keys,
+            Self::AwsSmd(config) => &config.keys,
+            Self::AtsUrlSig(config) => &config.keys,
+            Self::AtsAccessControl(config) => &config.keys,
         }
     }
 
@@ -37,6 +78,19 @@ impl SchemeConfig {
             Self::CloudflareStream(config) => Box::new(super::cloudflare_stream::CloudflareStream::new(config, keys)?),
             Self::Mux(config) => Box::new(super::mux::Mux::new(config, keys)?),
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
+            Self::CloudFront(config) => Box::new(super::cloudfront::CloudFront::new(config, keys)?),
+            Self::AkamaiEdgeauth(config) => Box::new(super::akamai_edgeauth::AkamaiEdgeauth::new(config, keys)?),
+            Self::GoogleMediaCdn(config) => Box::new(super::google_media_cdn::GoogleMediaCdn::new(config, keys)?),
+            Self::GoogleCloudCdn(config) => Box::new(super::google_cloud_cdn::GoogleCloudCdn::new(config, keys)?),
+            Self::Bunny(config) => Box::new(super::bunny::Bunny::new(config, keys)?),
+            Self::Wowza(config) => Box::new(super::wowza::Wowza::new(config, keys)?),
+            Self::DigestUrl(config) => Box::new(super::digest_url::DigestUrl::new(config, keys)?),
+            Self::Rfc9246(config) => Box::new(super::rfc9246::Rfc9246::new(config, keys)?),
+            Self::AtsUrlSig(config) => Box::new(super::ats_url_sig::AtsUrlSig::new(config, keys)?),
+            Self::AtsAccessControl(config) => Box::new(super::ats_access_control::AtsAccessControl::new(config, keys)?),
+            Self::AmazonIvs(config) => Box::new(super::amazon_ivs::AmazonIvs::new(config, keys)?),
+            Self::AwsSmd(config) => Box::new(super::aws_smd::AwsSmd::new(config, keys)?),
+            Self::Cta5007(config) => Box::new(super::cta_5007::Cta5007::new(config, keys)?),
         })
     }
 }
@@ -69,6 +123,38 @@ mod tests {
             let config = tables.schemes.values().next().expect("a scheme");
             let scheme = config.build(crate::token::KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
             assert_eq!(scheme.kind(), kind);
+        }
+    }
+
+    #[test]
+    fn every_type_has_its_name_and_takes_no_unknown_key() {
+        for kind in [
+            "akamai-edgeauth",
+            "amazon-ivs",
+            "ats-access-control",
+            "ats-url-sig",
+            "aws-smd",
+            "bunny",
+            "cloudflare-stream",
+            "cloudfront",
+            "cta-5007",
+            "digest-url",
+            "google-cloud-cdn",
+            "google-media-cdn",
+            "jwt",
+            "mux",
+            "rfc9246",
+            "wowza",
+        ] {
+            // The one that needs a word more than its type and keys.
+            let more = if kind == "digest-url" { "preset = \"keycdn\"" } else { "" };
+            let table = format!("[schemes.a]\ntype = \"{kind}\"\nkeys = \"k\"\n{more}\n");
+            let tables: Tables = toml::from_str(&table).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
+            let config = tables.schemes.values().next().expect("a scheme");
+            assert_eq!(config.keys().as_str(), "k");
+            let scheme = config.build(crate::token::KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
+            assert_eq!(scheme.kind(), kind);
+            assert!(toml::from_str::<Tables>(&format!("{table}colour = 1")).is_err(), "{kind}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The decision: several schemes, several tokens, and what is remembered of them.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
@@ -260,3 +261,80 @@ proptest! {
         }
     }
 }
+
+/// One route that is moving between three vendors, with a token of its own beside.
+fn moving() -> Vec<RouteScheme> {
+    use crate::token::scheme::{akamai_edgeauth::AkamaiEdgeauth, bunny::Bunny, digest_url::DigestUrl, testing::config};
+    let one = |secret: &[u8]| source(vec![crate::token::Key::secret(None, secret.to_vec())]);
+    let akamai = AkamaiEdgeauth::new(&config(json!({"names": ["hdnts"]})), one(b"akamai")).expect("scheme");
+    let bunny = Bunny::new(&config(json!({})), one(b"bunny")).expect("scheme");
+    let nginx = DigestUrl::new(&config(json!({"preset": "nginx-secure-link"})), one(b"nginx")).expect("scheme");
+    vec![
+        named("akamai", Arc::new(akamai)),
+        named("bunny", Arc::new(bunny)),
+        named("nginx", Arc::new(nginx)),
+        jwt("jwt", json!({"keys": "k", "carriers": [{"header": "authorization"}]})),
+    ]
+}
+
+/// A request with what `scheme` has made for `/v/a.ts`.
+fn made_by(scheme: &RouteScheme, ip: Option<IpAddr>) -> Request {
+    let asked = crate::token::SignRequest { client_ip: ip, ..crate::token::scheme::testing::to_sign("https://media.example.com/v/a.ts") };
+    let signed = scheme.scheme.sign(&asked).expect("signed");
+    let mut request = Request::get(&signed.query.map_or(signed.path.clone(), |query| format!("{}?{query}", signed.path)));
+    for (name, value) in signed.headers {
+        request.headers.append(name, value.parse().expect("value"));
+    }
+    request
+}
+
+#[test]
+fn of_many_schemes_on_a_route_the_one_that_matches_is_known() {
+    let schemes = moving();
+    for scheme in &schemes {
+        let request = made_by(scheme, (scheme.name.as_str() == "nginx").then_some(IpAddr::from([198, 51, 100, 7])));
+        let verdict = decide(&schemes, &request).unwrap_or_else(|refusal| panic!("{scheme:?}: {refusal:?}"));
+        assert_eq!(verdict.scheme, scheme.name);
+        assert_eq!(target(&request.facts(), &verdict.strip, &verdict.grant), ("/v/a.ts".into(), None));
+    }
+}
+
+#[test]
+fn two_tokens_of_different_schemes_must_not_speak_of_different_viewers() {
+    let schemes = moving();
+    let bearer = |sub: Value| format!("Bearer {}", good(json!({"exp": NOW + 9, "sub": sub})));
+    let request = made_by(&schemes[0], None).with("authorization", &bearer(json!("me")));
+    assert_eq!(refusal(decide(&schemes, &request)), (Denial::Ambiguous, None));
+    let stale = format!("Bearer {}", good(json!({"exp": NOW})));
+    assert_eq!(refusal(decide(&schemes, &made_by(&schemes[0], None).with("authorization", &stale))), (Denial::Ambiguous, None));
+    let agreeing = format!("Bearer {}", good(json!({"exp": NOW + 9})));
+    let request = made_by(&schemes[0], None).with("authorization", &agreeing);
+    let verdict = decide(&schemes, &request).expect("good");
+    assert_eq!(verdict.strip, [Strip::Query("hdnts".into()), Strip::Header(http::header::AUTHORIZATION)]);
+}
+
+#[test]
+fn a_token_for_one_use_is_used_up_by_get_and_not_by_head() {
+    use crate::token::scheme::{rfc9246::Rfc9246, testing::config};
+    let scheme = Rfc9246::new(&config(json!({"issuers": ["us"]})), source(vec![secret(Some("h"))])).expect("scheme");
+    let schemes = [named("once", Arc::new(scheme))];
+    let mut asked = crate::token::scheme::testing::to_sign("https://media.example.com/v/a.ts");
+    asked.claims.insert("jti".into(), "n1".into());
+    let signed = schemes[0].scheme.sign(&asked).expect("signed");
+    let mut request = Request::get(&format!("{}?{}", signed.path, signed.query.unwrap_or_default()));
+    let verifier = verifier();
+    let mut ask = |method: http::Method| {
+        request.method = method;
+        verifier.decide(&schemes, &request.facts(), UnixTime(NOW)).map(|_| ())
+    };
+    assert_eq!(ask(http::Method::HEAD), Ok(()));
+    assert_eq!(ask(http::Method::GET), Ok(()));
+    let again = Err((Denial::Replayed, Some(Name::new("once").expect("name"))));
+    assert_eq!(ask(http::Method::HEAD), again);
+    assert_eq!(ask(http::Method::GET), again);
+    // A reload brings a new verifier, with the same memory.
+    let after = Verifier::with_used(&VerifierConfig::default(), verifier.used().clone());
+    assert_eq!(after.decide(&schemes, &request.facts(), UnixTime(NOW)).map(|_| ()), again);
+}
+
+mod matrix;

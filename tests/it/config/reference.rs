@@ -139,7 +139,7 @@ impl<'s> Cover<'s> {
 }
 
 /// Keys whose line shows an example, though they have a default.
-const EXAMPLES: [&str; 1] = ["routes[].accept"];
+const EXAMPLES: [&str; 2] = ["routes[].accept", "schemes.NAME(type = \"rfc9246\").unsigned"];
 
 #[test]
 fn every_example_loads_with_its_files() {
@@ -171,6 +171,19 @@ fn every_example_loads_with_its_files() {
         "behind-a-proxy.toml",
         "public-and-protected.toml",
         "sidecar.toml",
+        "akamai-edgeauth.toml",
+        "amazon-ivs.toml",
+        "ats-access-control.toml",
+        "ats-url-sig.toml",
+        "aws-smd.toml",
+        "bunny.toml",
+        "cloudfront.toml",
+        "cta-5007.toml",
+        "digest-url.toml",
+        "google-cloud-cdn.toml",
+        "google-media-cdn.toml",
+        "rfc9246.toml",
+        "wowza.toml",
     ] {
         assert!(seen.contains(job), "config/examples/{job} is missing");
     }

@@ -76,6 +76,14 @@ impl Raw {
         Self { stream: Box::new(tcp), ahead: Vec::new() }
     }
 
+    /// From an address of this machine.
+    pub(crate) async fn from(local: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from((local, 0))).expect("an address of ours");
+        let tcp = within("a connection", socket.connect(addr)).await.expect("connected");
+        Self { stream: Box::new(tcp), ahead: Vec::new() }
+    }
+
     /// Over TLS; the protocol that ALPN settled beside it.
     pub(crate) async fn tls(addr: SocketAddr, config: Arc<rustls::ClientConfig>, name: &str) -> io::Result<(Self, TlsFacts)> {
         let tcp = TcpStream::connect(addr).await?;
@@ -91,6 +99,11 @@ impl Raw {
             self.stream.flush().await
         })
         .await
+    }
+
+    /// Writes as much as the gateway takes now, at least one byte.
+    pub(crate) async fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes).await
     }
 
     /// Reads one answer. `head_only`: it has no body whatever it says (it answers a `HEAD`).
@@ -176,6 +189,12 @@ impl Raw {
         within("bytes", self.exactly(length)).await
     }
 
+    /// Says that nothing more comes, then [`Raw::rest`].
+    pub(crate) async fn end(&mut self) -> (Vec<u8>, bool) {
+        let _ = self.stream.shutdown().await;
+        self.rest().await
+    }
+
     /// Reads until the gateway closes; gives what came, and whether the end was a clean one.
     pub(crate) async fn rest(&mut self) -> (Vec<u8>, bool) {
         within("the connection to close", async {
@@ -243,6 +262,11 @@ pub(crate) fn empty() -> ClientBody {
     http_body_util::Empty::new().boxed()
 }
 
+/// These bytes, their length not told.
+pub(crate) fn full(bytes: &[u8]) -> ClientBody {
+    http_body_util::Full::new(Bytes::copy_from_slice(bytes)).boxed()
+}
+
 /// An HTTP/2 connection.
 pub(crate) struct H2 {
     pub(crate) sender: hyper::client::conn::http2::SendRequest<ClientBody>,
@@ -264,8 +288,18 @@ impl H2 {
         Self::over(stream).await
     }
 
+    /// By prior knowledge, with little room for answers that are not read yet.
+    pub(crate) async fn narrow(addr: SocketAddr) -> Self {
+        Self::with_window(TcpStream::connect(addr).await.expect("connected"), 16 * 1024).await
+    }
+
     async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        Self::with_window(stream, 1 << 20).await
+    }
+
+    async fn with_window(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, window: u32) -> Self {
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
         let (sender, driver) = within("HTTP/2", builder.handshake(TokioIo::new(stream))).await.expect("HTTP/2");
         Self { sender, driver: tokio::spawn(driver) }
     }

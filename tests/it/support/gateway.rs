@@ -62,16 +62,16 @@ impl Gateway {
 
     /// A token of `scheme` for `path`, good for an hour from now.
     pub(crate) fn sign(&self, scheme: &str, path: &str) -> Signed {
-        self.sign_with(scheme, SignRequest { expires: Some(self.clock.now().plus(3600)), ..for_path(path) })
+        self.sign_with(scheme, &SignRequest { expires: Some(self.clock.now().plus(3600)), ..for_path(path) })
     }
 
     /// A token of `scheme` as asked for.
-    pub(crate) fn sign_with(&self, scheme: &str, request: SignRequest) -> Signed {
+    pub(crate) fn sign_with(&self, scheme: &str, request: &SignRequest) -> Signed {
         let table = &self.config.schemes[&Name::new(scheme).expect("a name")];
         let keys = self.config.keys[table.keys()].inline.as_ref().expect("an inline key").expose();
         let keys = KeySet::parse(keys.as_bytes(), None, None).expect("a key set");
         let scheme = table.build(KeySource::new(keys)).expect("a scheme");
-        scheme.sign(&request).unwrap_or_else(|error| panic!("{error}"))
+        scheme.sign(request).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// `path?token=…`, signed by `viewer` for an hour.
@@ -82,6 +82,16 @@ impl Gateway {
     /// Sends `GET target` with `fields` and gives the answer.
     pub(crate) async fn get(&self, target: &str, fields: &str) -> Answer {
         client::get(self.addr(), target, fields).await
+    }
+
+    /// Waits until a counter or gauge is at `value`: a close is seen before it is counted.
+    pub(crate) async fn until_metric(&self, series: &str, value: f64) {
+        let reached = tokio::time::timeout(super::DEADLINE, async {
+            while (self.metric(series) - value).abs() > f64::EPSILON {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(reached.await.is_ok(), "{series} is {}, not {value}", self.metric(series));
     }
 
     /// The sum of a counter or gauge whose line begins with `series`, such as `http_requests_total{route="vod"`.

@@ -285,6 +285,12 @@ fn parse(head: &[u8], connection: usize) -> Seen {
 }
 
 impl Exchange {
+    /// Whether no request has come on this connection before.
+    pub(crate) fn first_on_connection(&self) -> bool {
+        let requests = self.shared.requests.lock().expect("no panics inside");
+        !requests[..self.index].iter().any(|seen| seen.connection == self.seen.connection)
+    }
+
     /// Reads the body to its end; the request's record grows as it comes.
     pub(crate) async fn read_body(&mut self) -> io::Result<()> {
         let chunked = self.seen.field("transfer-encoding").is_some();

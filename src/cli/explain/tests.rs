@@ -1,0 +1,100 @@
+//! Tokens in path segments that are not clean by themselves, from the guard to the origin.
+
+use super::*;
+use crate::config::{Sources, load};
+use crate::token::scheme::bunny::Bunny;
+use crate::token::{Key, KeySet, KeySource, Scheme as _, SignRequest};
+
+const NOW: i64 = 1_760_000_000;
+
+const CONFIG: &str = r#"
+[keys.bunny]
+secret = "229248f0-f007-4bf9-ba1f-bbf1b4ad9d40"
+
+[keys.jwt]
+secret = "0123456789abcdef0123456789abcdef"
+
+[schemes.bunny]
+type = "bunny"
+keys = "bunny"
+
+[schemes.jwt]
+type = "jwt"
+keys = "jwt"
+
+[origins.media]
+endpoints = ["http://127.0.0.1:3000"]
+
+[[routes]]
+name = "bunny"
+hosts = ["bunny.example.com"]
+accept = ["bunny"]
+origin = "media"
+
+[[routes]]
+name = "jwt"
+hosts = ["jwt.example.com"]
+accept = ["jwt"]
+origin = "media"
+
+[[routes]]
+name = "public"
+hosts = ["public.example.com"]
+public = true
+origin = "media"
+"#;
+
+/// What is said of a URL.
+fn explained(url: &str) -> Value {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("gw.toml");
+    std::fs::write(&file, CONFIG).expect("written");
+    let config = load(&Sources { files: vec![file], ..Sources::default() }).unwrap_or_else(|faults| panic!("{faults}")).config;
+    let args = ExplainArgs {
+        config: ConfigArgs { config: Vec::new(), set: Vec::new() },
+        url: url.into(),
+        method: "GET".into(),
+        headers: Vec::new(),
+        client_ip: IpAddr::from([192, 0, 2, 1]),
+        country: None,
+        now: Some(NOW),
+        output: Output::Json,
+    };
+    explain(&args, &config).expect("an answer")
+}
+
+/// A path with a token for `/v/` in its first segment.
+fn signed_path() -> String {
+    let key = Key::secret(None, b"229248f0-f007-4bf9-ba1f-bbf1b4ad9d40".to_vec());
+    let config = serde_json::from_value(json!({ "keys": "k", "sign_into": "path" })).expect("config");
+    let scheme = Bunny::new(&config, KeySource::new(KeySet::new(vec![key]))).expect("scheme");
+    let request = SignRequest {
+        host: "bunny.example.com".into(),
+        path: "/v/a.m3u8".into(),
+        scope: Some("/v/".into()),
+        expires: Some(UnixTime(NOW + 60)),
+        ..SignRequest::default()
+    };
+    scheme.sign(&request).expect("signed").path
+}
+
+#[test]
+fn a_token_segment_is_read_where_its_scheme_is_accepted_only() {
+    let path = signed_path();
+    assert!(path.contains("%2F"), "{path}");
+    let good = explained(&format!("https://bunny.example.com{path}"));
+    assert_eq!((&good["decision"], &good["upstream_path"]), (&json!("allow"), &json!("/v/a.m3u8")), "{good}");
+    for host in ["jwt.example.com", "public.example.com"] {
+        let refused = explained(&format!("https://{host}{path}"));
+        assert_eq!((&refused["decision"], &refused["denial"]["code"]), (&json!("deny"), &json!("bad_path")), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_not_the_token_must_be_clean() {
+    let path = signed_path();
+    for bad in [format!("{path}%2Fb"), format!("{path}/../b"), format!("/x%2Fy{path}")] {
+        let refused = explained(&format!("https://bunny.example.com{bad}"));
+        assert_eq!((&refused["decision"], &refused["denial"]["code"]), (&json!("deny"), &json!("bad_path")), "{refused}");
+    }
+}
