@@ -56,7 +56,7 @@ fn of_a_thousand_at_once_exactly_as_many_are_let_in_as_the_limit_says() {
     for program in programs("a thousand first requests at a shared store") {
         let server = Server::start(&program, &[]);
         let url = server.url();
-        for (token, limit) in [(1, 1), (2, 3), (3, 10), (4, 100), (5, 999), (6, 1000)] {
+        for (token, limit) in (1..).zip([1, 3, 10, 100, 999, 1000].repeat(3)) {
             let start = Barrier::new(2);
             let (one, other) = std::thread::scope(|scope| {
                 let one = scope.spawn(|| crowd(&url, token, 0..500, limit, &start));
@@ -147,8 +147,11 @@ async fn users_passwords_and_polling_alone() {
         let user = "--user tollgate on >open-sesame resetchannels ~{tollgate:}* +@read +@write +@scripting +@connection +time";
         let arguments: Vec<_> = user.split(' ').chain(["--user", "default", "off"]).map(str::to_owned).collect();
         let server = Server::start(&program, &arguments);
-        let took = revoke_and_restore(program.name, &config(&server.url(), "username = 'tollgate'\npassword_env = 'PASSWORD'")).await;
-        eprintln!("{}: a revocation reached another by polling alone in {took:?}", program.name);
+        // More than once, because a poll may happen to come at once.
+        for _ in 0..3 {
+            let took = revoke_and_restore(program.name, &config(&server.url(), "username = 'tollgate'\npassword_env = 'PASSWORD'")).await;
+            eprintln!("{}: a revocation reached another by polling alone in {took:?}", program.name);
+        }
 
         let stranger = Gateway::alone(&config(&server.url(), ""), &Clock::System);
         let outcome = stranger.admit(&Caller::of(1, 1).now(at_once(1, OnFull::Refuse), &Clock::System)).await;
