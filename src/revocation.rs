@@ -12,8 +12,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
-use crate::session::store::Change;
-use crate::session::{End, Key, Session, SessionId, Sessions};
+use crate::session::{Change, End, Key, Session, SessionId, Sessions};
 use crate::token::Grant;
 
 /// What is withdrawn.

@@ -24,6 +24,7 @@ pub use self::config::{
     CookieConfig, OnFull, OnStoreError, ProbesConfig, Propagation, RefusalStatus, RouteSessionConfig, SameSite, SessionsConfig,
     StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
 };
+pub use self::store::Change;
 pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
 use crate::clock::UnixTime;
 use crate::name::Name;

@@ -135,6 +135,8 @@ struct Scene {
     markers: Markers,
     config: String,
     seen: Vec<(String, String)>,
+    /// Tickets of sessions: they belong into answers, and nowhere else.
+    tickets: Vec<String>,
 }
 
 const COOKIE: &str = "session";
@@ -152,7 +154,7 @@ impl Scene {
         let config = config(origin.address, &pem);
         let file = folder.file("tollgate.toml", &config);
         let gateway = Process::serve(&file, &[]);
-        Self { gateway, folder, origin, markers, config, seen: Vec::new() }
+        Self { gateway, folder, origin, markers, config, seen: Vec::new(), tickets: Vec::new() }
     }
 
     /// A token of this scheme in its place: the path with its query.
@@ -235,6 +237,8 @@ impl Scene {
     fn leaks(&self) -> Vec<String> {
         let mut found = self.markers.found_in("log", &self.gateway.said());
         found.extend(self.markers.found_in("origin", &self.origin.got()));
+        let out = format!("{}\n{}", self.gateway.said(), self.origin.got());
+        found.extend(self.tickets.iter().filter(|ticket| out.contains(ticket.as_str())).map(|ticket| format!("ticket: {ticket}")));
         found.extend(self.seen.iter().flat_map(|(what, text)| self.markers.found_in(what, text)));
         found
     }
@@ -302,6 +306,13 @@ accept = ["filed"]
 origin = "media"
 allow_path_parameters = true
 [[routes]]
+name = "watch"
+path = "/watch"
+accept = ["shared"]
+origin = "media"
+[routes.session]
+concurrent_per_token = 1
+[[routes]]
 name = "down"
 path = "/down"
 accept = ["shared"]
@@ -337,6 +348,29 @@ fn let_in(scene: &mut Scene) {
     ];
     let requests: Vec<_> = requests.iter().map(|(target, name, value)| (target.as_str(), *name, value.as_str())).collect();
     scene.h2(&requests);
+}
+
+/// A session, its ticket, and what is refused of it.
+fn in_session(scene: &mut Scene) {
+    let token = scene.token(&[]);
+    let status = scene.ask("GET", &format!("/watch/a.m3u8?token={token}&b=1"), "");
+    let (_, answer) = scene.seen.last().expect("an answer").clone();
+    assert!((300..400).contains(&status), "{answer}");
+    let location = answer.lines().find_map(|line| line.strip_prefix("location: ")).expect("a location").trim().to_owned();
+    let ticket = location.split('/').find(|segment| segment.starts_with("tg~")).expect("a ticket").to_owned();
+    // Longer than any segment that is logged as it is: that is how the log knows a ticket.
+    assert!(ticket.len() > 48, "{ticket}");
+    scene.tickets.push(ticket.trim_start_matches("tg~").to_owned());
+    let target = location.trim_start_matches("http://video.example.com").to_owned();
+    scene.allowed("GET", &target, "");
+    scene.allowed("GET", &target.replace("a.m3u8", "a.m4s"), &format!("Referer: http://video.example.com{target}\r\n"));
+    let other = format!("{}AAAA", &ticket[..ticket.len() - 4]);
+    scene.tickets.push(other.trim_start_matches("tg~").to_owned());
+    scene.refused(&target.replace(&ticket, &other), "");
+    scene.refused(&format!("/media/{ticket}/a.m4s"), "");
+    scene.refused("/watch/tg~no-ticket/a.m4s", "");
+    // Another viewer with the same token: one too many.
+    scene.ask("GET", &format!("/watch/b.m3u8?token={token}"), "User-Agent: another\r\n");
 }
 
 /// Tokens that are not, at every place.
@@ -424,6 +458,7 @@ fn oversize(scene: &mut Scene) {
 fn no_secret_comes_out_while_serving() {
     let mut scene = Scene::new();
     let_in(&mut scene);
+    in_session(&mut scene);
     kept_out(&mut scene);
     bad_heads(&mut scene);
     oversize(&mut scene);

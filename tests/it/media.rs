@@ -38,6 +38,10 @@ impl Site {
             "origins": { "media": { "endpoints": [origin.base] } },
             "routes": [
                 { "name": "vod", "accept": ["viewer"], "origin": "media" },
+                {
+                    "name": "watch", "path": "/watch", "accept": ["viewer"], "origin": "media", "rewrite_prefix": "",
+                    "session": { "concurrent_per_token": 10 },
+                },
                 { "name": "stream", "path": "/stream", "accept": ["stream"], "origin": "media", "rewrite_prefix": "" },
             ],
         }));
@@ -63,7 +67,9 @@ impl Site {
 }
 
 fn viewer() -> Value {
-    json!({ "type": "jwt", "keys": "jwt", "carriers": [{ "path_prefix": "t=" }, { "query": "token" }] })
+    json!({ "type": "jwt", "keys": "jwt", "carriers": [
+        { "path_prefix": "t=" }, { "query": "token" }, { "header": "authorization" }, { "cookie": "viewer" },
+    ] })
 }
 
 fn sign(scheme: &Value, key: &Generated, path: &str, (mount, seconds): (usize, i64)) -> String {
@@ -113,6 +119,46 @@ fn ffmpeg_plays_through_the_gateway() {
     let url = format!("{}{}", site.https(), site.signed(origin::HLS, 600));
     let complaint = ffmpeg_plays(&url, &["-tls_verify", "1", "-ca_file", other.to_str().expect("UTF-8")]);
     assert!(complaint.is_err(), "the certificate was looked at: {complaint:?}");
+}
+
+#[test]
+fn cookies_and_headers_ride_along_to_the_last_segment() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let site = Site::new();
+    let signed = site.signed(origin::HLS, 600);
+    let token = signed.trim_start_matches("/t=").split('/').next().expect("a token");
+    for field in [format!("Cookie: theme=dark; viewer={token}\r\n"), format!("Authorization: Bearer {token}\r\n")] {
+        for path in [origin::HLS, origin::DASH] {
+            assert_whole_film(&ffmpeg_plays(&format!("{}{path}", site.http()), &["-headers", &field]), path);
+        }
+    }
+    // A single file needs nobody to hand its token on.
+    let url = format!("{}{}?token={token}", site.http(), origin::DOWNLOAD);
+    assert_whole_film(&ffmpeg_plays(&url, &[]), "query");
+    assert_eq!(site.refusals(), 0, "{:?}", site.gateway.metrics.refusals_by_code());
+}
+
+#[test]
+fn a_session_carries_a_query_token_to_the_last_segment() {
+    if !ffmpeg_is_here() {
+        return;
+    }
+    let site = Site::new();
+    let signed = site.signed(origin::HLS, 600);
+    let token = signed.trim_start_matches("/t=").split('/').next().expect("a token");
+    let url = |path: &str| format!("{}/watch{path}?token={token}", site.http());
+    // HLS only: ffmpeg's DASH reader resolves segments against the address before the redirect.
+    assert_whole_film(&ffmpeg_plays(&url(origin::HLS), &[]), "HLS");
+    assert_eq!(site.refusals(), 0, "{:?}", site.gateway.metrics.refusals_by_code());
+    if !browser_is_here() {
+        return;
+    }
+    let cases: Vec<Value> = PLAYERS.iter().map(|player| plays(player, &url(path_for(player)))).collect();
+    let answer = run_browser(&json!({ "cases": cases }));
+    assert_eq!(answer["ok"], true, "{answer:#}");
+    assert_eq!(site.refusals(), 0, "{:?}", site.gateway.metrics.refusals_by_code());
 }
 
 #[test]
