@@ -1,5 +1,11 @@
 //! Which route a request takes.
 
+use std::borrow::Cow;
+
+use http::Method;
+use http::header::ACCESS_CONTROL_REQUEST_METHOD;
+use http::request::Parts;
+
 use super::request::{Request, Routed};
 use super::{Error, Filter};
 use crate::route::plan::Found;
@@ -12,8 +18,11 @@ impl Filter<Request> for FindRoute {
     type Out = Routed;
 
     fn check(&self, request: Request) -> Result<Routed, Error> {
-        let route = match request.state.plan.find(&request.settled.host, &request.settled.path, &request.head.method) {
+        let method = method_of(&request.head);
+        let route = match request.state.plan.find(&request.settled.host, &request.settled.path, &method) {
             Found::Route(route) => route,
+            // A preflight for a method that is not served learns which ones are.
+            Found::OtherMethod(route) if request.head.method == Method::OPTIONS => route,
             Found::OtherMethod(route) => {
                 let allow = route.allow.clone();
                 // The record learns the route, so that the refusal is counted and readable (CORS) there.
@@ -31,5 +40,15 @@ impl Filter<Request> for FindRoute {
         }
         let mount = route.mount(&request.settled.path);
         Ok(Routed { request, route, mount, ticketed: None })
+    }
+}
+
+/// The method that decides: a preflight speaks for the request that it announces (Fetch §4.8), which may
+/// have a route of its own.
+fn method_of(head: &Parts) -> Cow<'_, Method> {
+    let announced = || head.headers.get(ACCESS_CONTROL_REQUEST_METHOD).and_then(|value| Method::from_bytes(value.as_bytes()).ok());
+    match head.method {
+        Method::OPTIONS => announced().map_or(Cow::Borrowed(&head.method), Cow::Owned),
+        _ => Cow::Borrowed(&head.method),
     }
 }

@@ -106,10 +106,10 @@ impl Scan {
         Self { state: State::Head, head: Head::default(), line: Vec::new(), max_head, max_headers, heads: 0, faults: VecDeque::new() }
     }
 
-    /// Whether a head has begun and not ended.
+    /// Whether the caller is, for all that can be told, still sending a request.
     #[must_use]
-    pub fn in_head(&self) -> bool {
-        self.state == State::Head && (self.head.begun || !self.line.is_empty())
+    pub fn is_unfinished(&self) -> bool {
+        self.state != State::Head || self.head.begun || !self.line.is_empty()
     }
 
     /// The fault of head number `number`, counted from 0, if it has one. Numbers only grow.
@@ -374,6 +374,21 @@ mod tests {
             (many.as_str(), TooMany),
         ] {
             assert_eq!(faults(text).first(), Some(&Some(fault)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_unfinished_until_its_last_byte() {
+        for text in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"] {
+            let mut scan = Scan::new(1024, 8);
+            assert!(!scan.is_unfinished());
+            let (last, before) = text.as_bytes().split_last().expect("text");
+            before.iter().for_each(|byte| {
+                scan.feed(&[*byte]);
+                assert!(scan.is_unfinished());
+            });
+            scan.feed(&[*last]);
+            assert!(!scan.is_unfinished());
         }
     }
 

@@ -13,5 +13,7 @@ use super::support::gateway::{over, public};
 
 /// A gateway with one worker and an open route to `origin`; `server` goes over its `[server]` table.
 fn gateway(origin: &str, server: Value) -> Gateway {
-    Gateway::start(over(public(origin), over(json!({ "server": { "workers": 1 } }), json!({ "server": server }))))
+    let mut config = public(origin);
+    config["server"] = over(json!({ "workers": 1 }), server);
+    Gateway::start(config)
 }

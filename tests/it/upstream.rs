@@ -13,9 +13,10 @@ use super::support::{Gateway, Origin};
 
 /// A gateway with one worker (so that one pool serves all) and an open route to `endpoints`, its origin as `more` says.
 fn gateway(endpoints: &[&str], more: Value) -> Gateway {
-    let config = public("http://127.0.0.1:1");
-    let one = json!({ "server": { "workers": 1 }, "origins": { "media": { "endpoints": endpoints } } });
-    Gateway::start(over(over(config, one), json!({ "origins": { "media": more } })))
+    let mut config = public("http://127.0.0.1:1");
+    config["server"] = json!({ "workers": 1 });
+    config["origins"]["media"] = over(json!({ "endpoints": endpoints }), more);
+    Gateway::start(config)
 }
 
 fn to(origin: &Origin, more: Value) -> Gateway {

@@ -133,3 +133,36 @@ async fn http_1_0_callers_are_served() {
     let (bytes, _) = raw.rest().await;
     assert!(bytes.starts_with(b"HTTP/1.0 200") && bytes.ends_with(b"media"), "{}", String::from_utf8_lossy(&bytes));
 }
+
+#[tokio::test]
+async fn http_2_callers_get_the_same() {
+    let origin = Origin::start(media);
+    let mut config = simple(&origin.url);
+    config["server"] = serde_json::json!({ "listeners": [{ "address": "127.0.0.1:0", "h2c": true }] });
+    config["routes"][0]["methods"] = serde_json::json!(["GET", "HEAD", "POST"]);
+    let gateway = Gateway::start(config);
+    let mut h2 = client::H2::plain(gateway.addr()).await;
+    let link = format!("http://gate.test{}", gateway.link("/a"));
+    let request = |method: &str, url: &str, fields: &[(&str, &str)], body: client::ClientBody| {
+        let request = http::Request::builder().method(method).uri(url);
+        fields.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(body).expect("a request")
+    };
+    let whole = h2.get(&link).await.expect("an answer");
+    assert_eq!((whole.status, whole.text().as_str(), whole.field("content-length")), (200, "0123456789", Some("10")));
+    let head = h2.send(request("HEAD", &link, &[], client::empty())).await.expect("an answer");
+    assert_eq!((head.status, head.body.len(), head.field("content-length")), (200, 0, Some("10")));
+    let same = h2.send(request("GET", &link, &[("if-none-match", "\"v1\"")], client::empty())).await.expect("an answer");
+    assert_eq!((same.status, same.field("etag")), (304, Some("\"v1\"")));
+    let part = h2.send(request("GET", &link, &[("range", "bytes=2-4")], client::empty())).await.expect("an answer");
+    assert_eq!((part.status, part.text().as_str()), (206, "234"));
+    assert_eq!(
+        (origin.last().field("host"), origin.last().field("x-forwarded-host")),
+        (Some(origin.addr.to_string().as_str()), Some("gate.test"))
+    );
+    // Bodies go both ways; a refusal of one that is still coming can be read.
+    let sent = h2.send(request("POST", &link, &[], client::full(&[b'x'; 100_000]))).await.expect("an answer");
+    assert_eq!((sent.status, origin.last().body_length), (200, 100_000));
+    let refused = h2.send(request("POST", "http://gate.test/a", &[], client::full(&[b'x'; 100_000]))).await.expect("an answer");
+    assert_eq!((refused.status, refused.code().as_str(), refused.field("connection")), (401, "token_missing", None));
+    assert_eq!(h2.get(&link).await.expect("an answer").status, 200);
+}

@@ -80,7 +80,7 @@ fn plenty() -> Origin {
     Origin::scripted(|mut exchange| async move {
         exchange.raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 256 << 20)).await?;
         loop {
-            exchange.raw([b'x'; 1 << 16]).await?;
+            exchange.raw(vec![b'x'; 1 << 16]).await?;
         }
     })
 }

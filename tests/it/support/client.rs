@@ -189,6 +189,12 @@ impl Raw {
         within("bytes", self.exactly(length)).await
     }
 
+    /// Says that nothing more comes, then [`Raw::rest`].
+    pub(crate) async fn end(&mut self) -> (Vec<u8>, bool) {
+        let _ = self.stream.shutdown().await;
+        self.rest().await
+    }
+
     /// Reads until the gateway closes; gives what came, and whether the end was a clean one.
     pub(crate) async fn rest(&mut self) -> (Vec<u8>, bool) {
         within("the connection to close", async {
@@ -254,6 +260,11 @@ pub(crate) type ClientBody = http_body_util::combinators::BoxBody<Bytes, std::co
 /// No body.
 pub(crate) fn empty() -> ClientBody {
     http_body_util::Empty::new().boxed()
+}
+
+/// These bytes, their length not told.
+pub(crate) fn full(bytes: &[u8]) -> ClientBody {
+    http_body_util::Full::new(Bytes::copy_from_slice(bytes)).boxed()
 }
 
 /// An HTTP/2 connection.

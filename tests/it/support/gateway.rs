@@ -62,16 +62,16 @@ impl Gateway {
 
     /// A token of `scheme` for `path`, good for an hour from now.
     pub(crate) fn sign(&self, scheme: &str, path: &str) -> Signed {
-        self.sign_with(scheme, SignRequest { expires: Some(self.clock.now().plus(3600)), ..for_path(path) })
+        self.sign_with(scheme, &SignRequest { expires: Some(self.clock.now().plus(3600)), ..for_path(path) })
     }
 
     /// A token of `scheme` as asked for.
-    pub(crate) fn sign_with(&self, scheme: &str, request: SignRequest) -> Signed {
+    pub(crate) fn sign_with(&self, scheme: &str, request: &SignRequest) -> Signed {
         let table = &self.config.schemes[&Name::new(scheme).expect("a name")];
         let keys = self.config.keys[table.keys()].inline.as_ref().expect("an inline key").expose();
         let keys = KeySet::parse(keys.as_bytes(), None, None).expect("a key set");
         let scheme = table.build(KeySource::new(keys)).expect("a scheme");
-        scheme.sign(&request).unwrap_or_else(|error| panic!("{error}"))
+        scheme.sign(request).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// `path?token=…`, signed by `viewer` for an hour.

@@ -98,11 +98,13 @@ async fn stubborn_upload(gateway: &Gateway, target: &str) -> client::Answer {
     caller.send(format!("POST {target} HTTP/1.1\r\nHost: gate.test\r\nContent-Length: {}\r\n\r\n", 128 * PIECE)).await.expect("sent");
     let piece = vec![b'x'; PIECE];
     for _ in 0..128 {
-        if caller.send(&piece).await.is_err() {
-            break;
-        }
+        // A reset would take the answer out of the hands of many a caller (RFC 9112 §9.6).
+        caller.send(&piece).await.expect("nobody hangs up on a caller that is still sending");
     }
-    caller.answer(false).await.expect("the answer, although it came early")
+    let answer = caller.answer(false).await.expect("the answer, although it came early");
+    let (rest, clean) = caller.end().await;
+    assert!(rest.is_empty() && clean, "reset, or more than an answer: {rest:?}");
+    answer
 }
 
 #[tokio::test]

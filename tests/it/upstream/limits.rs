@@ -112,7 +112,7 @@ async fn a_slow_caller_is_not_taken_for_a_silent_origin() {
     let origin = Origin::scripted(|mut exchange| async move {
         exchange.raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n")).await?;
         for _ in 0..LENGTH >> 16 {
-            exchange.raw([b'x'; 1 << 16]).await?;
+            exchange.raw(vec![b'x'; 1 << 16]).await?;
         }
         Ok(Some(exchange))
     });

@@ -129,3 +129,20 @@ async fn a_get_with_a_body_does_not_leave_it_to_the_next_caller() {
     assert_eq!(gateway.get("/c", "").await.text(), "/c");
     assert_eq!(origin.requests().iter().filter(|seen| seen.target == "/b").map(|seen| seen.connection).collect::<Vec<_>>(), [1]);
 }
+
+#[tokio::test]
+async fn a_caller_that_leaves_takes_its_request_along() {
+    let origin = Origin::scripted(|mut exchange| async move {
+        exchange.closed().await;
+        Ok(None)
+    });
+    let gateway = to(&origin, json!({ "max_connections": 1 }));
+    for number in 1..=3 {
+        let mut caller = Raw::connect(gateway.addr()).await;
+        caller.send(client::head("GET", "/a", "", 0)).await.expect("sent");
+        origin.wait("the request", |origin| origin.count() == number).await;
+        drop(caller);
+        origin.wait("the connection to end", |origin| origin.open() == 0).await;
+        gateway.until_metric("upstream_requests_in_flight", 0.0).await;
+    }
+}

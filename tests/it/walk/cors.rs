@@ -88,3 +88,26 @@ async fn every_refusal_can_be_read_by_a_page() {
         assert_eq!(answer.field("content-type"), Some("application/problem+json"), "{target}");
     }
 }
+
+#[tokio::test]
+async fn a_preflight_is_answered_by_the_route_of_what_it_announces() {
+    let origin = Origin::plain();
+    let mut config = crate::support::gateway::public(&origin.url);
+    let page = |page: &str| json!({ "allow_origins": [page] });
+    config["routes"] = json!([
+        { "name": "upload", "path": "/a", "methods": ["PUT"], "public": true, "origin": "media", "cors": page("https://studio.test") },
+        { "name": "play", "path": "/a", "methods": ["GET", "DELETE"], "public": true, "origin": "media", "cors": page("https://play.test") },
+    ]);
+    let gateway = Gateway::start(config);
+    for (method, page, allowed) in [
+        ("PUT", "https://studio.test", Some("PUT, OPTIONS")),
+        ("DELETE", "https://play.test", Some("GET, DELETE, OPTIONS")),
+        ("DELETE", "https://studio.test", None),
+        ("PATCH", "https://studio.test", Some("PUT, OPTIONS")),
+    ] {
+        let fields = format!("Origin: {page}\r\nAccess-Control-Request-Method: {method}\r\n");
+        let answer = client::request(gateway.addr(), "OPTIONS", "/a", &fields, b"").await;
+        assert_eq!((answer.status, answer.field("access-control-allow-methods")), (204, allowed), "{method} {page}");
+    }
+    assert_eq!(origin.connections(), 0);
+}

@@ -37,11 +37,11 @@ async fn bad_tokens_are_refused_and_the_origin_hears_nothing() {
     let gateway = Gateway::start(config);
     let until = |seconds| SignRequest { expires: Some(NOW.plus(seconds)), ..for_path("/a") };
     let good = gateway.sign("viewer", "/a");
-    let late = gateway.sign_with("viewer", until(0));
-    let early = gateway.sign_with("viewer", SignRequest { not_before: Some(NOW.plus(1)), ..until(60) });
-    let endless = lax.sign_with("viewer", SignRequest { expires: None, ..for_path("/a") });
+    let late = gateway.sign_with("viewer", &until(0));
+    let early = gateway.sign_with("viewer", &SignRequest { not_before: Some(NOW.plus(1)), ..until(60) });
+    let endless = lax.sign_with("viewer", &SignRequest { expires: None, ..for_path("/a") });
     let other = Gateway::simple(&origin.url).sign("viewer", "/a");
-    let second = gateway.sign_with("viewer", SignRequest { subject: Some("bob".into()), ..until(60) });
+    let second = gateway.sign_with("viewer", &SignRequest { subject: Some("bob".into()), ..until(60) });
     let mut tampered = good.token.clone().into_bytes();
     let at = tampered.len() - 10;
     tampered[at] = if tampered[at] == b'A' { b'B' } else { b'A' };
@@ -149,7 +149,7 @@ async fn rules_on_countries_refuse_without_a_database() {
     let gateway = Gateway::start(over(simple(&origin.url), more));
     let claiming = |name: &str, value: Value| {
         let claims = json!({ name: value }).as_object().expect("a table").clone();
-        target(&gateway.sign_with("viewer", SignRequest { expires: Some(NOW.plus(60)), claims, ..for_path("/a") }))
+        target(&gateway.sign_with("viewer", &SignRequest { expires: Some(NOW.plus(60)), claims, ..for_path("/a") }))
     };
     assert_problem(&gateway.get(&claiming("geo", json!(["DE"])), "Origin: a\r\n").await, 403, "token_country");
     assert_problem(&gateway.get(&claiming("net", json!(["10.0.0.0/8"])), "Origin: a\r\n").await, 403, "token_address");

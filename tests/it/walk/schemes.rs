@@ -37,7 +37,7 @@ async fn a_stream_token_gives_way_to_the_uid() {
     let origin = Origin::plain();
     let gateway = gateway(&origin);
     let signed =
-        gateway.sign_with("stream", SignRequest { mount: 3, ..hour(&format!("/cf/{UID}/manifest/video.m3u8?clientBandwidthHint=2")) });
+        gateway.sign_with("stream", &SignRequest { mount: 3, ..hour(&format!("/cf/{UID}/manifest/video.m3u8?clientBandwidthHint=2")) });
     assert!(signed.path.starts_with("/cf/eyJ"), "{}", signed.path);
     let answer = gateway.get(&target(&signed), "").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -55,7 +55,7 @@ async fn a_mux_token_opens_its_playback_id_only() {
     let origin = Origin::plain();
     let gateway = gateway(&origin);
     let host = "Host: stream.mux.test\r\n";
-    let signed = gateway.sign_with("mux", hour("/abcDEF01.m3u8"));
+    let signed = gateway.sign_with("mux", &hour("/abcDEF01.m3u8"));
     let answer = gateway.get(&target(&signed), host).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(origin.last().target, "/abcDEF01.m3u8");
@@ -70,10 +70,10 @@ async fn a_mux_token_opens_its_playback_id_only() {
 async fn any_of_several_schemes_opens_a_route() {
     let origin = Origin::plain();
     let gateway = gateway(&origin);
-    let stream = gateway.sign_with("stream", SignRequest { mount: 5, ..hour(&format!("/both/{UID}/a.m4s")) });
+    let stream = gateway.sign_with("stream", &SignRequest { mount: 5, ..hour(&format!("/both/{UID}/a.m4s")) });
     assert_eq!(gateway.get(&stream.path, "").await.status, 200);
     assert_eq!(origin.last().target, format!("/both/{UID}/a.m4s"));
-    let own = gateway.sign_with("own", hour("/both/x")).token;
+    let own = gateway.sign_with("own", &hour("/both/x")).token;
     let bearer = format!("Authorization: Bearer {own}\r\n");
     assert_eq!(gateway.get("/both/x", &bearer).await.status, 200);
     // The same text under a scheme that would not take it: known to two, taken by one, out of both places.

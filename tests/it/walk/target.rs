@@ -7,8 +7,8 @@ use tollgate::keygen::Kind;
 use crate::support::gateway::{key, target};
 use crate::support::{Gateway, Origin};
 
-/// A gateway whose route `/v` takes tokens from one carrier; and an answer's `(target, whole head)` at the origin.
-fn carried(origin: &Origin, carrier: serde_json::Value) -> Gateway {
+/// A gateway whose route `/v` takes tokens from one carrier.
+fn carried(origin: &Origin, carrier: &serde_json::Value) -> Gateway {
     Gateway::start(json!({
         "keys": { "viewer": { "inline": key(Kind::Ed25519) } },
         "schemes": { "viewer": { "type": "jwt", "keys": "viewer", "carriers": [carrier] } },
@@ -29,11 +29,11 @@ async fn nothing_of_a_token_arrives() {
         (json!({ "cookie": "play" }), ""),
     ] {
         let origin = Origin::plain();
-        let gateway = carried(&origin, carrier.clone());
+        let gateway = carried(&origin, &carrier);
         let mut request = crate::support::gateway::for_path("/v/a/b.m4s?x=1&y=%20");
         request.mount = 2;
         request.expires = Some(gateway.clock.now().plus(60));
-        let signed = gateway.sign_with("viewer", request);
+        let signed = gateway.sign_with("viewer", &request);
         let mut fields: String = signed.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         for (name, value) in &signed.cookies {
             fields.push_str(&format!("Cookie: a=1; {name}={value}; b=2\r\n"));
