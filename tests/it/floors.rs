@@ -51,7 +51,10 @@ const TOKEN: &[&str] = &[
 const IMPURE: &[&str] = &["SystemTime", "Instant", "std::fs", "std::net::Tcp", "std::net::Udp", "std::env", "std::thread", "std::process"];
 
 /// (file, what it uses, why).
-const EXCEPTIONS: &[(&str, &str, &str)] = &[("clock.rs", "SystemTime", "the one reader of the wall clock")];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("clock.rs", "SystemTime", "the one reader of the wall clock"),
+    ("token/scheme/amazon_ivs.rs", "uuid", "asks whether a claim is a UUID; makes none, which would need random numbers"),
+];
 
 const LONGEST_FILE: usize = 600;
 

@@ -1,3 +1,5 @@
+//! Akamai Edge Auth tokens, good and bad.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Bunny generations, their vectors and forgeries.
+
 use proptest::prelude::*;
 use serde_json::json;
 

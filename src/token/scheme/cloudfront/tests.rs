@@ -1,3 +1,5 @@
+//! CloudFront policies, signed and forged.
+
 use proptest::prelude::*;
 
 use super::*;

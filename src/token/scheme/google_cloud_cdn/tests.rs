@@ -1,3 +1,5 @@
+//! Google Cloud CDN: signed URLs, prefixes and cookies, good and bad.
+
 use proptest::prelude::*;
 use serde_json::json;
 

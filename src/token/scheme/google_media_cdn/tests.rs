@@ -1,3 +1,5 @@
+//! Google Media CDN: signed requests and dual tokens, good and bad.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Wowza SecureToken hashes, good and bad.
+
 use proptest::prelude::*;
 use serde_json::json;
 
