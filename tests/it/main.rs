@@ -14,6 +14,7 @@ mod metrics;
 mod readme;
 mod rig;
 mod server;
+mod sessions;
 mod support;
 mod tool;
 mod upstream;
