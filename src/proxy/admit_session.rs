@@ -3,6 +3,7 @@
 //! A request that a token let in, on a route with sessions, gets the session that its viewer has, or a
 //! new one if there is room. Looks (`HEAD`, posters, captions) open none. A request that a ticket let in has its session already.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::Method;
@@ -10,9 +11,9 @@ use http::header::USER_AGENT;
 
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Error, Filter, ticket};
-use crate::path::CleanPath;
+use crate::path::{self, CleanPath};
 use crate::session::{Ask, Keys, Seen, Session, Terms, Viewer};
-use crate::token::{Grant, NoGeo, PathRule, RequestFacts, Scope};
+use crate::token::{Binding, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, carrier};
 use crate::verifier::Verdict;
 
 /// The room.
@@ -58,7 +59,7 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         return None;
     }
     let upload = !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let grant = reaching_children(routed, &verdict.grant);
+    let grant = for_children(routed, verdict);
     let keys = Keys::of(&route.name, &verdict.scheme, verdict.token(), &grant);
     let network = ticket::network(routed);
     let agent = request.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
@@ -75,23 +76,64 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
     })
 }
 
-/// The grant of the session. A token that is good for its own URL only (a canned policy, a hash over
-/// the path) opens a playlist whose segments it does not name; its session then reaches what lies in the entry's folder.
-/// An entry in the route's own folder gets nothing more: that would be the whole route.
-fn reaching_children(routed: &Routed, grant: &Arc<Grant>) -> Arc<Grant> {
-    let raw = routed.request.settled.path.raw();
+/// The grant of the session: what the token allows, and what it was only good for because the request is under its
+/// signature, said in rules, so that a ticket opens no more than that.
+///
+/// A token that is good for its own URL only (a canned policy, a hash over the path) opens a playlist whose segments it
+/// does not name; its session reaches what lies in the entry's folder. An entry in the route's own folder gets
+/// nothing more: that would be the whole route. A token whose signature covers the address is bound to it.
+fn for_children(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
+    let Some(named) = routed.route.schemes.iter().find(|named| named.name == verdict.scheme) else { return verdict.grant.clone() };
+    let opens = |facts: &RequestFacts<'_>| would_open(&*named.scheme, verdict, facts);
+    let facts = routed.request.facts(routed.mount, &NoGeo);
+    let scope = if reaches_siblings(&facts, &verdict.grant, opens) { None } else { Some(folder_of(&facts, verdict)) };
+    let elsewhere = RequestFacts { client_ip: NOBODY, ..routed.request.facts(routed.mount, &NoGeo) };
+    let tied = !named.scheme.remembers() && !opens(&elsewhere);
+    if scope.is_none() && !tied {
+        return verdict.grant.clone();
+    }
+    let mut grant = Grant::clone(&verdict.grant);
+    if let Some(scope) = scope {
+        grant.scope = scope;
+    }
+    if tied {
+        grant.bindings.push(Binding::Networks(vec![facts.client_ip.to_canonical().into()]));
+    }
+    Arc::new(grant)
+}
+
+/// An address that no viewer has (RFC 5737 §3).
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Whether the same token is good for these facts as well, as far as its signature goes.
+fn would_open(scheme: &dyn Scheme, verdict: &Verdict, facts: &RequestFacts<'_>) -> bool {
+    match scheme.present(facts) {
+        // Nothing but the token's bytes counts, and they were found good.
+        Ok(Some(presented)) if scheme.remembers() && *presented.token == *verdict.token() => true,
+        Ok(Some(presented)) => scheme.open(&presented, facts).is_ok(),
+        _ => false,
+    }
+}
+
+fn reaches_siblings(facts: &RequestFacts<'_>, grant: &Grant, opens: impl Fn(&RequestFacts<'_>) -> bool) -> bool {
+    let raw = facts.path.raw();
     let folder = raw.rsplit_once('/').map_or("", |(folder, _)| folder);
-    if folder.len() <= routed.mount {
-        return grant.clone();
+    let Ok(sibling) = CleanPath::parse(&format!("{folder}/tollgate-sibling")) else { return false };
+    let beside = RequestFacts { path: &sibling, ..*facts };
+    let bare = RequestFacts { path: &sibling, query: None, ..*facts };
+    match grant.scope {
+        Scope::Route => opens(&beside),
+        _ => grant.reaches(&bare),
     }
-    let Ok(sibling) = CleanPath::parse(&format!("{folder}/tollgate-sibling")) else { return grant.clone() };
-    let facts = RequestFacts { path: &sibling, query: None, ..routed.request.facts(routed.mount, &NoGeo) };
-    if grant.reaches(&facts) {
-        return grant.clone();
-    }
-    let decoded = routed.request.settled.path.decoded();
-    let folder = decoded.rsplit_once('/').map_or("", |(folder, _)| folder);
-    Arc::new(Grant { scope: Scope::Paths(vec![PathRule::Under(format!("{folder}/"))]), ..Grant::clone(grant) })
+}
+
+/// The folder of the entry as its children will name it: without a token in the path.
+fn folder_of(facts: &RequestFacts<'_>, verdict: &Verdict) -> Scope {
+    let (raw, _) = carrier::target(facts, &verdict.strip, &verdict.grant);
+    let path = path::percent_decode(&raw).unwrap_or_default();
+    let in_root = raw.rfind('/').is_none_or(|at| at <= facts.mount);
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Scope::Paths(vec![if in_root { PathRule::Exact(path.clone()) } else { PathRule::Under(format!("{folder}/")) }])
 }
 
 /// What the player calls its playback: `X-Playback-Session-Id` (AVFoundation), or `sid` of CMCD

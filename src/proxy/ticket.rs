@@ -10,6 +10,7 @@ use super::{Error, State};
 use crate::path::CleanPath;
 use crate::session::ticket::Bound;
 use crate::session::{Gone, Key, Propagation, ResumeFault, Session};
+use crate::token::RequestFacts;
 use crate::token::carrier::{Carrier, Strip};
 
 /// A ticket as found.
@@ -74,7 +75,7 @@ pub fn open(routed: &Routed, found: &Found) -> Result<Arc<Session>, Error> {
     if session.scope != opened.scope || session.route != routed.route.name {
         return Err(Error::TicketInvalid);
     }
-    check(routed, &session, state)?;
+    check(routed, found, &session, state)?;
     state.sessions.roam(&session, network, now).map_err(|refusal| Error::session(refusal.limit, &routed.route))?;
     Ok(session)
 }
@@ -94,8 +95,13 @@ pub fn bound(routed: &Routed) -> Bound<'_> {
 }
 
 /// What the token would be asked, but for its window.
-fn check(routed: &Routed, session: &Session, state: &State) -> Result<(), Error> {
-    let facts = routed.request.facts(routed.mount, &*state.geo);
+fn check(routed: &Routed, found: &Found, session: &Session, state: &State) -> Result<(), Error> {
+    let came = routed.request.facts(routed.mount, &*state.geo);
+    // The rules know the URL without its ticket; some refuse parameters that they do not know.
+    let ours = |name: &str| found.strip.iter().any(|strip| matches!(strip, Strip::Query(taken) if taken == name));
+    let query = came.query.filter(|_| !found.strip.is_empty()).map(|query| crate::query::without(query, ours));
+    let query = query.as_ref().map_or(came.query, Option::as_deref);
+    let facts = RequestFacts { query, ..came };
     session.grant.covers(&facts, state.clock.now())?;
     // A scheme that a reload took off the route lets nobody in any more.
     let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == session.scheme).ok_or(Error::SessionGone(Gone::Unknown))?;
