@@ -3,10 +3,10 @@
 //! A request that a token let in, on a route with sessions, gets the session that its viewer has, or a
 //! new one if there is room. Looks (`HEAD`, posters, captions) open none. A request that a ticket let in has its session already.
 
-use std::sync::Arc;
-
 use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::USER_AGENT;
@@ -16,10 +16,10 @@ use tower::{Layer, Service};
 use super::filter::Either;
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Body, Error, Filter, ticket};
-use crate::path::CleanPath;
+use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
 use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer};
-use crate::token::{Grant, NoGeo, PathRule, RequestFacts, Scope, Strip, carrier};
+use crate::token::{Binding, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
 /// The room.
@@ -35,7 +35,7 @@ impl Filter<Verified> for AdmitSession {
             Proof::Public => Ok(admitted(routed, Proof::Public, None)),
             Proof::Session { session, strip } => Ok(in_session(routed, session, strip)),
             Proof::Ticket { ticket, strip, .. } => {
-                let session = ticket::resume(&routed, &ticket)?;
+                let session = ticket::resume(&routed, &ticket, &strip)?;
                 Ok(in_session(routed, session, strip))
             }
             Proof::Token(verdict) => {
@@ -57,7 +57,7 @@ async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
     let Verified { routed, proof } = verified;
     match proof {
         Proof::Ticket { ticket, gone, strip } => {
-            let session = ticket::ask_fleet(&routed, &ticket, gone, &fleet).await?;
+            let session = ticket::ask_fleet(&routed, (&ticket, gone), &strip, &fleet).await?;
             Ok(in_session(routed, session, strip))
         }
         Proof::Token(verdict) => {
@@ -155,7 +155,7 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         return None;
     }
     let upload = !matches!(request.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let grant = for_ticket(routed, verdict);
+    let grant = for_children(routed, verdict);
     let keys = Keys::of(&route.name, &verdict.scheme, verdict.token(), &grant);
     let network = ticket::network(routed);
     let agent = request.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
@@ -172,43 +172,64 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
     })
 }
 
-/// The grant for what a ticket opens; the ticket's URLs are the entry's without its token.
-fn for_ticket(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
+/// The grant of the session: what the token allows, and what it was only good for because the request is under its
+/// signature, said in rules, so that a ticket opens no more than that.
+///
+/// A token that is good for its own URL only (a canned policy, a hash over the path) opens a playlist whose segments it
+/// does not name; its session reaches what lies in the entry's folder. An entry in the route's own folder gets
+/// nothing more: that would be the whole route. A token whose signature covers the address is bound to it.
+fn for_children(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
+    let Some(named) = routed.route.schemes.iter().find(|named| named.name == verdict.scheme) else { return verdict.grant.clone() };
+    let opens = |facts: &RequestFacts<'_>| would_open(&*named.scheme, verdict, facts);
     let facts = routed.request.facts(routed.mount, &NoGeo);
-    let (bare, _) = carrier::target(&facts, &verdict.strip, &verdict.grant);
-    let Ok(bare) = CleanPath::parse(&bare) else { return verdict.grant.clone() };
-    let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == verdict.scheme);
-    let by_url = scheme.is_none_or(|scheme| !scheme.scheme.remembers());
-    if by_url && matches!(verdict.grant.scope, Scope::Route) {
-        return within_folder(&verdict.grant, facts.path, &bare);
+    let scope = if reaches_siblings(&facts, &verdict.grant, opens) { None } else { Some(folder_of(&facts, verdict)) };
+    let elsewhere = RequestFacts { client_ip: NOBODY, ..routed.request.facts(routed.mount, &NoGeo) };
+    let tied = !named.scheme.remembers() && !opens(&elsewhere);
+    if scope.is_none() && !tied {
+        return verdict.grant.clone();
     }
-    reaching_children(&verdict.grant, &facts, &bare)
-}
-
-/// A signature over the URL itself opens that URL and says nothing of its scope; a ticket is not tied
-/// to the URL, so it opens the folder that the entry lies in and no more.
-fn within_folder(grant: &Arc<Grant>, path: &CleanPath, bare: &CleanPath) -> Arc<Grant> {
-    // With a token in the path, children may stand beside it or under it.
-    let rules = [path, bare].map(|path| PathRule::Under(format!("{}/", folder(path.decoded()))));
-    Arc::new(Grant { scope: Scope::Paths(rules.to_vec()), ..Grant::clone(grant) })
-}
-
-/// A token that is good for its own URL only (a canned policy, a claim with one path) opens a playlist
-/// whose segments it does not name; its session then reaches what lies in the entry's folder. An entry
-/// in the route's own folder gets nothing more: that would be the whole route.
-fn reaching_children(grant: &Arc<Grant>, facts: &RequestFacts<'_>, bare: &CleanPath) -> Arc<Grant> {
-    let raw = folder(bare.raw());
-    let Ok(sibling) = CleanPath::parse(&format!("{raw}/tollgate-sibling")) else { return grant.clone() };
-    if raw.len() <= facts.mount || grant.reaches(&RequestFacts { path: &sibling, query: None, ..*facts }) {
-        return grant.clone();
+    let mut grant = Grant::clone(&verdict.grant);
+    if let Some(scope) = scope {
+        grant.scope = scope;
     }
-    let rule = PathRule::Under(format!("{}/", folder(bare.decoded())));
-    Arc::new(Grant { scope: Scope::Paths(vec![rule]), ..Grant::clone(grant) })
+    if tied {
+        grant.bindings.push(Binding::Networks(vec![facts.client_ip.to_canonical().into()]));
+    }
+    Arc::new(grant)
 }
 
-/// A path up to its last slash, that one left out.
-fn folder(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+/// An address that no viewer has (RFC 5737 §3).
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Whether the same token is good for these facts as well, as far as its signature goes.
+fn would_open(scheme: &dyn Scheme, verdict: &Verdict, facts: &RequestFacts<'_>) -> bool {
+    match scheme.present(facts) {
+        // Nothing but the token's bytes counts, and they were found good.
+        Ok(Some(presented)) if scheme.remembers() && *presented.token == *verdict.token() => true,
+        Ok(Some(presented)) => scheme.open(&presented, facts).is_ok(),
+        _ => false,
+    }
+}
+
+fn reaches_siblings(facts: &RequestFacts<'_>, grant: &Grant, opens: impl Fn(&RequestFacts<'_>) -> bool) -> bool {
+    let raw = facts.path.raw();
+    let folder = raw.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let Ok(sibling) = CleanPath::parse(&format!("{folder}/tollgate-sibling")) else { return false };
+    let beside = RequestFacts { path: &sibling, ..*facts };
+    let bare = RequestFacts { path: &sibling, query: None, ..*facts };
+    match grant.scope {
+        Scope::Route => opens(&beside),
+        _ => grant.reaches(&bare),
+    }
+}
+
+/// The folder of the entry as its children will name it: without a token in the path.
+fn folder_of(facts: &RequestFacts<'_>, verdict: &Verdict) -> Scope {
+    let (raw, _) = carrier::target(facts, &verdict.strip, &verdict.grant);
+    let path = path::percent_decode(&raw).unwrap_or_default();
+    let in_root = raw.rfind('/').is_none_or(|at| at <= facts.mount);
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Scope::Paths(vec![if in_root { PathRule::Exact(path.clone()) } else { PathRule::Under(format!("{folder}/")) }])
 }
 
 /// What the player calls its playback: `X-Playback-Session-Id` (AVFoundation), or `sid` of CMCD

@@ -12,6 +12,7 @@ use crate::secret::Fingerprint;
 use crate::session::fleet::Fleet;
 use crate::session::ticket::{Bound, Opened as Ticket};
 use crate::session::{End, Gone, Key, OnStoreError, Propagation, ResumeFault, Seen, Session};
+use crate::token::RequestFacts;
 use crate::token::carrier::{Carrier, Strip};
 
 /// A ticket as found.
@@ -78,7 +79,7 @@ pub fn open(routed: &Routed, found: &Found) -> Result<Opened, Error> {
     let ticket = state.tickets.open(&found.text, bound(routed), now).map_err(Error::from)?;
     match state.sessions.touch(ticket.session, now, 0) {
         Ok(session) => {
-            fits(routed, &session, &ticket)?;
+            fits(routed, &session, &ticket, &found.strip)?;
             Ok(Opened::Here(session))
         }
         Err(gone @ Gone::Ended(End::Idle)) => Ok(Opened::Asked { ticket, gone }),
@@ -91,11 +92,11 @@ pub fn open(routed: &Routed, found: &Found) -> Result<Opened, Error> {
 ///
 /// # Errors
 /// Why it stays away.
-pub fn resume(routed: &Routed, ticket: &Ticket) -> Result<Arc<Session>, Error> {
+pub fn resume(routed: &Routed, ticket: &Ticket, strip: &[Strip]) -> Result<Arc<Session>, Error> {
     let state = &*routed.request.state;
     let resumed = state.sessions.resume(ticket.session, state.clock.now(), network(routed));
     let session = resumed.map_err(|fault| resume_error(&fault, &routed.route))?.session;
-    fits(routed, &session, ticket)?;
+    fits(routed, &session, ticket, strip)?;
     Ok(session)
 }
 
@@ -103,7 +104,7 @@ pub fn resume(routed: &Routed, ticket: &Ticket) -> Result<Arc<Session>, Error> {
 ///
 /// # Errors
 /// Why it stays away.
-pub async fn ask_fleet(routed: &Routed, ticket: &Ticket, gone: Gone, fleet: &Fleet) -> Result<Arc<Session>, Error> {
+pub async fn ask_fleet(routed: &Routed, (ticket, gone): (&Ticket, Gone), strip: &[Strip], fleet: &Fleet) -> Result<Arc<Session>, Error> {
     let state = &*routed.request.state;
     let now = state.clock.now();
     let policy = routed.route.session.as_ref().map_or(OnStoreError::Deny, |session| session.config.on_store_error);
@@ -116,7 +117,7 @@ pub async fn ask_fleet(routed: &Routed, ticket: &Ticket, gone: Gone, fleet: &Fle
         _ => fleet.resume(ticket.session, now, network(routed), policy).await.map(|admission| admission.session),
     };
     let session = session.map_err(|fault| Error::entry(&fault, &routed.route))?;
-    fits(routed, &session, ticket)?;
+    fits(routed, &session, ticket, strip)?;
     Ok(session)
 }
 
@@ -128,13 +129,13 @@ fn resume_error(fault: &ResumeFault, route: &super::Route) -> Error {
 }
 
 /// Whether the session covers this request, as its token would be asked.
-fn fits(routed: &Routed, session: &Session, ticket: &Ticket) -> Result<(), Error> {
+fn fits(routed: &Routed, session: &Session, ticket: &Ticket, strip: &[Strip]) -> Result<(), Error> {
     let state = &*routed.request.state;
     // The ticket was made for this grant; a table that lost its mind must not widen it.
     if session.scope != ticket.scope || session.route != routed.route.name {
         return Err(Error::TicketInvalid);
     }
-    check(routed, session, state)?;
+    check(routed, strip, session, state)?;
     let now = state.clock.now();
     state.sessions.roam(session, network(routed), now).map_err(|refusal| Error::session(refusal.limit, &routed.route))
 }
@@ -147,8 +148,13 @@ pub fn bound(routed: &Routed) -> Bound<'_> {
 }
 
 /// What the token would be asked, but for its window.
-fn check(routed: &Routed, session: &Session, state: &State) -> Result<(), Error> {
-    let facts = routed.request.facts(routed.mount, &*state.geo);
+fn check(routed: &Routed, strip: &[Strip], session: &Session, state: &State) -> Result<(), Error> {
+    let came = routed.request.facts(routed.mount, &*state.geo);
+    // The rules know the URL without its ticket; some refuse parameters that they do not know.
+    let ours = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
+    let query = came.query.filter(|_| !strip.is_empty()).map(|query| crate::query::without(query, ours));
+    let query = query.as_ref().map_or(came.query, Option::as_deref);
+    let facts = RequestFacts { query, ..came };
     session.grant.covers(&facts, state.clock.now())?;
     // A scheme that a reload took off the route lets nobody in any more.
     let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == session.scheme).ok_or(Error::SessionGone(Gone::Unknown))?;

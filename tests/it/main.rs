@@ -1,5 +1,7 @@
 //! The integration suites, one binary: how things hold together, with real parts.
 
+#![allow(clippy::needless_pass_by_value, reason = "a suite hands over what it has built")]
+
 mod browser;
 mod canary;
 mod cli;
@@ -15,6 +17,7 @@ mod metrics;
 mod readme;
 mod rig;
 mod server;
+mod sessions;
 mod support;
 mod tool;
 mod upstream;

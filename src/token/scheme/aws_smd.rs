@@ -89,6 +89,10 @@ fn split(segment: &str) -> Option<(Option<&str>, &str)> {
     }
 }
 
+fn is_token(segment: &str) -> bool {
+    split(segment).is_some_and(|(_, jwt)| jwt.starts_with("eyJ"))
+}
+
 fn mac_of(key: &Key, message: &[u8]) -> Result<Vec<u8>, Denial> {
     let octets = key.octets().filter(|_| matches!(key.algorithm(), Algorithm::Secret | Algorithm::HS256));
     Ok(Hash::Sha256.mac(octets.ok_or(Denial::WrongAlgorithm)?, message))
@@ -218,7 +222,7 @@ impl Scheme for AwsSmd {
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
-        let token = carrier::first_segment(facts).filter(|segment| split(segment).is_some_and(|(_, jwt)| jwt.starts_with("eyJ")));
+        let token = carrier::first_segment(facts).filter(|segment| is_token(segment));
         Ok(token.map(|token| Presented { token: token.into(), strip: vec![Strip::Segment(0)] }))
     }
 
@@ -245,8 +249,12 @@ impl Scheme for AwsSmd {
 
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         let terms = grant.details.get::<Terms>().ok_or(Denial::Claim)?;
-        let below = facts.below_mount().strip_prefix('/').and_then(|below| below.find('/').map(|slash| &below[slash..]));
-        let path = format!("{}{}", &facts.path.raw()[..facts.mount], below.ok_or(Denial::Path)?);
+        // Children of a session come without the token's segment.
+        let below = match carrier::first_segment(facts).filter(|segment| is_token(segment)) {
+            Some(token) => facts.below_mount().get(token.len() + 1..).filter(|rest| rest.starts_with('/')).ok_or(Denial::Path)?,
+            None => facts.below_mount(),
+        };
+        let path = format!("{}{below}", &facts.path.raw()[..facts.mount]);
         let path = percent_decode(&path).ok_or(Denial::Malformed)?;
         if !terms.paths.iter().any(|prefix| is_under(&path, prefix)) {
             return Err(Denial::Path);

@@ -143,12 +143,22 @@ impl<'t> SignedRequest<'t> {
     pub(super) fn grant(&self, leeway: i64) -> Result<Grant, Denial> {
         let scope = match (self.form, self.prefix) {
             (Form::Prefix | Form::Cookie, Some(prefix)) => url_scope(prefix, "")?,
-            // The URL, or all of it before the component, is in the signed bytes.
+            // All of the URL before the component is in the signed bytes.
+            (Form::Path, _) => below_component(self.signed)?,
+            // The URL is.
             _ => Scope::Route,
         };
         let until = fields::seconds(self.expires)?.plus(leeway).plus(1);
         Ok(Grant { window: Window::until(until), scope, key_id: Some(self.key_name.into()), ..Grant::default() })
     }
+}
+
+/// The scope of a signed path component: what lies in the folder that it stands in.
+fn below_component(signed: &str) -> Result<Scope, Denial> {
+    let (folder, component) = signed.rsplit_once('/').ok_or(Denial::Malformed)?;
+    let (name, _) = component.split_once('=').ok_or(Denial::Malformed)?;
+    let prefix = UrlPrefix::parse(&format!("{folder}/")).ok_or(Denial::Unsupported)?;
+    Ok(Scope::Urls(vec![UrlRule::Under { prefix, beside: Some(format!("{name}=")) }]))
 }
 
 /// The scope of an encoded `URLPrefix`; `start` is the beginning of the token's path segment, if it has one.

@@ -183,6 +183,7 @@ fn every_example_loads_with_its_files() {
         "google-cloud-cdn.toml",
         "google-media-cdn.toml",
         "rfc9246.toml",
+        "sessions.toml",
         "wowza.toml",
     ] {
         assert!(seen.contains(job), "config/examples/{job} is missing");
