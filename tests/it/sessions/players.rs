@@ -29,6 +29,7 @@ impl Site {
         let route = |way: &str| {
             let mut session = session.clone();
             session["propagation"] = json!(way);
+            session["cookie"] = json!({ "secure": false });
             json!({
                 "name": way, "path": format!("/{way}"), "accept": ["viewer"], "origin": "media", "rewrite_prefix": "", "session": session,
             })
