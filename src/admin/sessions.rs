@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
 
-    fn status(method: Method, target: &str, fields: &[(&'static str, &'static str)], body: &str) -> u16 {
+    fn status(method: &Method, target: &str, fields: &[(&'static str, &'static str)], body: &str) -> u16 {
         let sessions = Sessions::new(10, &Metrics::new().expect("metrics"));
         let (revocations, token) = (Revocations::new(10), Secret::new("secret".to_owned()));
         let desk = Desk { sessions: &sessions, revocations: &revocations, token: Some(&token), now: UnixTime(1000) };
@@ -199,25 +199,25 @@ mod tests {
         for (name, value) in fields {
             headers.insert(*name, HeaderValue::from_static(value));
         }
-        answer(&method, &target.parse().expect("target"), &headers, body.as_bytes(), &desk).status().as_u16()
+        answer(method, &target.parse().expect("target"), &headers, body.as_bytes(), &desk).status().as_u16()
     }
 
     #[test]
     fn nothing_is_open_without_the_token() {
         let good = ("authorization", "Bearer secret");
-        assert_eq!(status(Method::GET, "/sessions", &[], ""), 401);
-        assert_eq!(status(Method::GET, "/sessions", &[("authorization", "Bearer secre")], ""), 401);
-        assert_eq!(status(Method::GET, "/sessions", &[good], ""), 200);
-        assert_eq!(status(Method::GET, "/sessions", &[good, ("origin", "https://evil.example")], ""), 403);
+        assert_eq!(status(&Method::GET, "/sessions", &[], ""), 401);
+        assert_eq!(status(&Method::GET, "/sessions", &[("authorization", "Bearer secre")], ""), 401);
+        assert_eq!(status(&Method::GET, "/sessions", &[good], ""), 200);
+        assert_eq!(status(&Method::GET, "/sessions", &[good, ("origin", "https://evil.example")], ""), 403);
     }
 
     #[test]
     fn what_is_withdrawn_must_be_named() {
         let good = &[("authorization", "Bearer secret")][..];
-        assert_eq!(status(Method::POST, "/revocations", good, r#"{"by":"subject","value":"u1","ttl":"1h"}"#), 201);
-        assert_eq!(status(Method::POST, "/revocations", good, r#"{"by":"colour","value":"red"}"#), 400);
-        assert_eq!(status(Method::POST, "/revocations", good, "[]"), 400);
-        assert_eq!(status(Method::DELETE, "/sessions/0", good, ""), 404);
-        assert_eq!(status(Method::PUT, "/sessions", good, ""), 405);
+        assert_eq!(status(&Method::POST, "/revocations", good, r#"{"by":"subject","value":"u1","ttl":"1h"}"#), 201);
+        assert_eq!(status(&Method::POST, "/revocations", good, r#"{"by":"colour","value":"red"}"#), 400);
+        assert_eq!(status(&Method::POST, "/revocations", good, "[]"), 400);
+        assert_eq!(status(&Method::DELETE, "/sessions/0", good, ""), 404);
+        assert_eq!(status(&Method::PUT, "/sessions", good, ""), 405);
     }
 }

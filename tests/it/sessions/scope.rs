@@ -90,15 +90,17 @@ async fn a_hash_over_one_url_opens_its_folder() {
 
 /// A gateway with one scheme, of this type, on `/r`.
 fn with_scheme(origin: &str, scheme: serde_json::Value, key: &str, propagation: &str) -> Gateway {
-    Gateway::start(json!({
+    let mut config = json!({
         "keys": { "key": { "inline": key } },
-        "schemes": { "viewer": scheme },
+        "schemes": {},
         "origins": { "media": { "endpoints": [origin] } },
         "routes": [{
             "name": "r", "path": "/r", "accept": ["viewer"], "origin": "media", "rewrite_prefix": "",
             "session": { "propagation": propagation },
         }],
-    }))
+    });
+    config["schemes"]["viewer"] = scheme;
+    Gateway::start(config)
 }
 
 const SECRET: &str = r#"{"kty":"oct","kid":"k1","k":"c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M"}"#;
