@@ -182,7 +182,9 @@ fn for_children(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
     let Some(named) = routed.route.schemes.iter().find(|named| named.name == verdict.scheme) else { return verdict.grant.clone() };
     let opens = |facts: &RequestFacts<'_>| would_open(&*named.scheme, verdict, facts);
     let facts = routed.request.facts(routed.mount, &NoGeo);
-    let scope = if reaches_siblings(&facts, &verdict.grant, opens) { None } else { Some(folder_of(&facts, verdict)) };
+    let resource = below_resource(&facts, verdict);
+    let scope =
+        if resource.is_some() || reaches_siblings(&facts, &verdict.grant, opens) { resource } else { Some(folder_of(&facts, verdict)) };
     let elsewhere = RequestFacts { client_ip: NOBODY, ..routed.request.facts(routed.mount, &NoGeo) };
     let tied = !named.scheme.remembers() && !opens(&elsewhere);
     if scope.is_none() && !tied {
@@ -221,6 +223,15 @@ fn reaches_siblings(facts: &RequestFacts<'_>, grant: &Grant, opens: impl Fn(&Req
         Scope::Route => opens(&beside),
         _ => grant.reaches(&bare),
     }
+}
+
+/// What a token opens that stood in the place of its resource's id: nothing else in the URL of a child says which one.
+fn below_resource(facts: &RequestFacts<'_>, verdict: &Verdict) -> Option<Scope> {
+    let place = |strip: &Strip| if let Strip::SegmentToResource(index) = strip { Some(*index) } else { None };
+    let index = verdict.strip.iter().find_map(place)?;
+    let (raw, _) = carrier::target(facts, &verdict.strip, &verdict.grant);
+    let end = raw.get(facts.mount..)?.match_indices('/').nth(index + 1).map_or(raw.len(), |(at, _)| facts.mount + at);
+    Some(Scope::Paths(vec![PathRule::Under(path::percent_decode(&raw[..end])?)]))
 }
 
 /// The folder of the entry as its children will name it: without a token in the path.

@@ -136,7 +136,9 @@ fn cookie(admitted: &Admitted, session: &Session) -> Option<HeaderValue> {
     if config.propagation != Propagation::Cookie || !matches!(admitted.proof, Proof::Token(_)) || !of_route.is_entry(path.decoded()) {
         return None;
     }
-    let folder = path.raw().rsplit_once('/').map_or("/", |(folder, _)| folder);
+    // A `;` ends the attribute, whatever stands behind it: the cookie then belongs to the folder above.
+    let plain = path.raw().split(';').next().unwrap_or("");
+    let folder = plain.rsplit_once('/').map_or("", |(folder, _)| folder);
     let age = session.ends.since(admitted.routed.request.state.clock.now()).clamp(0, LONGEST);
     let secure = if config.cookie.secure { "; Secure" } else { "" };
     let text = format!(

@@ -91,6 +91,32 @@ fn every_limit_has_its_row_and_its_default() {
 }
 
 #[test]
+fn every_session_option_has_its_row_and_its_default() {
+    let config = serde_json::to_value(tollgate::session::RouteSessionConfig::default()).expect("a table");
+    let mut wanted = BTreeSet::new();
+    for (key, value) in config.as_object().expect("a table") {
+        match value.as_object() {
+            Some(table) => wanted.extend(table.iter().map(|(below, value)| format!("{key}.{below} = {}", in_words(value)))),
+            None => _ = wanted.insert(format!("{key} = {}", in_words(value))),
+        }
+    }
+    let (table, _) = section("One viewer is one viewer").split_once("\n\nA limit of").expect("the table's end");
+    let told: BTreeSet<String> = rows(table).into_iter().map(|row| format!("{} = {}", row[0], row[1])).collect();
+    let (missing, wrong): (Vec<_>, Vec<_>) = (wanted.difference(&told).collect(), told.difference(&wanted).collect());
+    assert!(missing.is_empty() && wrong.is_empty(), "missing: {missing:#?}\nwrong: {wrong:#?}");
+}
+
+fn in_words(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Array(list) if list.is_empty() => "empty".to_owned(),
+        Value::Array(list) => list.iter().map(in_words).collect::<Vec<_>>().join(" "),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
 fn the_first_steps_work_as_written() {
     let (media, folder) = (Loopback::origin(), Folder::new());
     let steps = section("Protect your own origin in five minutes");

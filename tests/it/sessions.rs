@@ -55,7 +55,7 @@ fn gateway(origin: &str, session: Value) -> Gateway {
 }
 
 fn config(origin: &str, session: Value) -> Value {
-    json!({
+    let mut config = json!({
         "keys": { "viewer": { "inline": key(Kind::Ed25519) } },
         "schemes": { "viewer": {
             "type": "jwt", "keys": "viewer",
@@ -63,8 +63,10 @@ fn config(origin: &str, session: Value) -> Value {
             "claims": { "device": "device", "total": "plays", "concurrent": "streams" },
         } },
         "origins": { "media": { "endpoints": [origin] } },
-        "routes": [{ "name": "vod", "path": "/", "accept": ["viewer"], "origin": "media", "session": session }],
-    })
+        "routes": [{ "name": "vod", "path": "/", "accept": ["viewer"], "origin": "media" }],
+    });
+    config["routes"][0]["session"] = session;
+    config
 }
 
 /// The target that an entry is redirected to.

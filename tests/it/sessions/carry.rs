@@ -240,3 +240,14 @@ async fn one_file_plays_with_ranges() {
     film_with_ranges(&by_query, &link).await;
     assert_eq!(by_query.metric("sessions_admitted_total{route=\"vod\"}"), 1.0);
 }
+
+#[tokio::test]
+async fn a_path_adds_nothing_to_a_cookie() {
+    let origin = Origin::plain();
+    let mut config = super::config(&origin.url, json!({ "propagation": "cookie" }));
+    config["routes"][0]["allow_path_parameters"] = json!(true);
+    let gateway = Gateway::start(config);
+    let entry = gateway.get(&gateway.link("/vod/a;Domain=test/b/master.m3u8"), "").await;
+    let cookie = entry.field("set-cookie").expect("a cookie");
+    assert!(cookie.contains("; Path=/vod/; ") && !cookie.contains("Domain"), "{cookie}");
+}

@@ -24,11 +24,12 @@ struct Site {
 }
 
 impl Site {
-    fn new(session: Value) -> Self {
+    fn new(session: &Value) -> Self {
         let (key, origin) = (generate(Kind::Ed25519).expect("a key"), Loopback::origin());
         let route = |way: &str| {
             let mut session = session.clone();
             session["propagation"] = json!(way);
+            session["cookie"] = json!({ "secure": false });
             json!({
                 "name": way, "path": format!("/{way}"), "accept": ["viewer"], "origin": "media", "rewrite_prefix": "", "session": session,
             })
@@ -76,7 +77,7 @@ fn browsers_play_by_tickets() {
     if !browser_is_here() {
         return;
     }
-    let site = Site::new(json!({ "concurrent_per_token": 1 }));
+    let site = Site::new(&json!({ "concurrent_per_token": 1 }));
     let ways = ["path", "query"];
     let mut cases: Vec<Value> = Vec::new();
     for way in ways {
@@ -92,7 +93,7 @@ fn ffmpeg_plays_by_tickets() {
     if !ffmpeg_is_here() {
         return;
     }
-    let site = Site::new(json!({ "concurrent_per_token": 1 }));
+    let site = Site::new(&json!({ "concurrent_per_token": 1 }));
     // ffmpeg's DASH reader resolves segments against the address before the redirect: by query only.
     for (way, path) in
         [("path", origin::HLS), ("path", origin::DOWNLOAD), ("query", origin::HLS), ("query", origin::DASH), ("query", origin::DOWNLOAD)]
@@ -107,7 +108,7 @@ fn a_second_browser_on_a_token_is_told_why_it_may_not() {
     if !browser_is_here() || !ffmpeg_is_here() {
         return;
     }
-    let site = Site::new(json!({ "concurrent_per_token": 1 }));
+    let site = Site::new(&json!({ "concurrent_per_token": 1 }));
     for way in ["path", "query"] {
         let url = site.url(way, origin::HLS);
         // Another program watches.
@@ -178,7 +179,7 @@ fn a_live_stream_goes_on_by_tickets() {
     while !folder.path().join("live.m3u8").exists() && ready.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(100));
     }
-    let mut site = Site::new(json!({ "concurrent_per_token": 1 }));
+    let mut site = Site::new(&json!({ "concurrent_per_token": 1 }));
     let (key, scheme_table) = (&site.key, scheme());
     let session = |way: &str| json!({ "propagation": way, "concurrent_per_token": 1 });
     let route = |way: &str| json!({ "name": way, "path": format!("/{way}"), "accept": ["viewer"], "origin": "media", "rewrite_prefix": "", "session": session(way) });

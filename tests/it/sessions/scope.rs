@@ -90,15 +90,17 @@ async fn a_hash_over_one_url_opens_its_folder() {
 
 /// A gateway with one scheme, of this type, on `/r`.
 fn with_scheme(origin: &str, scheme: serde_json::Value, key: &str, propagation: &str) -> Gateway {
-    Gateway::start(json!({
+    let mut config = json!({
         "keys": { "key": { "inline": key } },
-        "schemes": { "viewer": scheme },
+        "schemes": {},
         "origins": { "media": { "endpoints": [origin] } },
         "routes": [{
             "name": "r", "path": "/r", "accept": ["viewer"], "origin": "media", "rewrite_prefix": "",
             "session": { "propagation": propagation },
         }],
-    }))
+    });
+    config["schemes"]["viewer"] = scheme;
+    Gateway::start(config)
 }
 
 const SECRET: &str = r#"{"kty":"oct","kid":"k1","k":"c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M"}"#;
@@ -185,4 +187,23 @@ async fn a_token_that_was_a_segment_is_not_missed_by_children() {
     assert_eq!(asks(&gateway, &beside(&entry, "seg-0-1.m4s"), "one").await, "200", "{entry}");
     let ticket = entry.split('/').nth(2).expect("a segment");
     assert_eq!(asks(&gateway, &format!("/r/{ticket}/other/vod/a"), "one").await, "403 token_path");
+}
+
+#[tokio::test]
+async fn a_token_in_the_place_of_an_id_opens_that_id() {
+    const UID: &str = "5d5bc37ffcf54c9b82e996823bffbb81";
+    let origin = crate::support::Origin::plain();
+    let key = key(tollgate::keygen::Kind::Rsa2048);
+    let gateway = with_scheme(&origin.url, json!({ "type": "cloudflare-stream", "keys": "key" }), &key, "path");
+    let path = format!("/r/{UID}/manifest/video.m3u8");
+    let request = SignRequest { mount: 2, expires: Some(NOW.plus(3600)), subject: None, ..for_path(&path) };
+    let entry = gateway.get(&target(&gateway.sign_with("viewer", &request)), "").await;
+    let entry = location(&entry);
+    assert!(entry.ends_with(&path[2..]), "{entry}");
+    assert_eq!(asks(&gateway, &entry, "one").await, "200");
+    let ticket = entry.split('/').nth(2).expect("a segment");
+    assert_eq!(asks(&gateway, &format!("/r/{ticket}/{UID}/video/720/seg_1.ts"), "one").await, "200");
+    let other = UID.replace("5d", "6e");
+    assert_eq!(asks(&gateway, &format!("/r/{ticket}/{other}/manifest/video.m3u8"), "one").await, "403 token_path");
+    assert_eq!(asks(&gateway, &format!("/r/{ticket}/{UID}x/a"), "one").await, "403 token_path");
 }
