@@ -7,6 +7,7 @@ mod model;
 mod relay;
 mod rig;
 mod server;
+mod walk;
 
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};

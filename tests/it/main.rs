@@ -15,6 +15,7 @@ mod loopback;
 mod media;
 mod metrics;
 mod readme;
+mod remote_keys;
 mod rig;
 mod server;
 mod sessions;
