@@ -86,7 +86,7 @@ impl Gateway {
         let admin = bind_admin(config)?;
         let (stage, _) = watch::channel(Stage::Up);
         let (remotes, _) = watch::channel(compiled.parts.remotes.clone());
-        let Compiled { running, parts } = compiled;
+        let Compiled { running, parts, tasks } = compiled;
         let inner = Arc::new(Inner {
             running: Arc::new(ArcSwap::from_pointee(running)),
             parts: ArcSwap::from_pointee(parts),
@@ -107,7 +107,7 @@ impl Gateway {
             stage: inner.stage.subscribe(),
         };
         let mut threads = Vec::with_capacity(workers + 1);
-        threads.push(spawn("control", control(inner.clone(), admin)).map_err(whole)?);
+        threads.push(spawn("control", control(inner.clone(), admin, tasks)).map_err(whole)?);
         for (number, listeners) in sockets.into_iter().enumerate() {
             let journal = AccessLog::new(config.log.access.clone());
             threads.push(spawn(&format!("worker-{number}"), serve(shared.clone(), listeners, journal)).map_err(whole)?);
@@ -123,7 +123,7 @@ impl Gateway {
         let _one_at_a_time = self.inner.reload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = self.inner.parts.load_full();
         match compile::compile(config, Some(&before), &self.inner.metrics, &self.inner.clock) {
-            Ok(Compiled { running, parts }) => {
+            Ok(Compiled { running, parts, .. }) => {
                 self.inner.remotes.send_replace(parts.remotes.clone());
                 self.inner.parts.store(Arc::new(parts));
                 self.inner.running.store(Arc::new(running));
@@ -224,6 +224,7 @@ impl Oversight for Inner {
         let desk = crate::admin::sessions::Desk {
             sessions: &state.sessions,
             revocations: &state.revocations,
+            fleet: state.fleet.as_ref(),
             token: token.as_deref(),
             now: self.clock.now(),
         };
@@ -300,13 +301,18 @@ fn serve(
 }
 
 /// The control thread: operators, key sets, the end.
-fn control(inner: Arc<Inner>, admin: Option<std::net::TcpListener>) -> impl FnOnce() -> Task + Send + 'static {
+fn control(
+    inner: Arc<Inner>,
+    admin: Option<std::net::TcpListener>,
+    tasks: Vec<crate::session::fleet::Task>,
+) -> impl FnOnce() -> Task + Send + 'static {
     move || {
         Box::pin(async move {
             let mut stage = inner.stage.subscribe();
             if let Some(listener) = admin.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) {
                 tokio::spawn(crate::admin::serve::serve(listener, inner.metrics.clone(), inner.clone()));
             }
+            tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
             let keeping = tokio::task::spawn_local(keep_keys(inner.clone()));
             let sweeping = tokio::task::spawn_local(sweep_sessions(inner.clone()));
             let _ = stage.wait_for(|stage| *stage == Stage::Down).await;

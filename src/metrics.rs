@@ -51,6 +51,9 @@ pub struct Families {
     pub sessions_refused: IntCounterVec,
     pub sessions_ended: IntCounterVec,
     pub sessions_over_limit: IntCounterVec,
+    pub session_store_seconds: HistogramVec,
+    pub session_store_errors: IntCounterVec,
+    pub session_store_up: IntGauge,
 }
 
 impl std::ops::Deref for Metrics {
@@ -155,6 +158,18 @@ impl Metrics {
                 "Sessions over a limit that is only observed, by route and limit.",
                 &["route", "reason"],
             )?,
+            session_store_seconds: make.histograms(
+                "session_store_seconds",
+                "Time that the shared session store took, by operation, faults included.",
+                &["operation"],
+            )?,
+            session_store_errors: make.counters(
+                "session_store_errors_total",
+                "Requests that the shared session store did not answer, by operation.",
+                &["operation"],
+            )?,
+            session_store_up: make
+                .gauge("session_store_up", "0 while the shared session store does not answer, else 1, also where there is none.")?,
             registry,
         };
         families.register_process()?;
@@ -209,6 +224,9 @@ impl Metrics {
     }
 }
 
+/// What is asked of the shared session store.
+const STORE_OPERATIONS: [&str; 9] = ["admit", "find", "renew", "reclaim", "end", "revoke", "restore", "revocations", "changes"];
+
 /// The ways a session ends, and the limits that it can meet: the words of the session room.
 const SESSION_ENDS: [&str; 6] = ["idle", "evicted", "duration", "revoked", "replaced", "closed"];
 const SESSION_LIMITS: [&str; 9] = [
@@ -237,6 +255,18 @@ impl Families {
         }
     }
 
+    /// Makes all series of a shared store.
+    pub fn announce_shared_store(&self) {
+        self.announce_store(&STORE_OPERATIONS);
+    }
+
+    fn announce_store(&self, operations: &[&str]) {
+        for operation in operations {
+            self.session_store_seconds.with_label_values(&[operation]);
+            self.session_store_errors.with_label_values(&[operation]);
+        }
+    }
+
     fn register_process(&self) -> Result<(), prometheus::Error> {
         let info = IntGaugeVec::new(Opts::new("build_info", "The running build."), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -250,6 +280,8 @@ impl Families {
         for protocol in ["http/1.1", "h2"] {
             self.connections_total.with_label_values(&[protocol]);
         }
+        self.announce_store(&STORE_OPERATIONS[..1]);
+        self.session_store_up.set(1);
         for result in ["ok", "refused"] {
             self.reloads.with_label_values(&[result]);
         }

@@ -33,6 +33,7 @@ pub mod pool;
 pub mod preflight;
 pub mod propagate;
 pub mod record;
+pub mod renew;
 pub mod request;
 pub mod slow;
 pub mod ticket;
@@ -53,6 +54,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
 use crate::session::Sessions;
+use crate::session::fleet::Fleet;
 use crate::session::ticket::Tickets;
 use crate::token::Geo;
 use crate::units::{Period, Size};
@@ -73,6 +75,8 @@ pub struct State {
     pub verifier: Verifier,
     /// The session table; outlives reloads.
     pub sessions: Sessions,
+    /// The fleet, where gateways share their sessions.
+    pub fleet: Option<Fleet>,
     /// Signs and opens tickets.
     pub tickets: Arc<Tickets>,
     /// What was withdrawn.
@@ -109,9 +113,10 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
         .layer(FilterLayer(verify_token::VerifyToken))
-        .layer(FilterLayer(admit_session::AdmitSession))
+        .layer(admit_session::AdmitLayer)
         .layer(AnswerLayer(propagate::Redirect))
         .layer(propagate::PropagateLayer)
+        .layer(renew::RenewLayer)
         .layer(FilterLayer(outbound::PrepareOutbound))
         .service(forward::Forward::new(pool))
 }

@@ -170,7 +170,7 @@ impl Revocations {
         Ok(sessions.end_where(End::Revoked, now, |session| revocation.target.holds(&session.into())).len())
     }
 
-    /// Does here what happened on another gateway. After [`Change::Gap`] its caller has to read all revocations anew.
+    /// Does here what happened on another gateway. After [`Change::Gap`] and [`Change::Lost`] its caller has more to do.
     ///
     /// # Errors
     /// [`Full`].
@@ -185,7 +185,7 @@ impl Revocations {
             Change::Restored { revocation } => {
                 self.restore(&revocation.target);
             }
-            Change::Gap => {}
+            Change::Gap | Change::Lost => {}
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ pub mod session;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::credential::SignConfig;
 use crate::name::Name;
 use crate::session::RouteSessionConfig;
 use crate::units::Period;
@@ -45,6 +46,9 @@ pub struct RouteConfig {
     /// Passes the player's token on to the origin. Off: what was verified is taken out first.
     #[serde(default)]
     pub forward_token: bool,
+    /// Signs what goes to the origin anew, by another scheme; the viewer's token is taken out first.
+    #[serde(default)]
+    pub upstream_sign: Option<SignConfig>,
     /// Pages that may read answers across origins.
     #[serde(default)]
     pub cors: CorsConfig,

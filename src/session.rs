@@ -7,9 +7,11 @@
 
 mod ask;
 mod config;
+pub mod fleet;
 pub mod store;
 mod table;
 pub mod ticket;
+pub mod valkey;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -16,6 +16,7 @@ use crate::clock::UnixTime;
 use crate::query;
 use crate::revocation::{Revocation, Revocations, Target};
 use crate::secret::Secret;
+use crate::session::fleet::Fleet;
 use crate::session::{End, Filter, Session, SessionId, Sessions};
 use crate::units::Period;
 
@@ -25,6 +26,8 @@ pub struct Desk<'d> {
     pub sessions: &'d Sessions,
     /// What was withdrawn.
     pub revocations: &'d Revocations,
+    /// The fleet, so that what is done here is done everywhere.
+    pub fleet: Option<&'d Fleet>,
     /// The admin token; without one nothing here is open.
     pub token: Option<&'d Secret<String>>,
     /// Now.
@@ -117,7 +120,10 @@ fn shown(session: &Session) -> Value {
 }
 
 fn end(id: &str, desk: &Desk<'_>) -> Response<Full<Bytes>> {
-    let ended = SessionId::parse(id).and_then(|id| desk.sessions.end(id, End::Closed, desk.now));
+    let ended = SessionId::parse(id).and_then(|id| match desk.fleet {
+        Some(fleet) => fleet.end(id, End::Closed, desk.now),
+        None => desk.sessions.end(id, End::Closed, desk.now),
+    });
     match ended {
         Some(session) => {
             tracing::info!(session = %session.id, route = %session.route, "session ended by an operator");
@@ -137,7 +143,11 @@ fn revoke(body: &[u8], desk: &Desk<'_>) -> Response<Full<Bytes>> {
         Err(message) => return said(StatusCode::BAD_REQUEST, &message),
     };
     let revocation = Revocation { target, since: desk.now, until: desk.now.plus(ttl) };
-    match desk.revocations.revoke(&revocation, desk.sessions, desk.now) {
+    let revoked = match desk.fleet {
+        Some(fleet) => fleet.revoke(&revocation, desk.now),
+        None => desk.revocations.revoke(&revocation, desk.sessions, desk.now),
+    };
+    match revoked {
         Ok(ended) => {
             tracing::info!(by = revocation.target.kind(), until = revocation.until.0, sessions = ended, "revoked by an operator");
             data(StatusCode::CREATED, &json!({ "revocation": revocation, "sessions_ended": ended }))
@@ -148,9 +158,16 @@ fn revoke(body: &[u8], desk: &Desk<'_>) -> Response<Full<Bytes>> {
 
 fn restore(body: &[u8], desk: &Desk<'_>) -> Response<Full<Bytes>> {
     match wanted(body, desk) {
-        Ok((target, _)) if desk.revocations.restore(&target) => data(StatusCode::OK, &json!({ "restored": true })),
+        Ok((target, _)) if restored(&target, desk) => data(StatusCode::OK, &json!({ "restored": true })),
         Ok(_) => said(StatusCode::NOT_FOUND, "no such revocation"),
         Err(message) => said(StatusCode::BAD_REQUEST, &message),
+    }
+}
+
+fn restored(target: &Target, desk: &Desk<'_>) -> bool {
+    match desk.fleet {
+        Some(fleet) => fleet.restore(target, desk.now),
+        None => desk.revocations.restore(target),
     }
 }
 
@@ -194,7 +211,7 @@ mod tests {
     fn status(method: &Method, target: &str, fields: &[(&'static str, &'static str)], body: &str) -> u16 {
         let sessions = Sessions::new(10, &Metrics::new().expect("metrics"));
         let (revocations, token) = (Revocations::new(10), Secret::new("secret".to_owned()));
-        let desk = Desk { sessions: &sessions, revocations: &revocations, token: Some(&token), now: UnixTime(1000) };
+        let desk = Desk { sessions: &sessions, revocations: &revocations, fleet: None, token: Some(&token), now: UnixTime(1000) };
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.insert(*name, HeaderValue::from_static(value));

@@ -8,10 +8,11 @@ use super::Unfit;
 use super::fetch::HttpFetch;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
+use crate::credential::{SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
-use crate::proxy::origin::{self, Origin};
+use crate::proxy::origin::{self, HostPolicy, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
@@ -19,8 +20,10 @@ use crate::secret::Secret;
 use crate::server::connection::Protocols;
 use crate::server::tls;
 use crate::server::worker::Running;
+use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
-use crate::session::{Sessions, TicketKeyConfig};
+use crate::session::valkey::{Place, ValkeyStore};
+use crate::session::{Sessions, StoreConfig, TicketKeyConfig};
 use crate::token::{Geo, KeySource, NoGeo};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
@@ -52,6 +55,8 @@ pub struct Parts {
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    /// The fleet: joined once, at the start.
+    pub fleet: Option<Fleet>,
     used: Arc<Used>,
 }
 
@@ -61,6 +66,8 @@ pub struct Compiled {
     pub running: Running,
     /// For the control thread and the next reload.
     pub parts: Parts,
+    /// What the control thread has to run for a fleet that was joined.
+    pub tasks: Vec<Task>,
 }
 
 /// Builds everything that `config` says. `before` is what the running config is made of.
@@ -68,7 +75,7 @@ pub struct Compiled {
 /// # Errors
 /// Every part that cannot be built, each with its key.
 pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock: &Clock) -> Result<Compiled, Unfit> {
-    let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default() };
+    let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
     let sources = work.keys();
     let schemes = work.schemes(&sources);
     let origins = work.origins();
@@ -79,6 +86,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     work.admin_token();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
+    let fleet = work.fleet((&sessions, &revocations), clock);
     let tickets = match tickets {
         Some(tickets) if work.unfit.is_empty() => tickets,
         _ => return Err(work.unfit),
@@ -91,6 +99,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         plan,
         verifier,
         sessions,
+        fleet,
         tickets,
         revocations,
         geo,
@@ -104,7 +113,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
     work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
-    Ok(Compiled { running, parts: work.parts })
+    Ok(Compiled { running, parts: work.parts, tasks: work.tasks })
 }
 
 struct Work<'c> {
@@ -113,6 +122,7 @@ struct Work<'c> {
     metrics: &'c Metrics,
     unfit: Unfit,
     parts: Parts,
+    tasks: Vec<Task>,
 }
 
 impl Work<'_> {
@@ -198,7 +208,8 @@ impl Work<'_> {
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                Route::new(table, accepted, origin.clone(), metrics)
+                let signer = table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose();
+                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.signing(signer)))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
@@ -278,6 +289,29 @@ impl Work<'_> {
     }
 }
 
+impl Work<'_> {
+    /// The fleet that the running config has joined, or the one that this config names. Another store takes a restart.
+    fn fleet(&mut self, (sessions, revocations): (&Sessions, &Arc<Revocations>), clock: &Clock) -> Option<Fleet> {
+        if let Some(before) = self.before {
+            self.parts.fleet = before.fleet.clone();
+            return before.fleet.clone();
+        }
+        let StoreConfig::Valkey(config) = &self.config.sessions.store else { return None };
+        let place = Place { folder: Path::new("/"), variable: &|name| std::env::var(name).ok() };
+        let store = self.note(KeyPath::top("sessions").key("store"), ValkeyStore::new(config, place, clock))?;
+        let parts = FleetParts {
+            sessions: sessions.clone(),
+            revocations: revocations.clone(),
+            metrics: self.metrics.clone(),
+            clock: clock.clone(),
+            renew_every: self.config.sessions.renew_every.0,
+        };
+        let fleet = Fleet::start(Arc::new(store), parts, |task| self.tasks.push(task));
+        self.parts.fleet = Some(fleet.clone());
+        Some(fleet)
+    }
+}
+
 /// Revocations kept at most: each is asked for by its kind, not one by one, so the bound is memory.
 const REVOCATIONS: usize = 1_000_000;
 
@@ -301,6 +335,16 @@ fn secret_file(file: &Path) -> Result<Secret<String>, String> {
     crate::files::check_mode(file)?;
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok(Secret::new(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// What signs a route's requests for `origin`.
+fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, String> {
+    let scheme = schemes.get(&config.scheme).ok_or_else(|| format!("upstream_sign.scheme \"{}\" cannot be built", config.scheme))?;
+    // A signature may name the host, which then has to be known before the endpoint is chosen.
+    if origin.config.host == HostPolicy::Endpoint && origin.endpoints.len() > 1 {
+        return Err("upstream_sign needs an origin with one endpoint, or with `host` set to a name".to_owned());
+    }
+    Signer::new(config, scheme.scheme.clone())
 }
 
 fn around() -> Surroundings<'static> {

@@ -3,16 +3,22 @@
 //! A request that a token let in, on a route with sessions, gets the session that its viewer has, or a
 //! new one if there is room. Looks (`HEAD`, posters, captions) open none. A request that a ticket let in has its session already.
 
+use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use http::Method;
 use http::header::USER_AGENT;
+use http::{Method, Response};
+use tower::{Layer, Service};
 
+use super::filter::Either;
 use super::request::{Admitted, Proof, Routed, Verified};
-use super::{Error, Filter, ticket};
+use super::{Body, Error, Filter, ticket};
 use crate::path::{self, CleanPath};
-use crate::session::{Ask, Keys, Seen, Session, Terms, Viewer};
+use crate::session::fleet::Fleet;
+use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer};
 use crate::token::{Binding, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
@@ -25,29 +31,119 @@ impl Filter<Verified> for AdmitSession {
 
     fn check(&self, verified: Verified) -> Result<Admitted, Error> {
         let Verified { routed, proof } = verified;
-        let session = match &proof {
-            Proof::Public => None,
-            Proof::Session { session, .. } => Some(session.clone()),
-            Proof::Token(verdict) => admit(&routed, verdict)?,
-        };
-        if let Some(session) = &session {
-            let _ = routed.request.record.session.set(session.clone());
+        match proof {
+            Proof::Public => Ok(admitted(routed, Proof::Public, None)),
+            Proof::Session { session, strip } => Ok(in_session(routed, session, strip)),
+            Proof::Ticket { ticket, strip, .. } => {
+                let session = ticket::resume(&routed, &ticket, &strip)?;
+                Ok(in_session(routed, session, strip))
+            }
+            Proof::Token(verdict) => {
+                let session = match ask(&routed, &verdict) {
+                    Some(ask) => {
+                        let given = routed.request.state.sessions.admit(&ask);
+                        Some(given_to(&routed, given.map_err(|refusal| Error::session(refusal.limit, &routed.route))?))
+                    }
+                    None => None,
+                };
+                Ok(admitted(routed, Proof::Token(verdict), session))
+            }
         }
-        Ok(Admitted { routed, proof, session })
     }
 }
 
-fn admit(routed: &Routed, verdict: &Verdict) -> Result<Option<Arc<Session>>, Error> {
-    let Some(ask) = ask(routed, verdict) else { return Ok(None) };
-    let sessions = &routed.request.state.sessions;
-    let admission = sessions.admit(&ask).map_err(|refusal| Error::session(refusal.limit, &routed.route))?;
-    if let Some(limit) = admission.over {
-        tracing::info!(route = %routed.route.name, session = %admission.session.id, limit = limit.word(), "over a limit that is only observed");
+/// The same by the word of a fleet's store, for what this gateway cannot decide by itself.
+async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
+    let Verified { routed, proof } = verified;
+    match proof {
+        Proof::Ticket { ticket, gone, strip } => {
+            let session = ticket::ask_fleet(&routed, (&ticket, gone), &strip, &fleet).await?;
+            Ok(in_session(routed, session, strip))
+        }
+        Proof::Token(verdict) => {
+            let policy = routed.route.session.as_ref().map(|session| session.config.on_store_error);
+            let session = match (ask(&routed, &verdict), policy) {
+                (Some(ask), Some(policy)) => {
+                    let given = fleet.admit(&ask, policy).await.map_err(|fault| Error::entry(&fault, &routed.route))?;
+                    Some(given_to(&routed, given))
+                }
+                _ => None,
+            };
+            Ok(admitted(routed, Proof::Token(verdict), session))
+        }
+        other => AdmitSession.check(Verified { routed, proof: other }),
     }
-    for evicted in &admission.evicted {
-        tracing::info!(route = %routed.route.name, session = %evicted, by = %admission.session.id, "session evicted");
+}
+
+fn admitted(routed: Routed, proof: Proof, session: Option<Arc<Session>>) -> Admitted {
+    if let Some(session) = &session {
+        let _ = routed.request.record.session.set(session.clone());
     }
-    Ok(Some(admission.session))
+    Admitted { routed, proof, session }
+}
+
+fn in_session(routed: Routed, session: Arc<Session>, strip: Vec<Strip>) -> Admitted {
+    admitted(routed, Proof::Session { session: session.clone(), strip }, Some(session))
+}
+
+/// Notes what an admission did to others.
+fn given_to(routed: &Routed, admission: Admission) -> Arc<Session> {
+    let Admission { session, evicted, over, .. } = admission;
+    if let Some(limit) = over {
+        tracing::info!(route = %routed.route.name, session = %session.id, limit = limit.word(), "over a limit that is only observed");
+    }
+    for evicted in &evicted {
+        tracing::info!(route = %routed.route.name, session = %evicted, by = %session.id, "session evicted");
+    }
+    session
+}
+
+/// Makes the layer. It waits only where a fleet's store has to be asked: at entries, and once for a
+/// ticket that another gateway gave.
+#[derive(Debug, Clone)]
+pub struct AdmitLayer;
+
+/// The layer with the rest of the walk behind it.
+#[derive(Debug, Clone)]
+pub struct Admit<S> {
+    inner: S,
+}
+
+impl<S> Layer<S> for AdmitLayer {
+    type Service = Admit<S>;
+
+    fn layer(&self, inner: S) -> Admit<S> {
+        Admit { inner }
+    }
+}
+
+type Answered = Result<Response<Body>, Error>;
+
+impl<S> Service<Verified> for Admit<S>
+where
+    S: Service<Admitted, Response = Response<Body>, Error = Error> + Clone + 'static,
+    S::Future: 'static,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Either<S::Future, Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered>>>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, verified: Verified) -> Self::Future {
+        let waits = verified.routed.route.session.is_some() && matches!(verified.proof, Proof::Token(_) | Proof::Ticket { .. });
+        if let Some(fleet) = verified.routed.request.state.fleet.clone().filter(|_| waits) {
+            let mut inner = self.inner.clone();
+            let asked = async move { inner.call(by_fleet(verified, fleet).await?).await };
+            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
+        }
+        match AdmitSession.check(verified) {
+            Ok(admitted) => Either::Left { future: self.inner.call(admitted) },
+            Err(error) => Either::Right { future: Either::Left { future: ready(Err(error)) } },
+        }
+    }
 }
 
 /// The ask of a request; `None` when it opens no session.

@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
+use crate::session::fleet::EntryFault;
 use crate::session::ticket::TicketFault;
 use crate::session::{End, Gone, Limit, RefusalStatus};
 use crate::token::Denial;
@@ -48,6 +49,8 @@ pub enum Error {
     SessionRefused(Limit, StatusCode),
     /// The ticket's session cannot go on.
     SessionGone(Gone),
+    /// The shared session store does not answer, and the route admits nobody without it.
+    StoreAway,
     /// The origin's playlist cannot be read, so no ticket can be put on it.
     PlaylistBroken,
     /// This caller has presented too many bad tokens lately.
@@ -88,6 +91,7 @@ impl Error {
             Self::TicketExpired => "ticket_expired",
             Self::SessionRefused(limit, _) => limit_code(*limit),
             Self::SessionGone(gone) => gone_code(*gone),
+            Self::StoreAway => "session_store_away",
             Self::PlaylistBroken => "playlist_broken",
             Self::Slowed(_) => "too_many_refusals",
             Self::OriginBusy => "origin_busy",
@@ -118,6 +122,7 @@ impl Error {
             // Our own limit, not the viewer's.
             Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionRefused(_, status) => *status,
+            Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::PlaylistBroken => StatusCode::BAD_GATEWAY,
             Self::Slowed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
@@ -147,6 +152,7 @@ impl Error {
             Self::TicketExpired => "The session's ticket has expired",
             Self::SessionRefused(limit, _) => limit_title(*limit),
             Self::SessionGone(gone) => gone_title(*gone),
+            Self::StoreAway => "Sessions cannot be counted right now",
             Self::PlaylistBroken => "The origin's playlist could not be read",
             Self::Slowed(_) => "Too many refused tokens; slow down",
             Self::OriginBusy => "The origin is busy",
@@ -206,7 +212,7 @@ impl Error {
             Self::Slowed(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            Self::OriginBusy | Self::SessionRefused(Limit::Ceiling, _) => {
+            Self::OriginBusy | Self::StoreAway | Self::SessionRefused(Limit::Ceiling, _) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
             }
             _ => {}
@@ -368,6 +374,7 @@ impl Error {
             Self::PathParameters,
             Self::TicketInvalid,
             Self::TicketExpired,
+            Self::StoreAway,
             Self::PlaylistBroken,
             Self::Slowed(Duration::ZERO),
             Self::OriginBusy,
@@ -394,6 +401,18 @@ const fn refusal_status(status: RefusalStatus) -> StatusCode {
     match status {
         RefusalStatus::Forbidden => StatusCode::FORBIDDEN,
         RefusalStatus::TooMany => StatusCode::TOO_MANY_REQUESTS,
+    }
+}
+
+impl Error {
+    /// Why a fleet gave no session on `route`.
+    #[must_use]
+    pub fn entry(fault: &EntryFault, route: &super::Route) -> Self {
+        match fault {
+            EntryFault::Refused(refusal) => Self::session(refusal.limit, route),
+            EntryFault::Gone(gone) => Self::SessionGone(*gone),
+            EntryFault::Away(_) => Self::StoreAway,
+        }
     }
 }
 

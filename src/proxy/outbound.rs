@@ -1,17 +1,19 @@
 //! The request as the origin shall get it: the token taken out, the route's prefix replaced, our own
 //! fields set once.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, REFERER};
+use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, REFERER};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Uri, Version};
 
 use super::guard::Settled;
+use super::origin::HostPolicy;
 use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
+use crate::credential::signed::{self, Target};
 use crate::path::CleanPath;
 use crate::token::carrier::{self, Strip};
-use crate::token::{Grant, RequestFacts};
+use crate::token::{Grant, RequestFacts, Signed};
 
 /// The room.
 #[derive(Debug, Clone)]
@@ -29,8 +31,48 @@ impl Filter<Admitted> for PrepareOutbound {
             None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
             None => None,
         };
-        Ok(outbound(routed, &proof, uri))
+        let signed = signed(&routed, uri.as_ref())?;
+        let mut outbound = outbound(routed, &proof, uri);
+        if let Some((uri, signed)) = signed {
+            outbound.head.uri = uri;
+            add(&mut outbound.head.headers, &signed)?;
+        }
+        Ok(outbound)
     }
+}
+
+/// Where the request goes and what it carries, signed anew, on a route that does so.
+fn signed(routed: &Routed, uri: Option<&Uri>) -> Result<Option<(Uri, Signed)>, Error> {
+    let Some(signer) = &routed.route.upstream_sign else { return Ok(None) };
+    let (request, origin) = (&routed.request, &routed.route.origin);
+    let endpoint = origin.endpoints.first().ok_or(Error::Internal)?;
+    let host = match &origin.config.host {
+        HostPolicy::Preserve => request.settled.authority.as_str(),
+        HostPolicy::Fixed(name) => name.as_str(),
+        HostPolicy::Endpoint => endpoint.authority.to_str().map_err(|_| Error::Internal)?,
+    };
+    let asked = uri.unwrap_or(&request.head.uri);
+    let target = Target { https: endpoint.tls.is_some(), host, path: asked.path(), query: asked.query() };
+    let signed = signer.sign(target, request.state.clock.now()).map_err(|fault| {
+        tracing::error!(route = %routed.route.name, %fault, "a request cannot be signed for its origin");
+        Error::Internal
+    })?;
+    let target = signed.query.as_ref().map_or_else(|| signed.path.clone(), |query| format!("{}?{query}", signed.path));
+    Ok(Some((self::uri(&target)?, signed)))
+}
+
+/// Cookies stand beside the viewer's own, in place of any of the same name; other fields replace what the viewer sent.
+fn add(headers: &mut HeaderMap, signed: &Signed) -> Result<(), Error> {
+    let own: Vec<Strip> = signed.cookies.iter().map(|(name, _)| Strip::Cookie(name.clone())).collect();
+    carrier::strip_headers(headers, &own);
+    for (name, value) in &signed::headers(signed).ok_or(Error::Internal)? {
+        if name == COOKIE {
+            headers.append(COOKIE, value.clone());
+        } else {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    Ok(())
 }
 
 /// The path and query for the origin, or `None` when they stay as the rules saw them.
@@ -141,6 +183,15 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signed_cookies_take_the_place_of_the_viewers() {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static("a=1; sig=forged"));
+        let signed = Signed { cookies: vec![("sig".into(), "x".into()), ("key".into(), "y".into())], ..Signed::default() };
+        add(&mut headers, &signed).expect("added");
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1", "sig=x; key=y"]);
+    }
 
     #[test]
     fn a_referer_keeps_no_token() {

@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use super::Route;
 use super::guard::Settled;
 use super::record::Shared;
-use crate::session::Session;
+use crate::session::ticket::Opened as Ticket;
+use crate::session::{Gone, Session};
 use crate::token::{Geo, Grant, RequestFacts, Strip};
 use crate::verifier::Verdict;
 
@@ -71,6 +72,15 @@ pub enum Proof {
         /// What must not reach the origin: the ticket, and a token if one came along.
         strip: Vec<Strip>,
     },
+    /// A ticket is ours; its session has to be asked for.
+    Ticket {
+        /// What the ticket says.
+        ticket: Ticket,
+        /// Why its session cannot go on as it is.
+        gone: Gone,
+        /// What must not reach the origin.
+        strip: Vec<Strip>,
+    },
 }
 
 impl Proof {
@@ -81,6 +91,7 @@ impl Proof {
             Self::Public => (&[], None),
             Self::Token(verdict) => (&verdict.strip, Some(&verdict.grant)),
             Self::Session { session, strip } => (strip, Some(&session.grant)),
+            Self::Ticket { strip, .. } => (strip, None),
         }
     }
 }

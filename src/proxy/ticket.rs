@@ -8,8 +8,10 @@ use std::sync::Arc;
 use super::request::Routed;
 use super::{Error, State};
 use crate::path::CleanPath;
-use crate::session::ticket::Bound;
-use crate::session::{Gone, Key, Propagation, ResumeFault, Session};
+use crate::secret::Fingerprint;
+use crate::session::fleet::Fleet;
+use crate::session::ticket::{Bound, Opened as Ticket};
+use crate::session::{End, Gone, Key, OnStoreError, Propagation, ResumeFault, Seen, Session};
 use crate::token::RequestFacts;
 use crate::token::carrier::{Carrier, Strip};
 
@@ -54,37 +56,88 @@ fn take_from_path(routed: &mut Routed) -> Result<Option<Found>, Error> {
     Ok(Some(found))
 }
 
-/// The session that a ticket stands for, alive, or brought back from a pause. Costs no lock but that
-/// of the table's shard, for reading.
+/// A ticket of ours, and the session that it stands for.
+pub enum Opened {
+    /// It lives here.
+    Here(Arc<Session>),
+    /// It is paused, or lives on another gateway: somebody has to be asked.
+    Asked {
+        /// What the ticket says.
+        ticket: Ticket,
+        /// Why it cannot go on as it is.
+        gone: Gone,
+    },
+}
+
+/// The session that a ticket stands for. Costs no lock but that of the table's shard, for reading.
 ///
 /// # Errors
 /// Why the ticket, or its session, cannot be used.
-pub fn open(routed: &Routed, found: &Found) -> Result<Arc<Session>, Error> {
+pub fn open(routed: &Routed, found: &Found) -> Result<Opened, Error> {
     let state = &*routed.request.state;
     let now = state.clock.now();
-    let opened = state.tickets.open(&found.text, bound(routed), now).map_err(Error::from)?;
-    let network = network(routed);
-    let session = match state.sessions.touch(opened.session, now, 0) {
-        Ok(session) => session,
-        Err(Gone::Ended(crate::session::End::Idle)) => {
-            state.sessions.resume(opened.session, now, network).map_err(|fault| resume_error(&fault))?.session
+    let ticket = state.tickets.open(&found.text, bound(routed), now).map_err(Error::from)?;
+    match state.sessions.touch(ticket.session, now, 0) {
+        Ok(session) => {
+            fits(routed, &session, &ticket, &found.strip)?;
+            Ok(Opened::Here(session))
         }
-        Err(gone) => return Err(Error::SessionGone(gone)),
-    };
-    // The ticket was made for this grant; a table that lost its mind must not widen it.
-    if session.scope != opened.scope || session.route != routed.route.name {
-        return Err(Error::TicketInvalid);
+        Err(gone @ Gone::Ended(End::Idle)) => Ok(Opened::Asked { ticket, gone }),
+        Err(gone @ Gone::Unknown) if state.fleet.is_some() => Ok(Opened::Asked { ticket, gone }),
+        Err(gone) => Err(Error::SessionGone(gone)),
     }
-    check(routed, found, &session, state)?;
-    state.sessions.roam(&session, network, now).map_err(|refusal| Error::session(refusal.limit, &routed.route))?;
+}
+
+/// Brings a paused session back by this gateway's own word.
+///
+/// # Errors
+/// Why it stays away.
+pub fn resume(routed: &Routed, ticket: &Ticket, strip: &[Strip]) -> Result<Arc<Session>, Error> {
+    let state = &*routed.request.state;
+    let resumed = state.sessions.resume(ticket.session, state.clock.now(), network(routed));
+    let session = resumed.map_err(|fault| resume_error(&fault, &routed.route))?.session;
+    fits(routed, &session, ticket, strip)?;
     Ok(session)
 }
 
-fn resume_error(fault: &ResumeFault) -> Error {
+/// The same with a fleet: a paused session comes back by the store's word, an unknown one is taken in.
+///
+/// # Errors
+/// Why it stays away.
+pub async fn ask_fleet(routed: &Routed, (ticket, gone): (&Ticket, Gone), strip: &[Strip], fleet: &Fleet) -> Result<Arc<Session>, Error> {
+    let state = &*routed.request.state;
+    let now = state.clock.now();
+    let policy = routed.route.session.as_ref().map_or(OnStoreError::Deny, |session| session.config.on_store_error);
+    let session = match gone {
+        Gone::Unknown => {
+            let agent = routed.request.head.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+            let seen = Seen::new(Fingerprint::of(ticket.session.as_bytes()), routed.request.settled.client_ip, agent);
+            fleet.take_in(ticket.session, now, seen).await
+        }
+        _ => fleet.resume(ticket.session, now, network(routed), policy).await.map(|admission| admission.session),
+    };
+    let session = session.map_err(|fault| Error::entry(&fault, &routed.route))?;
+    fits(routed, &session, ticket, strip)?;
+    Ok(session)
+}
+
+fn resume_error(fault: &ResumeFault, route: &super::Route) -> Error {
     match fault {
         ResumeFault::Gone(gone) => Error::SessionGone(*gone),
-        ResumeFault::Refused(refusal) => Error::SessionRefused(refusal.limit, http::StatusCode::FORBIDDEN),
+        ResumeFault::Refused(refusal) => Error::session(refusal.limit, route),
     }
+}
+
+/// Whether the session covers this request, as its token would be asked.
+fn fits(routed: &Routed, session: &Session, ticket: &Ticket, strip: &[Strip]) -> Result<(), Error> {
+    let state = &*routed.request.state;
+    // The ticket was made for this grant; a table that lost its mind must not widen it.
+    if session.scope != ticket.scope || session.route != routed.route.name {
+        return Err(Error::TicketInvalid);
+    }
+    check(routed, strip, session, state)?;
+    let now = state.clock.now();
+    state.sessions.roam(session, network(routed), now).map_err(|refusal| Error::session(refusal.limit, &routed.route))
 }
 
 /// What a ticket of this request is bound to: its route, and its host unless other hosts take it as well.
@@ -95,11 +148,11 @@ pub fn bound(routed: &Routed) -> Bound<'_> {
 }
 
 /// What the token would be asked, but for its window.
-fn check(routed: &Routed, found: &Found, session: &Session, state: &State) -> Result<(), Error> {
+fn check(routed: &Routed, strip: &[Strip], session: &Session, state: &State) -> Result<(), Error> {
     let came = routed.request.facts(routed.mount, &*state.geo);
     // The rules know the URL without its ticket; some refuse parameters that they do not know.
-    let ours = |name: &str| found.strip.iter().any(|strip| matches!(strip, Strip::Query(taken) if taken == name));
-    let query = came.query.filter(|_| !found.strip.is_empty()).map(|query| crate::query::without(query, ours));
+    let ours = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
+    let query = came.query.filter(|_| !strip.is_empty()).map(|query| crate::query::without(query, ours));
     let query = query.as_ref().map_or(came.query, Option::as_deref);
     let facts = RequestFacts { query, ..came };
     session.grant.covers(&facts, state.clock.now())?;

@@ -1,6 +1,7 @@
 //! Whether the request's token, or its session's ticket, opens the route.
 
 use super::request::{Proof, Routed, Verified};
+use super::ticket::Opened;
 use super::{Error, Filter, ticket};
 use crate::name::Name;
 use crate::revocation::RevocationFacts;
@@ -24,9 +25,13 @@ impl Filter<Routed> for VerifyToken {
             let by_cookie = found.strip.iter().any(|s| matches!(s, Strip::Cookie(_)));
             // A cookie comes along by itself: a token beside it asks for another viewing.
             if !(by_cookie && has_token(&routed)) {
-                let session = ticket::open(&routed, &found)?;
+                let opened = ticket::open(&routed, &found)?;
                 let strip = found.strip.into_iter().chain(token_places(&routed)).collect();
-                return Ok(Verified { routed, proof: Proof::Session { session, strip } });
+                let proof = match opened {
+                    Opened::Here(session) => Proof::Session { session, strip },
+                    Opened::Asked { ticket, gone } => Proof::Ticket { ticket, gone, strip },
+                };
+                return Ok(Verified { routed, proof });
             }
         }
         let verdict = verify(&routed)?;

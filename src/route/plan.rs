@@ -7,6 +7,7 @@ use http::{HeaderValue, Method};
 
 use super::RouteConfig;
 use super::session::RouteSession;
+use crate::credential::Signer;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
 use crate::path::{CleanPath, PathFault};
@@ -31,6 +32,8 @@ pub struct Route<O> {
     pub allow_path_parameters: bool,
     /// Whether the token goes on to the origin.
     pub forward_token: bool,
+    /// What signs its requests anew for the origin.
+    pub upstream_sign: Option<Signer>,
     /// What it does about sessions, if anything.
     pub session: Option<RouteSession>,
     /// Who may read answers across web origins.
@@ -61,6 +64,7 @@ impl<O> Route<O> {
             rewrite_prefix: config.rewrite_prefix.as_deref().map(|p| p.trim_end_matches('/').to_owned()),
             allow_path_parameters: config.allow_path_parameters,
             forward_token: config.forward_token,
+            upstream_sign: None,
             session: config.session.as_ref().map(RouteSession::new).transpose()?,
             cors: Cors::new(&config.cors)?,
             metrics,
@@ -68,6 +72,13 @@ impl<O> Route<O> {
             methods,
             below_only: config.path.len() > 1 && config.path.ends_with('/'),
         })
+    }
+
+    /// The same route, with its requests signed anew for the origin.
+    #[must_use]
+    pub fn signing(mut self, signer: Option<Signer>) -> Self {
+        self.upstream_sign = signer;
+        self
     }
 
     /// Whether everybody is let in.

@@ -128,22 +128,25 @@ impl Keys {
 pub struct Viewer {
     /// What a further entry of the same viewer has again.
     pub key: Key,
-    /// What a reconnect of the same device has again, whatever network or player session it comes with.
+    /// What a reconnect of the same device, or of the same playback, has again, whatever network it comes from.
     pub device: Option<Key>,
 }
 
 impl Viewer {
-    /// `said` is what the player calls its playback (CMCD `sid`, CTA-5004 §3; `X-Playback-Session-Id`): it tells
-    /// viewers behind one address apart. Each such viewer takes a place of its own, so making them up gains nothing.
-    /// Without it, viewers are told apart by network and program.
+    /// `said` is what the player calls its playback (CMCD `sid`, CTA-5004 §3; `X-Playback-Session-Id`). Callers choose it, so
+    /// it only tells viewers apart who otherwise look the same: each takes a place of its own, and making some up, or
+    /// using one in many networks, gains none. A playback that comes from another network is the old one come back, and
+    /// takes over its place where there is no other.
     #[must_use]
     pub fn of(keys: &Keys, said: Option<&str>, network: Key, user_agent: Option<&str>) -> Self {
         let program = user_agent.unwrap_or_default().as_bytes();
-        let key = match said {
-            Some(said) => Key::of("said", &[&keys.token.0, said.as_bytes()]),
-            None => Key::of("seen", &[&keys.token.0, &network.0, program]),
+        let (tells, text) = said.map_or((&b"seen"[..], &b""[..]), |said| (b"said", said.as_bytes()));
+        let key = Key::of("viewer", &[&keys.token.0, &network.0, program, tells, text]);
+        let device = match (keys.device, said) {
+            (Some(device), _) => Some(Key::of("device come back", &[&keys.token.0, &device.0, program])),
+            (None, Some(said)) => Some(Key::of("playback come back", &[&keys.token.0, said.as_bytes(), program])),
+            (None, None) => None,
         };
-        let device = keys.device.map(|device| Key::of("reconnect", &[&keys.token.0, &device.0, program]));
         Self { key, device }
     }
 }

@@ -3,13 +3,14 @@
 //! A limit that is unset is no limit; what the token itself says is merged in by
 //! [`Terms::of`](super::Terms::of), and the tighter of the two holds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Place;
+use crate::manifest::{HostRule, Place};
 use crate::secret::Secret;
+use crate::token::PathRule;
 use crate::units::{Period, Size};
 
 /// The `[sessions]` table: what all routes share.
@@ -44,6 +45,51 @@ pub struct TicketKeyConfig {
     /// The key itself, as text.
     #[schemars(with = "Option<String>")]
     pub secret: Option<Secret<String>>,
+}
+
+/// Largest key file in bytes.
+const KEY_FILE_MAX: u64 = 64 * 1024;
+
+impl SessionsConfig {
+    /// The keys that sign tickets, newest first. `variable` reads the environment; paths are absolute in a loaded config.
+    ///
+    /// # Errors
+    /// A sentence for the operator, which names the entry and never shows a key.
+    pub fn ticket_secrets(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Secret<String>>, String> {
+        let read =
+            |(at, key): (usize, &TicketKeyConfig)| key.read(variable).map_err(|fault| format!("sessions.ticket_keys[{at}]: {fault}"));
+        self.ticket_keys.iter().enumerate().map(read).collect()
+    }
+}
+
+impl TicketKeyConfig {
+    fn read(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Secret<String>, String> {
+        let text = match (&self.secret_file, &self.secret_env, &self.secret) {
+            (Some(file), None, None) => read_key(file)?,
+            (None, Some(name), None) => Secret::new(variable(name).ok_or_else(|| format!("environment variable {name} is not set"))?),
+            (None, None, Some(secret)) => secret.clone(),
+            _ => return Err("exactly one of secret_file, secret_env and secret must be set".into()),
+        };
+        if text.expose().len() < super::ticket::Tickets::KEY_MIN {
+            return Err(super::ticket::KeyFault::Short.to_string());
+        }
+        Ok(text)
+    }
+}
+
+fn read_key(file: &Path) -> Result<Secret<String>, String> {
+    use std::io::Read as _;
+    let fault = |fault: &dyn std::fmt::Display| format!("{}: {fault}", file.display());
+    crate::files::check_mode(file)?;
+    let open = std::fs::File::open(file).map_err(|e| fault(&e))?;
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    open.take(KEY_FILE_MAX + 1).read_to_end(&mut bytes).map_err(|e| fault(&e))?;
+    if bytes.len() as u64 > KEY_FILE_MAX {
+        return Err(fault(&"too large for a key"));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| fault(&"not text"))?;
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(Secret::new(text.to_owned()))
 }
 
 /// Where sessions and revocations are kept: `store = "memory"`, or a `[sessions.store.valkey]` table.
@@ -210,6 +256,56 @@ impl Default for RouteSessionConfig {
     }
 }
 
+impl RouteSessionConfig {
+    /// What does not make sense: the key, and a sentence on it.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if self.parameter.is_empty() || self.parameter.len() > 32 || !self.parameter.bytes().all(plain) {
+            faults.push(("parameter", "`parameter` must be 1 to 32 letters, digits, '-' or '_'".to_owned()));
+        }
+        if self.cookie.same_site == SameSite::None && !self.cookie.secure {
+            faults.push(("cookie", "browsers refuse a cookie with same_site = \"none\" that is not secure".to_owned()));
+        }
+        for host in self.ticket_hosts.iter().filter(|host| HostRule::parse(host).is_none()) {
+            faults.push(("ticket_hosts", format!("\"{host}\" is not a host: write `cdn.example.com` or `*.example.com`")));
+        }
+        for word in self.entries.iter().chain(&self.probes.extensions) {
+            if word.is_empty() || word.contains(['.', '/']) || (word.contains('*') && word != "*") {
+                faults.push(("entries", format!("\"{word}\" is not an extension: write it without a dot")));
+            }
+        }
+        for method in self.probes.methods.iter().filter(|method| method.parse::<http::Method>().is_err()) {
+            faults.push(("probes", format!("\"{method}\" is not a method")));
+        }
+        for path in self.probes.paths.iter().filter(|path| !path.starts_with(['/', '*'])) {
+            faults.push(("probes", format!("\"{path}\" matches nothing: a path begins with `/`")));
+        }
+        let off = |period: Option<Period>| period.is_some_and(|period| period.as_unix() == 0);
+        for (key, zero) in [("idle_timeout", off(self.idle_timeout)), ("max_duration", off(self.max_duration))] {
+            if zero {
+                faults.push((key, format!("`{key}` must be a second or more; leave it out for none of your own")));
+            }
+        }
+        faults
+    }
+
+    /// Whether a request opens a session: an entry, and no probe. `path` is decoded.
+    #[must_use]
+    pub fn opens(&self, method: &http::Method, path: &str) -> bool {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        let extension = file.rsplit_once('.').map(|(_, extension)| extension);
+        let among = |list: &[String]| list.iter().any(|word| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(word)));
+        let entry = among(&self.entries) || self.entries.iter().any(|word| word == "*");
+        let probes = &self.probes;
+        let probe = probes.methods.iter().any(|name| name.eq_ignore_ascii_case(method.as_str()))
+            || among(&probes.extensions)
+            || probes.paths.iter().any(|glob| PathRule::Glob(glob.clone()).holds(path));
+        entry && !probe
+    }
+}
+
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -349,3 +445,6 @@ impl From<RefusalStatus> for u16 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,10 +16,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, End, Key, Keys, Limit, Session, SessionId, Terms, Viewer};
+use super::{Ask, End, Key, Keys, Limit, Seen, Session, SessionId, Terms, Viewer};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::revocation::Revocation;
@@ -51,8 +52,11 @@ pub trait SharedStore: Send + Sync {
     /// The record of a session that another gateway admitted, for a ticket that came here. `None`: there is none.
     fn find(&self, id: SessionId) -> Pending<'_, Option<AskRecord>>;
 
-    /// Says which sessions are alive, and takes them in if the store has lost them. Answers with those that ended.
-    fn renew(&self, alive: Vec<Renewal>) -> Pending<'_, Vec<(SessionId, End)>>;
+    /// Says which sessions are alive. Answers with those that ended, and those that the store does not have.
+    fn renew(&self, alive: Vec<Renewal>) -> Pending<'_, Renewed>;
+
+    /// Takes in sessions that the store has lost or never had, without asking for room. Answers with those that had ended for good.
+    fn reclaim(&self, held: Vec<AskRecord>) -> Pending<'_, Vec<(SessionId, End)>>;
 
     /// Gives places back, and tells every gateway.
     fn end(&self, ended: Vec<(SessionId, End)>) -> Pending<'_, ()>;
@@ -60,13 +64,17 @@ pub trait SharedStore: Send + Sync {
     /// Keeps a revocation until its end, and tells every gateway.
     fn revoke(&self, revocation: Revocation) -> Pending<'_, ()>;
 
+    /// [`revoke`](Self::revoke), for many.
+    fn revoke_all(&self, revocations: Vec<Revocation>) -> Pending<'_, ()>;
+
     /// Takes a revocation back, and tells every gateway.
     fn restore(&self, revocation: Revocation) -> Pending<'_, ()>;
 
     /// All revocations that hold, for a gateway that starts or was cut off.
     fn revocations(&self) -> Pending<'_, Vec<Revocation>>;
 
-    /// Waits for what happened elsewhere since the last call, pushed or polled: within 5 s of its happening.
+    /// Waits for what happened since the last call, pushed or polled: within 5 s of its happening. Answers with nothing now and
+    /// then, so that its caller knows that the store is there. The first call answers [`Change::Gap`].
     fn changes(&self) -> Pending<'_, Vec<Change>>;
 }
 
@@ -110,6 +118,32 @@ impl AskRecord {
     #[must_use]
     pub fn resuming(session: &Session, now: UnixTime, network: Key) -> Self {
         Self::with(&session.ask(now, network), session.id, true, session.bytes())
+    }
+
+    /// The record of a live session, for a store that does not have it.
+    #[must_use]
+    pub fn held(session: &Session) -> Self {
+        let mut network = [0; 16];
+        network[..8].copy_from_slice(&session.network.load(std::sync::atomic::Ordering::Relaxed).to_be_bytes());
+        let mut record = Self::resuming(session, session.last_seen(), Key(network));
+        record.terms.idle = session.idle();
+        record
+    }
+
+    /// The request that this is a record of; `seen` is what the asking gateway sees of the viewer.
+    #[must_use]
+    pub fn ask(&self, seen: Seen) -> Ask {
+        Ask {
+            now: self.now,
+            route: self.route.clone(),
+            scheme: self.scheme.clone(),
+            keys: self.keys,
+            terms: self.terms,
+            viewer: self.viewer,
+            network: self.network,
+            grant: Arc::new(self.grant.clone()),
+            seen,
+        }
     }
 
     fn with(ask: &Ask, id: SessionId, resumes: bool, bytes: u64) -> Self {
@@ -165,6 +199,15 @@ pub struct Renewal {
     pub bytes: u64,
 }
 
+/// What the store says to renewals.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Renewed {
+    /// These ended elsewhere, for good.
+    pub ended: Vec<(SessionId, End)>,
+    /// These the store does not have: give them to [`SharedStore::reclaim`].
+    pub lost: Vec<SessionId>,
+}
+
 /// What happened on another gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
@@ -188,4 +231,6 @@ pub enum Change {
     },
     /// Changes may have been missed: read [`SharedStore::revocations`] anew.
     Gap,
+    /// The store begins anew and knows nothing: tell it of all that is held.
+    Lost,
 }

@@ -247,7 +247,8 @@ impl Sessions {
     /// Ends sessions that have been silent for too long or are over their time, and forgets what can no longer matter.
     /// To be called every second or so; limits are exact however late it comes.
     pub fn sweep(&self, now: UnixTime) -> Swept {
-        let due = self.0.shards.select(|session| session.ended().is_none() && session.is_due(now).is_some());
+        let mut due = self.0.shards.select(|session| session.ended().is_none() && session.is_due(now).is_some());
+        due.sort_unstable_by_key(|session| session.order);
         let mut swept = Swept::default();
         for batch in due.chunks(BATCH) {
             let mut book = self.book();

@@ -1,11 +1,14 @@
 //! The integration suites, one binary: how things hold together, with real parts.
 
+#![allow(clippy::needless_pass_by_value, reason = "a suite hands over what it has built")]
+
 mod browser;
 mod canary;
 mod cli;
 mod config;
 mod deploy;
 mod ffmpeg;
+mod fleet;
 mod floors;
 mod guard;
 mod loopback;

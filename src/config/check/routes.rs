@@ -22,6 +22,13 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         }
         who(config, route, &path, found);
         leads_to(&route.origin, config.origins.keys(), ("origin", path.key("origin")), found);
+        if let Some(sign) = &route.upstream_sign {
+            leads_to(&sign.scheme, config.schemes.keys(), ("scheme", path.key("upstream_sign").key("scheme")), found);
+            if route.forward_token {
+                let message = "`forward_token` leaves the viewer's token where `upstream_sign` puts its own";
+                found.push(Finding::value(path.key("forward_token"), message).hint("take out one of the two"));
+            }
+        }
         matches(route, &path, found);
         cors(route, &path, found);
     }

@@ -113,7 +113,10 @@ fn resolver(admitted: &Admitted, session: &Session) -> Option<Resolver> {
     };
     let settled = &routed.request.settled;
     let scheme = if settled.https { "https" } else { "http" };
-    let raw = routed.ticketed.as_ref().map_or_else(|| settled.path.raw(), |(came, _)| came);
+    // Some DASH clients resolve segments against the address before the redirect, where there is no
+    // ticket. Judged from there, every link of an MPD is written out under the ticket.
+    let is_dash = manifest::kind_of(None, settled.path.decoded()) == Some(Kind::Dash);
+    let raw = routed.ticketed.as_ref().filter(|_| !is_dash).map_or_else(|| settled.path.raw(), |(came, _)| came);
     let document = Absolute::parse(&format!("{scheme}://{}{raw}", settled.authority))?;
     let mount = settled.path.raw().get(..routed.mount).unwrap_or("");
     let resolver = Resolver::new(document, mount, mode).allow(of_route.hosts.clone()).leave(of_route.config.leave.clone());

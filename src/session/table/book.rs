@@ -64,8 +64,8 @@ impl Kind {
 
 /// The live sessions of one token, subject, device or asset.
 struct Holders {
-    /// By when they began.
-    list: Vec<Arc<Session>>,
+    /// By when they began. Most leave near the front, where leaving costs little.
+    list: VecDeque<Arc<Session>>,
     /// The second in which they were last looked through for silent ones: in the same one nothing has changed.
     swept: UnixTime,
 }
@@ -164,8 +164,10 @@ impl Book {
             return observed(Limit::Bytes);
         }
         let noted = if session.is_in(ask.network) { Ok(()) } else { self.roam(session, ask.network, ask.now) };
+        let over = noted.map_or_else(observed, |()| Ok(None))?;
+        // Only where it was let in: a network that was refused is refused again.
         session.move_to(ask.network);
-        noted.map_or_else(observed, |()| Ok(None))
+        Ok(over)
     }
 
     /// Chooses who has to end, so that there is a place under every limit.
@@ -201,15 +203,15 @@ impl Book {
     /// Adds up to `need` holders of a place to the plan: first sessions of the same device, then, where that is
     /// the policy, those that began first. Answers how many are missing.
     fn choose(&self, place: (Kind, Key), mut need: usize, ask: &Ask, plan: &mut Plan) -> usize {
-        let holders = self.places.get(&place).map(|holders| holders.list.as_slice()).unwrap_or_default();
+        let holders = || self.places.get(&place).into_iter().flat_map(|holders| &holders.list);
         let own = |session: &&Arc<Session>| ask.viewer.device.is_some() && session.viewer.device == ask.viewer.device;
-        for session in holders.iter().filter(own) {
+        for session in holders().filter(own) {
             if need > 0 && plan.take(session, End::Replaced) {
                 need -= 1;
             }
         }
         if ask.terms.on_full == OnFull::EvictOldest {
-            for session in holders {
+            for session in holders() {
                 if need > 0 && plan.take(session, End::Evicted) {
                     need -= 1;
                 }
@@ -289,8 +291,8 @@ impl Book {
         let session = Arc::new(Session::new(id, ask, self.order));
         for kind in Kind::ALL {
             let Some(key) = kind.key(&session.keys) else { continue };
-            let holders = self.places.entry((kind, key)).or_insert(Holders { list: Vec::with_capacity(1), swept: UnixTime::MIN });
-            holders.list.push(session.clone());
+            let holders = self.places.entry((kind, key)).or_insert(Holders { list: VecDeque::with_capacity(1), swept: UnixTime::MIN });
+            holders.list.push_back(session.clone());
         }
         self.viewers.insert((ask.viewer.key, ask.route.clone()), id);
         around.shards.put(session.clone());
@@ -376,6 +378,10 @@ impl Book {
         }
         self.count_token(ask, before.is_some());
         let session = self.begin(id, ask, around);
+        if let Some(before) = before {
+            session.add_bytes(before.bytes());
+            session.copy_idle(&before);
+        }
         Ok(Admission { session, evicted, over, fresh: true })
     }
 }

@@ -39,3 +39,57 @@ pub(super) fn no_details<S: serde::Serializer>(details: &super::Details, to: S) 
 pub(super) fn no_combinations<S: serde::Serializer>(combined: &[super::Combination], to: S) -> Result<S::Ok, S::Error> {
     if combined.is_empty() { to.serialize_unit() } else { Err(serde::ser::Error::custom("this grant has others inside it")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::*;
+    use crate::token::access::AccessMatch;
+
+    #[test]
+    fn a_grant_comes_back_as_it_was_written() {
+        let nets = || vec!["192.0.2.0/24".parse().expect("net"), "2001:db8::/32".parse().expect("net")];
+        let countries = || vec![Country::new("SE").expect("country")];
+        let bindings = vec![
+            Binding::Networks(nets()),
+            Binding::Countries(countries()),
+            Binding::Methods(vec![Method::GET, Method::from_bytes(b"PURGE").expect("method")]),
+            Binding::Systems(vec![64_512]),
+            Binding::Hosts(vec!["*.example.com".into()]),
+            Binding::AccessRules(vec![
+                AccessRule { on: AccessMatch::Any, allow: false },
+                AccessRule { on: AccessMatch::Address(nets()), allow: true },
+                AccessRule { on: AccessMatch::Country(countries()), allow: true },
+            ]),
+            Binding::Header(http::HeaderName::from_static("x-device"), "1".into()),
+            Binding::Referrers(Arc::new(Referrers { allowed: vec!["*".into()], allow_none: true })),
+            Binding::UserAgents(Arc::new(UserAgents { allow_none: false, refused: vec!["bot".into()] })),
+        ];
+        let rules = vec![PathRule::Exact("/a".into()), PathRule::Under("/b".into()), PathRule::Glob("/**".into())];
+        let text = |text: &str| Some(Arc::from(text));
+        let grant = Grant {
+            subject: text("me"),
+            device: text("tv"),
+            resource: text("film"),
+            token_id: text("1"),
+            key_id: text("k"),
+            window: Window { from: UnixTime(1), until: UnixTime::MAX },
+            scope: Scope::Paths(rules),
+            bindings,
+            session: SessionTerms { concurrent: Some(1), total: None, seconds: Some(9) },
+            kind: text("v"),
+            downloads: Some(false),
+            upstream_query: vec![("a".into(), "b".into())],
+            ..Grant::default()
+        };
+        for grant in [grant, Grant::default()] {
+            let written = serde_json::to_string(&grant).expect("written");
+            let read: Grant = serde_json::from_str(&written).expect("read");
+            assert_eq!(format!("{read:?}"), format!("{grant:?}"));
+        }
+        // What binds must not be lost on the way: an unknown kind of binding is a fault, not none.
+        assert!(serde_json::from_str::<Binding>(r#"{"Moon":1}"#).is_err());
+        assert!(serde_json::from_str::<Country>(r#""Sweden""#).is_err());
+    }
+}

@@ -360,7 +360,7 @@ fn custom_grant(policy: &[u8]) -> Result<Grant, Denial> {
     }
     Ok(Grant {
         window: Window { from, until: UnixTime(condition.date_less_than.seconds) },
-        scope: Scope::Urls(vec![UrlRule::Pattern { pattern: resource.clone(), ignore: &RESERVED }]),
+        scope: Scope::Urls(vec![UrlRule::Pattern { pattern: resource.clone(), ignore: RESERVED.map(str::to_owned).to_vec() }]),
         bindings,
         ..Grant::default()
     })

@@ -60,8 +60,8 @@ pub(crate) fn token(key: &Key, header: Value, claims: Value) -> String {
 
 /// A request to be judged.
 pub(crate) struct Request {
-    path: CleanPath,
-    query: Option<String>,
+    pub(crate) path: CleanPath,
+    pub(crate) query: Option<String>,
     pub(crate) mount: usize,
     pub(crate) headers: HeaderMap,
     pub(crate) method: Method,

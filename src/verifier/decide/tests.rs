@@ -336,3 +336,5 @@ fn a_token_for_one_use_is_used_up_by_get_and_not_by_head() {
     let after = Verifier::with_used(&VerifierConfig::default(), verifier.used().clone());
     assert_eq!(after.decide(&schemes, &request.facts(), UnixTime(NOW)).map(|_| ()), again);
 }
+
+mod matrix;

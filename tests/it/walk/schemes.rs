@@ -88,3 +88,63 @@ async fn any_of_several_schemes_opens_a_route() {
     assert_eq!((clash.status, clash.code().as_str()), (401, "token_ambiguous"));
     assert_eq!(gateway.metric("token_validations_total{result=\"ok\",route=\"both\",scheme=\"own\""), 2.0);
 }
+
+#[tokio::test]
+async fn a_token_is_replaced_by_one_that_the_origin_verifies() {
+    let origin = Origin::plain();
+    let akamai = json!({ "type": "akamai-edgeauth", "keys": "akamai" });
+    let config = |schemes: serde_json::Value, routes: serde_json::Value| {
+        json!({
+            "keys": { "ed": { "inline": key(Kind::Ed25519) }, "akamai": { "secret": "a1b2c3d4", "encoding": "hex" } },
+            "schemes": schemes, "origins": { "media": { "endpoints": [origin.url] } }, "routes": routes,
+        })
+    };
+    let gateway = Gateway::start(config(
+        json!({ "own": { "type": "jwt", "keys": "ed" }, "akamai": akamai }),
+        json!([
+            { "name": "out", "path": "/out", "accept": ["own"], "origin": "media", "rewrite_prefix": "/in",
+              "upstream_sign": { "scheme": "akamai", "scope": "directory" } },
+            { "name": "in", "path": "/in", "accept": ["akamai"], "origin": "media" },
+        ]),
+    ));
+    let own = gateway.sign_with("own", &hour("/out/v/a.m3u8"));
+    let answer = gateway.get(&target(&own), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let sent = origin.last().target;
+    assert!(sent.starts_with("/in/v/a.m3u8?hdnts=") && !sent.contains(&own.token), "{sent}");
+    // What was sent opens the other route, whose verifier knows nothing of the first.
+    assert_eq!(gateway.get(&sent, "").await.status, 200);
+    assert_eq!(gateway.get(&sent.replace("a.m3u8", "1.ts"), "").await.status, 200);
+    assert_eq!(gateway.get(&sent.replacen("/v/", "/w/", 1), "").await.status, 403);
+    // Its life, and the leeway of the scheme.
+    gateway.pass(311);
+    assert_ne!(gateway.get(&sent, "").await.status, 200);
+    assert_eq!(gateway.get(&target(&own), "").await.status, 200);
+    assert_ne!(origin.last().target, sent);
+}
+
+#[tokio::test]
+async fn a_token_that_asks_for_it_is_renewed_in_a_cookie() {
+    let origin = Origin::plain();
+    let gateway = Gateway::start(json!({
+        "keys": { "h": { "inline": json!({ "kty": "oct", "alg": "HS256", "kid": "h", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY" }).to_string() } },
+        "schemes": { "uri": { "type": "rfc9246", "keys": "h", "issuers": ["us"] } },
+        "origins": { "media": { "endpoints": [origin.url] } },
+        "routes": [{ "name": "media", "path": "/", "accept": ["uri"], "origin": "media" }],
+    }));
+    let mut asked = hour("/v/a.m3u8");
+    for (name, value) in
+        [("cdnistt", json!(1)), ("cdniets", json!(60)), ("cdnistd", json!(1)), ("cdniuc", json!("regex:https?://[^/]*/v/.*"))]
+    {
+        asked.claims.insert(name.into(), value);
+    }
+    let signed = gateway.sign_with("uri", &asked);
+    let answer = gateway.get(&target(&signed), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let cookie = answer.field("set-cookie").expect("a cookie").to_owned();
+    assert!(cookie.contains("; Path=/v; Max-Age=60; Secure; HttpOnly; SameSite=None"), "{cookie}");
+    let pair = cookie.split(';').next().expect("a pair");
+    assert_eq!(gateway.get("/v/1.ts", &format!("Cookie: {pair}\r\n")).await.status, 200);
+    gateway.pass(60);
+    assert_eq!(gateway.get("/v/1.ts", &format!("Cookie: {pair}\r\n")).await.code(), "token_expired");
+}

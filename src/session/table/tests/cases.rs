@@ -139,6 +139,25 @@ fn a_device_that_comes_back_replaces_itself_only() {
 }
 
 #[test]
+fn what_players_say_of_themselves_gains_no_place() {
+    let ((table, _), config) = (table(9), per_token(1));
+    let from = |viewer, network| Who { network, ..who("t", viewer) };
+    let first = table.admit(&ask(&config, from("sid", "192.0.2.1"), 0)).expect("in").session.id;
+    assert_eq!(limit(table.admit(&ask(&config, from("made-up", "192.0.2.1"), 0))), Limit::ConcurrentToken);
+    // The same word from another network: the place moves, and is still one.
+    let moved = table.admit(&ask(&config, from("sid", "198.51.100.1"), 1)).expect("moved");
+    assert_eq!((moved.evicted.as_slice(), table.len()), (&[first][..], 1));
+    assert_eq!(table.touch(first, NOW, 0).err(), Some(Gone::Ended(End::Replaced)));
+    // Nothing said: network and program tell.
+    let mut silent = ask(&config, from("x", "198.51.100.1"), 1);
+    silent.viewer = Viewer::of(&silent.keys, None, silent.network, Some("player"));
+    assert_eq!((silent.viewer.device, limit(table.admit(&silent))), (None, Limit::ConcurrentToken));
+    let mut empty = silent.clone();
+    empty.viewer = Viewer::of(&silent.keys, Some(""), silent.network, Some("player"));
+    assert_ne!(empty.viewer.key, silent.viewer.key);
+}
+
+#[test]
 fn totals_survive_sessions_and_end_with_the_token() {
     let config = RouteSessionConfig { total_per_token: Some(2), ..RouteSessionConfig::default() };
     let (table, _) = table(9);

@@ -66,6 +66,8 @@ struct Row {
     ended: Option<End>,
 }
 
+type Holds = Box<dyn Fn(&Row) -> bool>;
+
 /// The naive table.
 struct Model {
     config: RouteSessionConfig,
@@ -105,14 +107,14 @@ impl Model {
 
     /// Over the limit or not, and who has to end.
     fn admit(&mut self, who: (usize, usize, usize), now: i64, back: Option<usize>) -> Result<(Vec<SessionId>, Option<Limit>, bool), Limit> {
-        let (token, viewer, network) = who;
+        let (token, _, network) = who;
         let observe = self.config.on_full == OnFull::Observe;
         if now >= LIVES {
-            self.rows.iter_mut().filter(|row| row.ended.is_none() && (row.token, row.viewer) == (token, viewer)).for_each(|row| {
+            self.rows.iter_mut().filter(|row| row.ended.is_none() && (row.token, row.viewer, row.network) == who).for_each(|row| {
                 row.ended = Some(End::Duration);
             });
         }
-        if let Some(at) = self.rows.iter().position(|row| row.ended.is_none() && (row.token, row.viewer) == (token, viewer)) {
+        if let Some(at) = self.rows.iter().position(|row| row.ended.is_none() && (row.token, row.viewer, row.network) == who) {
             self.rows[at].seen = now;
             let moved = self.rows[at].network != network;
             self.rows[at].network = network;
@@ -152,7 +154,7 @@ impl Model {
             }
         };
         let same = |list: [Option<&'static str>; 3]| move |row: &Row| list[token].is_some() && list[row.token] == list[token];
-        let kinds: [(Option<u32>, Limit, Box<dyn Fn(&Row) -> bool>); 4] = [
+        let kinds: [(Option<u32>, Limit, Holds); 4] = [
             (config.concurrent_per_token, Limit::ConcurrentToken, Box::new(move |row| row.token == token)),
             (config.concurrent_per_subject, Limit::ConcurrentSubject, Box::new(same(SUBJECTS))),
             (config.concurrent_per_device, Limit::ConcurrentDevice, Box::new(same(DEVICES))),
@@ -172,8 +174,8 @@ impl Model {
             self.sweep(now, &holds);
             while holders(self, &out).len() >= most as usize {
                 let left = holders(self, &out);
-                // All viewers here have one program: a device's sessions on the same token are the device come back.
-                let own = left.iter().find(|row| DEVICES[token].is_some() && row.token == token);
+                // All viewers here have one program: a device's, or a playback's, sessions on the same token are it come back.
+                let own = left.iter().find(|row| row.token == token && (DEVICES[token].is_some() || row.viewer == viewer));
                 let oldest = left.first().filter(|_| config.on_full == OnFull::EvictOldest);
                 match own.or(oldest) {
                     Some(row) => out.push(row.order),
@@ -196,7 +198,11 @@ impl Model {
         let mut evicted = Vec::new();
         for order in out {
             for row in self.rows.iter_mut().filter(|row| row.order == order && row.ended.is_none()) {
-                row.ended = Some(if row.token == token && DEVICES[token].is_some() { End::Replaced } else { End::Evicted });
+                row.ended = Some(if row.token == token && (DEVICES[token].is_some() || row.viewer == viewer) {
+                    End::Replaced
+                } else {
+                    End::Evicted
+                });
                 evicted.push(row.id);
             }
         }

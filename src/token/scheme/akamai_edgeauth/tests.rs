@@ -1,4 +1,4 @@
-//! Akamai Edge Auth tokens, good and bad.
+//! Akamai Edge Auth: fields, acl, salts, escapes and places.
 
 use proptest::prelude::*;
 use serde_json::json;

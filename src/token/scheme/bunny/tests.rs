@@ -1,4 +1,4 @@
-//! Bunny generations, their vectors and forgeries.
+//! Bunny: three generations, both places, bindings and what is refused.
 
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! CloudFront policies, signed and forged.
+//! CloudFront: canned and custom policies, hashes and places.
 
 use proptest::prelude::*;
 

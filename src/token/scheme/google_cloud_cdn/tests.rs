@@ -1,4 +1,4 @@
-//! Google Cloud CDN: signed URLs, prefixes and cookies, good and bad.
+//! Google Cloud CDN: URLs, prefixes and cookies.
 
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Google Media CDN: signed requests and dual tokens, good and bad.
+//! Google Media CDN: signed requests and dual-token tokens.
 
 use proptest::prelude::*;
 use serde_json::json;

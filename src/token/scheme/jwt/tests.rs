@@ -140,11 +140,12 @@ fn mapped_claims_restrict() {
 
 #[test]
 fn terms_are_read() {
-    let config = json!({"claims": {"subject": "user.id", "concurrent": "n", "total": "t", "session_seconds": "s", "resource": "asset"}});
+    let config = json!({"claims": {"subject": "user.id", "concurrent": "n", "total": "t", "session_seconds": "s", "resource": "asset", "device": "dev.id"}});
     let scheme = testkit::route(scheme(config.clone()));
-    let token = good(json!({"user": {"id": "u7"}, "n": 2, "t": 9, "s": 3600, "asset": "film", "jti": "j"}));
+    let token = good(json!({"user": {"id": "u7"}, "n": 2, "t": 9, "s": 3600, "asset": "film", "jti": "j", "dev": {"id": "tv"}}));
     let grant = decide(&scheme, &Request::get(&format!("/a?token={token}")), NOW).expect("allowed").grant;
     assert_eq!((grant.subject.as_deref(), grant.resource.as_deref(), grant.token_id.as_deref()), (Some("u7"), Some("film"), Some("j")));
+    assert_eq!(grant.device.as_deref(), Some("tv"));
     assert_eq!(grant.session, SessionTerms { concurrent: Some(2), total: Some(9), seconds: Some(3600) });
     assert!(matches!(grant.scope, Scope::Route));
     for bad in [json!(-1), json!(1.5), json!("2"), json!(null), json!(4_294_967_296_u64)] {

@@ -1,4 +1,4 @@
-//! Wowza SecureToken hashes, good and bad.
+//! Wowza SecureToken: order of parameters, hashes and ends.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -119,8 +119,11 @@ proptest! {
             r.claims.insert("CustomA".into(), "b".into());
         });
         prop_assert_eq!(asked.verdict(&scheme), Ok(()));
+        let whole = asked.query.clone().unwrap_or_default();
         asked.query = asked.query.as_deref().map(|query| with_byte(query, at, pick, "abcdefghijklmnopqrstuvwxyzABCDEFXYZ0123456789=&+-_.%"));
-        prop_assert!(asked.verdict(&scheme).is_err(), "{asked:?}");
+        // The last byte is the hash's padding, which need not be there; an empty pair in its place says nothing either.
+        let same = asked.query.as_deref().is_some_and(|query| query.strip_suffix('&') == whole.strip_suffix('='));
+        prop_assert!(same || asked.verdict(&scheme).is_err(), "{asked:?}");
     }
 
     #[test]

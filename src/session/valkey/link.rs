@@ -1,0 +1,160 @@
+//! The connection to the store: made when it is needed, dropped when it fails, shared by all who ask.
+//!
+//! One connection carries all requests at once. After a fault of the connection, or an answer that did not come in time, the
+//! next request makes a new one, so that a store that moved or came back is found again.
+
+use std::time::Duration;
+
+use futures_util::Stream;
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
+use tokio::sync::Mutex;
+
+use super::super::store::StoreFault;
+
+/// How to get a connection.
+pub(super) enum Way {
+    /// To one server.
+    Single(Box<Client>),
+    /// To a cluster; the clients are for what is pushed, which every node hands on.
+    Cluster(Box<ClusterClient>, Vec<Client>),
+}
+
+#[derive(Clone)]
+enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+pub(super) struct Link {
+    way: Way,
+    script: &'static str,
+    /// The script's name at the server.
+    digest: String,
+    connect_timeout: Duration,
+    /// With its number, so that a fault drops the connection that it came from and no newer one.
+    current: Mutex<(u64, Option<Connection>)>,
+}
+
+/// Messages of the store, as they come.
+pub(super) type Bell = std::pin::Pin<Box<dyn Stream<Item = redis::Msg> + Send>>;
+
+impl Link {
+    pub(super) fn new(way: Way, script: &'static str, connect_timeout: Duration) -> Self {
+        Self { way, script, digest: Script::new(script).get_hash().to_owned(), connect_timeout, current: Mutex::default() }
+    }
+
+    /// Runs the script within `timeout`, by its digest; a server that does not know it yet gets its text.
+    pub(super) async fn run<T: FromRedisValue>(&self, key: &str, args: &[&str], timeout: Duration) -> Result<T, StoreFault> {
+        let mut used = None;
+        let outcome = tokio::time::timeout(timeout, self.run_now(key, args, &mut used)).await;
+        let fault = match outcome {
+            Ok(Ok(value)) => return T::from_redis_value(value).map_err(|e| StoreFault::Odd(e.to_string())),
+            Ok(Err(error)) => fault(&error),
+            Err(_) => StoreFault::Away(format!("no answer within {} ms", timeout.as_millis())),
+        };
+        if let (StoreFault::Away(_), Some(number)) = (&fault, used) {
+            self.forget(number);
+        }
+        Err(fault)
+    }
+
+    async fn run_now(&self, key: &str, args: &[&str], used: &mut Option<u64>) -> Result<redis::Value, RedisError> {
+        let (number, mut connection) = self.connection().await?;
+        *used = Some(number);
+        match connection.send(&command("EVALSHA", &self.digest, key, args)).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                connection.send(&command("EVAL", self.script, key, args)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Sends one command within `timeout`.
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd, timeout: Duration) -> Result<T, StoreFault> {
+        let ask = async {
+            let (_, mut connection) = self.connection().await?;
+            connection.send(command).await
+        };
+        let value = tokio::time::timeout(timeout, ask).await.map_err(|_| StoreFault::Away("no answer in time".into()))?;
+        T::from_redis_value(value.map_err(|e| fault(&e))?).map_err(|e| StoreFault::Odd(e.to_string()))
+    }
+
+    async fn connection(&self) -> Result<(u64, Connection), RedisError> {
+        let mut current = self.current.lock().await;
+        if let (number, Some(connection)) = &*current {
+            return Ok((*number, connection.clone()));
+        }
+        let connection = match &self.way {
+            Way::Single(client) => {
+                // Waiting is bounded around each request.
+                let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
+                Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
+            }
+            Way::Cluster(client, _) => Connection::Cluster(client.get_async_connection().await?),
+        };
+        let number = current.0 + 1;
+        *current = (number, Some(connection.clone()));
+        Ok((number, connection))
+    }
+
+    /// Who holds the lock is making a newer one.
+    fn forget(&self, number: u64) {
+        if let Ok(mut current) = self.current.try_lock()
+            && current.0 == number
+        {
+            current.1 = None;
+        }
+    }
+
+    /// Listens on `channel`.
+    pub(super) async fn listen(&self, channel: &str) -> Result<Bell, StoreFault> {
+        let clients = match &self.way {
+            Way::Single(client) => std::slice::from_ref(&**client),
+            Way::Cluster(_, clients) => clients,
+        };
+        let mut last = StoreFault::Away("no address".into());
+        for client in clients {
+            match tokio::time::timeout(self.connect_timeout, subscribe(client, channel)).await {
+                Ok(Ok(bell)) => return Ok(bell),
+                Ok(Err(error)) => last = fault(&error),
+                Err(_) => last = StoreFault::Away("no connection in time".into()),
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn subscribe(client: &Client, channel: &str) -> Result<Bell, RedisError> {
+    let mut listener = client.get_async_pubsub().await?;
+    listener.subscribe(channel).await?;
+    Ok(Box::pin(listener.into_on_message()))
+}
+
+fn command(word: &str, script: &str, key: &str, args: &[&str]) -> Cmd {
+    let mut command = redis::cmd(word);
+    command.arg(script).arg(1).arg(key).arg(args);
+    command
+}
+
+impl Connection {
+    async fn send(&mut self, command: &Cmd) -> Result<redis::Value, RedisError> {
+        match self {
+            Self::Single(connection) => connection.req_packed_command(command).await,
+            Self::Cluster(connection) => connection.req_packed_command(command).await,
+        }
+        .and_then(redis::Value::extract_error)
+    }
+}
+
+/// A server that is up and says no (a wrong password, a full memory, a replica) is as little use as one that is away.
+fn fault(error: &RedisError) -> StoreFault {
+    match error.kind() {
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            StoreFault::Odd(error.to_string())
+        }
+        _ => StoreFault::Away(error.to_string()),
+    }
+}
