@@ -54,7 +54,6 @@ const IMPURE: &[&str] = &["SystemTime", "Instant", "std::fs", "std::net::Tcp", "
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("clock.rs", "SystemTime", "the one reader of the wall clock"),
     ("session/valkey/settings.rs", "rustls", "the store's client takes its crypto from the process, which has to be told"),
-    ("token/scheme/amazon_ivs.rs", "uuid", "asks whether a claim is a UUID; makes none, which would need random numbers"),
 ];
 
 const LONGEST_FILE: usize = 600;
