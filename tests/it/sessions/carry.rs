@@ -148,11 +148,11 @@ async fn dash_links_carry_the_ticket() {
     assert_eq!(gateway.get(&format!("/vod/seg-0-1.m4s?tg={ticket}"), "").await.status, 200);
     let gateway = super::gateway(&origin.url, json!({}));
     let target = location(&gateway.get(&gateway.link(origin::DASH), "").await);
-    // ffmpeg's DASH reader resolves segments against the address before the redirect: their links name the ticket.
-    let (ticket, _) = target.strip_prefix('/').and_then(|rest| rest.split_once('/')).expect("a segment");
+    // Written out under the ticket, for clients that resolve segments against the address before the redirect.
+    let folder = target.rsplit_once('/').expect("a folder").0;
     let text = gateway.get(&target, "").await.text();
-    assert_eq!(text.matches(&format!("\"/{ticket}/vod/")).count(), 6, "{text}");
-    assert_eq!(text.replace(&format!("/{ticket}/vod/"), ""), from_origin(&origin, origin::DASH).await.text());
+    assert!(text.contains(&format!("media=\"{folder}/")), "{text}");
+    assert_eq!(text.replace(&format!("{folder}/"), ""), from_origin(&origin, origin::DASH).await.text());
 }
 
 #[tokio::test]
