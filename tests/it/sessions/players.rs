@@ -94,7 +94,6 @@ fn ffmpeg_plays_by_tickets() {
         return;
     }
     let site = Site::new(&json!({ "concurrent_per_token": 1 }));
-    // ffmpeg's DASH reader resolves segments against the address before the redirect: by query only.
     for (way, path) in
         [("path", origin::HLS), ("path", origin::DOWNLOAD), ("query", origin::HLS), ("query", origin::DASH), ("query", origin::DOWNLOAD)]
     {
