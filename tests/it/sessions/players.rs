@@ -94,9 +94,16 @@ fn ffmpeg_plays_by_tickets() {
         return;
     }
     let site = Site::new(&json!({ "concurrent_per_token": 1 }));
-    for (way, path) in
-        [("path", origin::HLS), ("path", origin::DOWNLOAD), ("query", origin::HLS), ("query", origin::DASH), ("query", origin::DOWNLOAD)]
-    {
+    for (way, path) in [
+        ("path", origin::HLS),
+        ("path", origin::DASH),
+        ("path", origin::DOWNLOAD),
+        ("query", origin::HLS),
+        ("query", origin::DASH),
+        ("query", origin::DOWNLOAD),
+        ("cookie", origin::HLS),
+        ("cookie", origin::DASH),
+    ] {
         assert_whole_film(&ffmpeg_plays(&site.url(way, path), &[]), &format!("{way} {path}"));
     }
     assert_eq!(site.refusals(), std::collections::BTreeMap::new());
