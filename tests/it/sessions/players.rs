@@ -94,10 +94,16 @@ fn ffmpeg_plays_by_tickets() {
         return;
     }
     let site = Site::new(&json!({ "concurrent_per_token": 1 }));
-    // ffmpeg's DASH reader resolves segments against the address before the redirect: by query only.
-    for (way, path) in
-        [("path", origin::HLS), ("path", origin::DOWNLOAD), ("query", origin::HLS), ("query", origin::DASH), ("query", origin::DOWNLOAD)]
-    {
+    for (way, path) in [
+        ("path", origin::HLS),
+        ("path", origin::DASH),
+        ("path", origin::DOWNLOAD),
+        ("query", origin::HLS),
+        ("query", origin::DASH),
+        ("query", origin::DOWNLOAD),
+        ("cookie", origin::HLS),
+        ("cookie", origin::DASH),
+    ] {
         assert_whole_film(&ffmpeg_plays(&site.url(way, path), &[]), &format!("{way} {path}"));
     }
     assert_eq!(site.refusals(), std::collections::BTreeMap::new());
