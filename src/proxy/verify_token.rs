@@ -42,12 +42,15 @@ impl Filter<Routed> for VerifyToken {
 fn verify(routed: &Routed) -> Result<Verdict, Error> {
     let Routed { request, route, mount, .. } = routed;
     let (state, record) = (&request.state, &request.record);
-    if let Some(wait) = state.slow.wait(request.settled.client_ip) {
-        return Err(Error::Slowed(wait));
-    }
     let facts = request.facts(*mount, &*state.geo);
     let now = state.clock.now();
-    let decided = state.verifier.decide(&route.schemes, &facts, now).and_then(|verdict| not_revoked(routed, verdict));
+    let decided = match state.slow.wait(request.settled.client_ip) {
+        None => state.verifier.decide(&route.schemes, &facts, now),
+        // Somebody at this address guesses tokens. Who watches there with a token that is remembered
+        // costs no signature check, and goes on.
+        Some(wait) => Ok(state.verifier.recall(&route.schemes, &facts, now).ok_or(Error::Slowed(wait))?),
+    };
+    let decided = decided.and_then(|verdict| not_revoked(routed, verdict));
     match decided {
         Ok(verdict) => {
             let counter = if verdict.remembered { &state.metrics.cache_hits } else { &state.metrics.cache_misses };

@@ -140,6 +140,20 @@ impl Verifier {
         }
     }
 
+    /// The same for a caller who may cost no signature check now: only tokens that are remembered are
+    /// found good; `None` for all others.
+    #[must_use]
+    pub fn recall(&self, schemes: &[RouteScheme], facts: &RequestFacts<'_>, now: UnixTime) -> Option<Verdict> {
+        let known = |scheme: &RouteScheme| {
+            let presented = scheme.scheme.present(facts).ok()??;
+            self.remembered.get(&scheme.scheme, &presented.token).map(|_| ())
+        };
+        let carried = schemes.iter().filter(|scheme| !matches!(scheme.scheme.present(facts), Ok(None)));
+        let mut carried = carried.peekable();
+        carried.peek()?;
+        if carried.all(|scheme| known(scheme).is_some()) { self.decide(schemes, facts, now).ok() } else { None }
+    }
+
     fn judge_all(&self, tokens: &[Token<'_, '_>], facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
         let verdicts: Result<Vec<Verdict>, Refusal> = tokens.iter().map(|token| self.judge(token, facts, now)).collect();
         let mut verdicts = verdicts.map_err(|_| (Denial::Ambiguous, None))?.into_iter();

@@ -127,6 +127,9 @@ async fn who_only_collects_refusals_is_slowed() {
     let origin = Origin::plain();
     let limits = json!({ "server": { "limits": { "refusal_burst": 3, "refusals_per_second": 1 } } });
     let gateway = Gateway::start(over(simple(&origin.url), limits));
+    let watching = gateway.link("/film.mp4");
+    assert_eq!(gateway.get(&watching, "").await.status, 200);
+    let reached = origin.count();
     let mut slowed = None;
     for _ in 0..10 {
         let answer = gateway.get("/a?token=x", "Origin: a\r\n").await;
@@ -139,7 +142,11 @@ async fn who_only_collects_refusals_is_slowed() {
     let slowed = slowed.expect("a limit");
     assert_problem(&slowed, 429, "too_many_refusals");
     assert!(slowed.field("retry-after").is_some_and(|after| after.parse::<u64>().is_ok_and(|after| after >= 1)));
-    assert_eq!(origin.connections(), 0);
+    assert_eq!(origin.count(), reached);
+    // Who is already watching from that address is not the one who guesses.
+    assert_eq!(gateway.get(&watching, "").await.status, 200);
+    gateway.pass(1);
+    assert_problem(&gateway.get(&gateway.link("/film.mp4"), "Origin: a\r\n").await, 429, "too_many_refusals");
 }
 
 #[tokio::test]
