@@ -23,7 +23,7 @@ use crate::server::worker::Running;
 use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
 use crate::session::valkey::{Place, ValkeyStore};
-use crate::session::{Sessions, StoreConfig, TicketKeyConfig};
+use crate::session::{Sessions, StoreConfig};
 use crate::token::{Geo, KeySource, NoGeo};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
@@ -254,7 +254,7 @@ impl Work<'_> {
         let key = KeyPath::top("sessions").key("ticket_keys");
         let mut secrets = Vec::new();
         for (index, table) in self.config.sessions.ticket_keys.iter().enumerate() {
-            let read = ticket_key(table);
+            let read = table.read(&|name| std::env::var(name).ok());
             secrets.extend(self.note(key.at(index), read));
         }
         let kept = self.before.and_then(|before| before.tickets.as_ref()).filter(|(before, _)| *before == secrets);
@@ -269,7 +269,7 @@ impl Work<'_> {
 
     fn admin_token(&mut self) {
         let Some(file) = &self.config.admin.token_file else { return };
-        let read = secret_file(file).and_then(|token| {
+        let read = crate::files::read_secret(file).and_then(|token| {
             if token.expose().len() < 16 { Err("the admin token needs 16 characters or more".into()) } else { Ok(token) }
         });
         self.parts.admin_token = self.note(KeyPath::top("admin").key("token_file"), read).map(Arc::new);
@@ -314,28 +314,6 @@ impl Work<'_> {
 
 /// Revocations kept at most: each is asked for by its kind, not one by one, so the bound is memory.
 const REVOCATIONS: usize = 1_000_000;
-
-/// The secret of one ticket key.
-fn ticket_key(table: &TicketKeyConfig) -> Result<Secret<String>, String> {
-    let given = [table.secret.is_some(), table.secret_file.is_some(), table.secret_env.is_some()];
-    if given.into_iter().filter(|given| *given).count() != 1 {
-        return Err("exactly one of secret, secret_file and secret_env is set".into());
-    }
-    if let Some(secret) = &table.secret {
-        return Ok(secret.clone());
-    }
-    if let Some(variable) = &table.secret_env {
-        return std::env::var(variable).map(Secret::new).map_err(|_| format!("environment variable {variable} is not set"));
-    }
-    secret_file(table.secret_file.as_deref().unwrap_or(Path::new("")))
-}
-
-/// A secret that is a file's content, less the last line end.
-fn secret_file(file: &Path) -> Result<Secret<String>, String> {
-    crate::files::check_mode(file)?;
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    Ok(Secret::new(text.trim_end_matches(['\n', '\r']).to_owned()))
-}
 
 /// What signs a route's requests for `origin`.
 fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, String> {

@@ -4,7 +4,6 @@ use http::Method;
 
 use crate::manifest::HostRule;
 use crate::session::{Propagation, RouteSessionConfig};
-use crate::token::grant::glob_matches;
 
 /// What a route does about sessions.
 #[derive(Debug)]
@@ -23,9 +22,8 @@ impl RouteSession {
     /// # Errors
     /// A sentence for the operator.
     pub fn new(config: &RouteSessionConfig) -> Result<Self, String> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        if config.parameter.is_empty() || !config.parameter.bytes().all(plain) {
-            return Err("session.parameter is letters, digits, '-' and '_'".into());
+        if let Some((_, fault)) = config.faults().into_iter().next() {
+            return Err(format!("session: {fault}"));
         }
         let host = |text: &String| HostRule::parse(text).ok_or_else(|| format!("session.ticket_hosts: \"{text}\" is not a host"));
         Ok(Self {
@@ -44,24 +42,14 @@ impl RouteSession {
     /// Whether a request is only a look, which opens no session.
     #[must_use]
     pub fn is_probe(&self, method: &Method, path: &str) -> bool {
-        let probes = &self.config.probes;
-        let extension = extension(path);
-        probes.methods.iter().any(|m| m == method.as_str())
-            || extension.is_some_and(|e| probes.extensions.iter().any(|x| x.eq_ignore_ascii_case(e)))
-            || probes.paths.iter().any(|glob| glob_matches(glob.as_bytes(), path.as_bytes()))
+        self.config.is_probe(method, path)
     }
 
     /// Whether a viewing begins with this path: a playlist, or a file that is played by itself.
     #[must_use]
     pub fn is_entry(&self, path: &str) -> bool {
-        let extension = extension(path);
-        self.config.entries.iter().any(|entry| entry == "*" || extension.is_some_and(|e| entry.eq_ignore_ascii_case(e)))
+        self.config.is_entry(path)
     }
-}
-
-/// What stands behind the last dot of the last segment.
-fn extension(path: &str) -> Option<&str> {
-    path.rsplit('/').next()?.rsplit_once('.').map(|(_, extension)| extension)
 }
 
 #[cfg(test)]

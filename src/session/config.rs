@@ -3,14 +3,14 @@
 //! A limit that is unset is no limit; what the token itself says is merged in by
 //! [`Terms::of`](super::Terms::of), and the tighter of the two holds.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{HostRule, Place};
 use crate::secret::Secret;
-use crate::token::PathRule;
+use crate::token::grant::glob_matches;
 use crate::units::{Period, Size};
 
 /// The `[sessions]` table: what all routes share.
@@ -47,9 +47,6 @@ pub struct TicketKeyConfig {
     pub secret: Option<Secret<String>>,
 }
 
-/// Largest key file in bytes.
-const KEY_FILE_MAX: u64 = 64 * 1024;
-
 impl SessionsConfig {
     /// The keys that sign tickets, newest first. `variable` reads the environment; paths are absolute in a loaded config.
     ///
@@ -63,9 +60,13 @@ impl SessionsConfig {
 }
 
 impl TicketKeyConfig {
-    fn read(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Secret<String>, String> {
+    /// The key. `variable` reads the environment.
+    ///
+    /// # Errors
+    /// A sentence for the operator, which never shows the key.
+    pub fn read(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Secret<String>, String> {
         let text = match (&self.secret_file, &self.secret_env, &self.secret) {
-            (Some(file), None, None) => read_key(file)?,
+            (Some(file), None, None) => crate::files::read_secret(file)?,
             (None, Some(name), None) => Secret::new(variable(name).ok_or_else(|| format!("environment variable {name} is not set"))?),
             (None, None, Some(secret)) => secret.clone(),
             _ => return Err("exactly one of secret_file, secret_env and secret must be set".into()),
@@ -75,21 +76,6 @@ impl TicketKeyConfig {
         }
         Ok(text)
     }
-}
-
-fn read_key(file: &Path) -> Result<Secret<String>, String> {
-    use std::io::Read as _;
-    let fault = |fault: &dyn std::fmt::Display| format!("{}: {fault}", file.display());
-    crate::files::check_mode(file)?;
-    let open = std::fs::File::open(file).map_err(|e| fault(&e))?;
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
-    open.take(KEY_FILE_MAX + 1).read_to_end(&mut bytes).map_err(|e| fault(&e))?;
-    if bytes.len() as u64 > KEY_FILE_MAX {
-        return Err(fault(&"too large for a key"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| fault(&"not text"))?;
-    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    Ok(Secret::new(text.to_owned()))
 }
 
 /// Where sessions and revocations are kept: `store = "memory"`, or a `[sessions.store.valkey]` table.
@@ -294,16 +280,30 @@ impl RouteSessionConfig {
     /// Whether a request opens a session: an entry, and no probe. `path` is decoded.
     #[must_use]
     pub fn opens(&self, method: &http::Method, path: &str) -> bool {
-        let file = path.rsplit('/').next().unwrap_or_default();
-        let extension = file.rsplit_once('.').map(|(_, extension)| extension);
-        let among = |list: &[String]| list.iter().any(|word| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(word)));
-        let entry = among(&self.entries) || self.entries.iter().any(|word| word == "*");
-        let probes = &self.probes;
-        let probe = probes.methods.iter().any(|name| name.eq_ignore_ascii_case(method.as_str()))
-            || among(&probes.extensions)
-            || probes.paths.iter().any(|glob| PathRule::Glob(glob.clone()).holds(path));
-        entry && !probe
+        self.is_entry(path) && !self.is_probe(method, path)
     }
+
+    /// Whether a viewing begins with this decoded path: a playlist, or a file that is played by itself.
+    #[must_use]
+    pub fn is_entry(&self, path: &str) -> bool {
+        has_extension(path, &self.entries) || self.entries.iter().any(|word| word == "*")
+    }
+
+    /// Whether a request is only a look, which opens no session.
+    #[must_use]
+    pub fn is_probe(&self, method: &http::Method, path: &str) -> bool {
+        let probes = &self.probes;
+        probes.methods.iter().any(|name| name.eq_ignore_ascii_case(method.as_str()))
+            || has_extension(path, &probes.extensions)
+            || probes.paths.iter().any(|glob| glob_matches(glob.as_bytes(), path.as_bytes()))
+    }
+}
+
+/// Whether what stands behind the last dot of the last segment is one of `list`, in any case.
+fn has_extension(path: &str, list: &[String]) -> bool {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let extension = file.rsplit_once('.').map(|(_, extension)| extension);
+    list.iter().any(|word| extension.is_some_and(|extension| extension.eq_ignore_ascii_case(word)))
 }
 
 fn words(words: &[&str]) -> Vec<String> {

@@ -78,7 +78,7 @@ fn ticket_keys_come_from_one_place() {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("mode");
     }
-    let key = |secret_file: Option<&Path>, secret_env: Option<&str>, secret: Option<&str>| TicketKeyConfig {
+    let key = |secret_file: Option<&std::path::Path>, secret_env: Option<&str>, secret: Option<&str>| TicketKeyConfig {
         secret_file: secret_file.map(Into::into),
         secret_env: secret_env.map(Into::into),
         secret: secret.map(|text| Secret::new(text.to_owned())),
