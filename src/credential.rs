@@ -1,5 +1,7 @@
-//! Credentials towards origins: what this gateway shows of its own once the viewer's token is out.
+//! Credentials towards origins and providers: what this gateway shows of its own once the token of the caller is out.
 
+pub mod provider;
 pub mod signed;
 
+pub use self::provider::{Ask, Issued, Mint, Provider, Refused};
 pub use self::signed::{SignConfig, SignScope, Signer};

@@ -1,0 +1,107 @@
+//! Vendors that issue credentials. Each is two pure functions, what to ask and how to read the answer;
+//! a vendor's quirks stop there.
+//!
+//! Nothing here does I/O or reads the clock: the keeper sends what [`Provider::request`] says and hands
+//! the answer to [`Provider::parse`].
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::clock::UnixTime;
+use crate::secret::Secret;
+
+/// What was issued: the value that is injected, and what is known of its life.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// What is put on upstream requests.
+    pub value: Secret<String>,
+    /// When it was got.
+    pub since: UnixTime,
+    /// When it ends; `None` where it has no end.
+    pub expires: Option<UnixTime>,
+    /// What the next one is got with, where the vendor gives such a thing (a refresh token).
+    pub renewal: Option<Secret<String>>,
+    /// What the vendor calls it when it is to be withdrawn, where that is not the value.
+    pub handle: Option<Secret<String>>,
+    /// What came along, by the vendor's own names: an upload URL, an id.
+    pub details: BTreeMap<String, Secret<String>>,
+}
+
+impl Issued {
+    /// A value without anything beside it.
+    #[must_use]
+    pub fn new(value: String, since: UnixTime, expires: Option<UnixTime>) -> Self {
+        Self { value: Secret::new(value), since, expires, renewal: None, handle: None, details: BTreeMap::new() }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The time.
+    pub now: UnixTime,
+    /// What it is for, where it is for one thing: a video's id, a path.
+    pub resource: Option<&'a str>,
+    /// The one before it, whatever its state.
+    pub previous: Option<&'a Issued>,
+}
+
+/// Why there is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The vendor is overloaded, down or unreachable: later it may work.
+    #[error("{0}")]
+    Transient(String),
+    /// Too many calls; seconds to wait, where the vendor says so (`Retry-After`, `X-RateLimit-Retry-After`).
+    #[error("too many calls")]
+    Limited(Option<u64>),
+    /// The account's own key is not taken. `renewal` says that it was the refresh token: the key may still work.
+    #[error("the vendor refuses the account: {reason}")]
+    Account {
+        /// A word of the vendor's, without secrets.
+        reason: String,
+        /// Whether the refresh token was refused, and the account's key has not been tried.
+        renewal: bool,
+    },
+    /// The answer cannot be understood, or the request cannot be made.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// A vendor, as one credential asks it.
+pub trait Provider: Send + Sync + std::fmt::Debug {
+    /// Its word in the config and in metrics.
+    fn kind(&self) -> &'static str;
+
+    /// What to send, with an absolute URI. Sent with [`Ask::previous`] as it stands.
+    ///
+    /// # Errors
+    /// [`Refused`] when what is asked for cannot be put into words.
+    fn request(&self, ask: &Ask<'_>) -> Result<Request<Bytes>, Refused>;
+
+    /// What the answer says. The body is whole, and at most 1 MiB.
+    ///
+    /// # Errors
+    /// [`Refused`], told apart so that the keeper knows whether and when to try again.
+    fn parse(&self, ask: &Ask<'_>, response: &Response<Bytes>) -> Result<Issued, Refused>;
+
+    /// What withdraws `issued` at the vendor, where the vendor can.
+    fn revoke(&self, issued: &Issued) -> Option<Request<Bytes>> {
+        let _ = issued;
+        None
+    }
+}
+
+/// A credential made here, without a call: a local signature, a fixed value.
+pub trait Mint: Send + Sync + std::fmt::Debug {
+    /// Its word in the config and in metrics.
+    fn kind(&self) -> &'static str;
+
+    /// The credential.
+    ///
+    /// # Errors
+    /// A sentence for the operator, without secrets.
+    fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String>;
+}
