@@ -1,3 +1,5 @@
+//! Bodies that are good, bodies that readers disagree on, and any cut through either.
+
 use proptest::prelude::*;
 
 use super::*;
