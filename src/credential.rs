@@ -1,6 +1,8 @@
 //! Credentials towards origins and providers: what this gateway shows of its own once the token of the caller is out.
 
 pub mod format;
+pub mod json;
+pub mod mapping;
 pub mod place;
 pub mod provider;
 pub mod signed;
