@@ -155,4 +155,3 @@ pub fn json(status: StatusCode, kind: &'static str, value: &serde_json::Value) -
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
-
