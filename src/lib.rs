@@ -10,7 +10,7 @@
 //! | keepers | [`files`], [`metrics`], [`ledger`]: what was issued; [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
-//! | edges | [`server`], [`admin`], [`telemetry`] |
+//! | edges | [`server`], [`admin`], [`control`]: tokens of our own, [`telemetry`] |
 //! | config | [`config`] |
 //! | app | [`app`]: everything put together; [`demo`]: an origin and a page to see it work |
 //! | command line | [`cli`], [`conformance`], [`keygen`] |
@@ -40,6 +40,7 @@ pub mod route;
 pub mod proxy;
 
 pub mod admin;
+pub mod control;
 pub mod server;
 pub mod telemetry;
 

@@ -32,15 +32,7 @@ impl Urlencoded {
     /// Makes `edits`.
     #[must_use]
     pub fn editing(edits: Vec<Edit>) -> Self {
-        Self {
-            edits,
-            limits: Limits::default(),
-            fills_up: true,
-            name: BytesMut::new(),
-            state: State::Start,
-            names: Vec::new(),
-            owed: 0,
-        }
+        Self { edits, limits: Limits::default(), fills_up: true, name: BytesMut::new(), state: State::Start, names: Vec::new(), owed: 0 }
     }
 
     /// For a body whose length is not declared: nothing is made up for what is taken out.
