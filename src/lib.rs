@@ -7,7 +7,7 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten; [`form`]: form bodies edited |
-//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
+//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`upload`]: one file is one upload; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
 //! | edges | [`server`], [`admin`], [`telemetry`] |
@@ -32,6 +32,7 @@ pub mod geo;
 pub mod metrics;
 pub mod revocation;
 pub mod session;
+pub mod upload;
 pub mod verifier;
 
 pub mod route;
