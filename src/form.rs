@@ -13,6 +13,8 @@ pub mod urlencoded;
 pub use boundary::Boundary;
 pub use part::Part;
 
+use std::rc::Rc;
+
 use crate::secret::Secret;
 
 /// A text field to be put in.
@@ -35,6 +37,28 @@ pub enum Edit {
     Append(Field),
     /// This one goes behind all others, if none came under its name.
     IfAbsent(Field),
+    /// What goes behind all others is chosen when they have come; in multipart bodies only.
+    Chosen(Choice),
+}
+
+/// A text field whose value, or absence, depends on the other parts.
+#[derive(Clone)]
+pub struct Choice {
+    /// Its name.
+    pub name: String,
+    /// Bytes of its value, if it gets one: the length of the body is said before the parts have come.
+    pub length: usize,
+    /// The value; `None` puts nothing in.
+    pub choose: Rc<Choose>,
+}
+
+/// Chooses by the parts of a body. A fault ends the body.
+pub type Choose = dyn Fn(&[Part]) -> Result<Option<String>, Fault>;
+
+impl std::fmt::Debug for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Choice").field("name", &self.name).field("length", &self.length).finish_non_exhaustive()
+    }
 }
 
 impl Edit {
@@ -42,6 +66,7 @@ impl Edit {
         match self {
             Self::Remove(name) => name,
             Self::Replace(field) | Self::Append(field) | Self::IfAbsent(field) => &field.name,
+            Self::Chosen(choice) => &choice.name,
         }
     }
 
@@ -92,8 +117,11 @@ pub enum Fault {
     #[error("the closing delimiter is missing")]
     Unterminated,
     /// A field to be put in has a value that would end it.
-    #[error("a value to be put in holds the boundary")]
+    #[error("a value to be put in holds the boundary, or is not as long as was said")]
     Value,
+    /// What the body says does not fit what it is for.
+    #[error("the fields do not say which value is meant")]
+    Choice,
 }
 
 /// Whether an origin could take a field of the name `came` for one named `meant`: case, blanks around it and what PHP takes

@@ -5,10 +5,12 @@
 //! came in. A body of known length keeps a length that is known beforehand: what is taken out is made up with line ends behind
 //! the closing delimiter, where RFC 2046 §5.1.1 has readers ignore everything.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 
 use super::needle::Needle;
-use super::{Boundary, Edit, Fault, Field, Limits, Part};
+use super::{Boundary, Choice, Edit, Fault, Field, Limits, Part};
 
 /// An editor of one body.
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Multipart {
     pub fn editing(boundary: &Boundary, edits: Vec<Edit>) -> Result<Self, Fault> {
         let looking = Self::looking(boundary);
         let unfit = |edit: &Edit| match edit {
-            Edit::Remove(_) => false,
+            Edit::Remove(_) | Edit::Chosen(_) => false,
             Edit::Replace(field) | Edit::Append(field) | Edit::IfAbsent(field) => {
                 looking.needle.find(field.value.expose().as_bytes(), 0).is_some()
             }
@@ -114,9 +116,10 @@ impl Multipart {
     pub fn growth(&self) -> u64 {
         let added = |edit: &Edit| match edit {
             Edit::Remove(_) => 0,
-            Edit::Replace(field) | Edit::Append(field) | Edit::IfAbsent(field) => self.written(field).len() as u64,
+            Edit::Replace(field) | Edit::Append(field) | Edit::IfAbsent(field) => self.written(field).len(),
+            Edit::Chosen(choice) => self.part(&choice.name, "").len() + choice.length,
         };
-        self.edits.iter().map(added).sum()
+        self.edits.iter().map(added).sum::<usize>() as u64
     }
 
     /// The parts whose headers have come.
@@ -135,7 +138,7 @@ impl Multipart {
     ///
     /// # Errors
     /// Why the body cannot be edited; nothing of it may go on then. None where it only looks.
-    pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Fault> {
+    pub fn push(&mut self, chunk: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Fault> {
         let mut rest = if self.held.is_empty() {
             chunk
         } else {
@@ -148,7 +151,7 @@ impl Multipart {
                 State::Header => self.header(&mut rest, out),
                 State::Epilogue(seen) => self.epilogue(seen, &mut rest, out),
                 State::Opaque => {
-                    out.push(std::mem::take(&mut rest));
+                    out.push_back(std::mem::take(&mut rest));
                     Ok(true)
                 }
             };
@@ -166,16 +169,16 @@ impl Multipart {
     ///
     /// # Errors
     /// [`Fault::Unterminated`] when its closing delimiter never came.
-    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), Fault> {
+    pub fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Fault> {
         if !matches!(self.state, State::Epilogue(_) | State::Opaque) {
             self.give_up(Fault::Unterminated)?;
         }
         if !self.held.is_empty() {
-            out.push(self.held.split().freeze());
+            out.push_back(self.held.split().freeze());
         }
         if self.fills_up && self.owed > 0 {
             let line_ends = b"\r\n".iter().cycle().take(self.owed).copied();
-            out.push(line_ends.collect::<Vec<_>>().into());
+            out.push_back(line_ends.collect::<Vec<_>>().into());
             self.owed = 0;
         }
         Ok(())
@@ -209,7 +212,7 @@ impl Multipart {
     }
 
     /// The preamble, or the content of a part: up to the next delimiter.
-    fn content(&mut self, rest: &mut Bytes, out: &mut Vec<Bytes>) -> Result<bool, Fault> {
+    fn content(&mut self, rest: &mut Bytes, out: &mut VecDeque<Bytes>) -> Result<bool, Fault> {
         match self.find(rest)? {
             Found::Nothing(undecided) => {
                 self.pass(rest.split_to(undecided), out)?;
@@ -223,14 +226,14 @@ impl Multipart {
                     part.complete = true;
                 }
                 self.emit(line_end, out);
-                self.delimiter(closes, rest, out);
+                self.delimiter(closes, rest, out)?;
                 Ok(true)
             }
         }
     }
 
     /// Content that is no delimiter.
-    fn pass(&mut self, content: Bytes, out: &mut Vec<Bytes>) -> Result<(), Fault> {
+    fn pass(&mut self, content: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Fault> {
         let Some(last) = content.last() else { return Ok(()) };
         self.last = Some(*last);
         let cap = self.limits.field;
@@ -248,17 +251,17 @@ impl Multipart {
     }
 
     /// Lets bytes out, unless they belong to a part that is taken out.
-    fn emit(&mut self, bytes: Bytes, out: &mut Vec<Bytes>) {
+    fn emit(&mut self, bytes: Bytes, out: &mut VecDeque<Bytes>) {
         let removed = matches!(self.state, State::Content | State::Header) && self.parts.last().is_some_and(|part| part.removed);
         if removed {
             self.owed += bytes.len();
         } else if !bytes.is_empty() {
-            out.push(bytes);
+            out.push_back(bytes);
         }
     }
 
     /// At a delimiter: what goes in front of the first part, and behind the last one.
-    fn delimiter(&mut self, closes: bool, rest: &mut Bytes, out: &mut Vec<Bytes>) {
+    fn delimiter(&mut self, closes: bool, rest: &mut Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Fault> {
         if !std::mem::replace(&mut self.opened, true) {
             let in_front = |edit: &Edit| match edit {
                 Edit::Replace(field) | Edit::Append(field) => Some(self.written(field)),
@@ -268,22 +271,34 @@ impl Multipart {
         }
         if !closes {
             self.state = State::Header;
-            return;
+            return Ok(());
         }
         for edit in &self.edits {
-            let Edit::IfAbsent(field) = edit else { continue };
-            let written = self.written(field);
-            if self.parts.iter().any(|part| part.is_named(&field.name)) {
-                self.owed += written.len();
+            let (written, added) = match edit {
+                Edit::IfAbsent(field) => (self.written(field), !self.parts.iter().any(|part| part.is_named(&field.name))),
+                Edit::Chosen(choice) => self.chosen(choice)?,
+                _ => continue,
+            };
+            if added {
+                out.push_back(written);
             } else {
-                out.push(written);
+                self.owed += written.len();
             }
         }
-        out.push(rest.split_to(self.needle.len() + 2));
+        out.push_back(rest.split_to(self.needle.len() + 2));
         self.state = State::Epilogue(0);
+        Ok(())
     }
 
-    fn header(&mut self, rest: &mut Bytes, out: &mut Vec<Bytes>) -> Result<bool, Fault> {
+    /// A field that is chosen now, and whether it is put in.
+    fn chosen(&self, choice: &Choice) -> Result<(Bytes, bool), Fault> {
+        let value = (choice.choose)(&self.parts)?;
+        let part = self.part(&choice.name, value.as_deref().unwrap_or(&" ".repeat(choice.length)));
+        let fits = value.as_ref().is_none_or(|value| value.len() == choice.length && self.needle.find(value.as_bytes(), 0).is_none());
+        if fits { Ok((part, value.is_some())) } else { Err(Fault::Value) }
+    }
+
+    fn header(&mut self, rest: &mut Bytes, out: &mut VecDeque<Bytes>) -> Result<bool, Fault> {
         let lines = self.needle.len() + 2;
         // The delimiter's own CRLF is the end of an empty header.
         let end = rest[self.needle.len()..].windows(4).position(|four| four == b"\r\n\r\n");
@@ -307,7 +322,7 @@ impl Multipart {
         Ok(true)
     }
 
-    fn epilogue(&mut self, seen: usize, rest: &mut Bytes, out: &mut Vec<Bytes>) -> Result<bool, Fault> {
+    fn epilogue(&mut self, seen: usize, rest: &mut Bytes, out: &mut VecDeque<Bytes>) -> Result<bool, Fault> {
         let follows = b"\r\n".iter().skip(seen).zip(rest.iter());
         if follows.into_iter().any(|(meant, came)| meant != came) || self.needle.find(rest, 0).is_some() {
             return Err(Fault::Ambiguous);
@@ -316,17 +331,21 @@ impl Multipart {
         self.state = State::Epilogue(seen + decided.len());
         let goes_on = !decided.is_empty();
         if goes_on {
-            out.push(decided);
+            out.push_back(decided);
         }
         Ok(goes_on)
     }
 
-    /// A field as it is put in: a whole part, with the delimiter in front of it (HTML, "multipart/form-data encoding algorithm").
     fn written(&self, field: &Field) -> Bytes {
-        let name = field.name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
+        self.part(&field.name, field.value.expose())
+    }
+
+    /// A field as it is put in: a whole part, with the delimiter in front of it (HTML, "multipart/form-data encoding algorithm").
+    fn part(&self, name: &str, value: &str) -> Bytes {
+        let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
         let mut part = self.needle.bytes().to_vec();
         part.extend_from_slice(format!("\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").as_bytes());
-        part.extend_from_slice(field.value.expose().as_bytes());
+        part.extend_from_slice(value.as_bytes());
         part.extend_from_slice(b"\r\n");
         part.into()
     }

@@ -3,6 +3,8 @@
 //! Names are compared as the origin will decode them; values pass as they came. What is taken out of a body of declared length is made
 //! up with `&` at its end: empty pairs say nothing (URL Standard §5.1).
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Edit, Fault, Field, Limits, could_be};
@@ -53,7 +55,7 @@ impl Urlencoded {
     #[must_use]
     pub fn growth(&self) -> u64 {
         let added = |edit: &Edit| match edit {
-            Edit::Remove(_) => 0,
+            Edit::Remove(_) | Edit::Chosen(_) => 0,
             Edit::Replace(field) | Edit::Append(field) | Edit::IfAbsent(field) => written(field).len() as u64 + 1,
         };
         self.edits.iter().map(added).sum()
@@ -63,7 +65,7 @@ impl Urlencoded {
     ///
     /// # Errors
     /// A limit that is passed; nothing of the body may go on then.
-    pub fn push(&mut self, mut chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), Fault> {
+    pub fn push(&mut self, mut chunk: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Fault> {
         self.start(out);
         while !chunk.is_empty() {
             match self.state {
@@ -94,7 +96,7 @@ impl Urlencoded {
     ///
     /// # Errors
     /// As of [`push`](Self::push).
-    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), Fault> {
+    pub fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Fault> {
         self.start(out);
         if self.state == State::Name && !self.name.is_empty() {
             self.named(out)?;
@@ -105,30 +107,30 @@ impl Urlencoded {
             if self.names.iter().any(|name| could_be(name, &field.name)) {
                 self.owed += pair.len() + 1;
             } else {
-                out.push(format!("&{pair}").into());
+                out.push_back(format!("&{pair}").into());
             }
         }
         if self.fills_up && self.owed > 0 {
-            out.push("&".repeat(self.owed).into());
+            out.push_back("&".repeat(self.owed).into());
             self.owed = 0;
         }
         Ok(())
     }
 
-    fn start(&mut self, out: &mut Vec<Bytes>) {
+    fn start(&mut self, out: &mut VecDeque<Bytes>) {
         if self.state != State::Start {
             return;
         }
         self.state = State::Name;
         for edit in &self.edits {
             if let Edit::Replace(field) | Edit::Append(field) = edit {
-                out.push(format!("{}&", written(field)).into());
+                out.push_back(format!("{}&", written(field)).into());
             }
         }
     }
 
     /// The name of a pair has come whole.
-    fn named(&mut self, out: &mut Vec<Bytes>) -> Result<(), Fault> {
+    fn named(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Fault> {
         let raw = self.name.split().freeze();
         // A name that is not UTF-8 cannot be one of ours.
         let name = std::str::from_utf8(&raw).ok().and_then(query::decode).unwrap_or_default();
@@ -142,16 +144,16 @@ impl Urlencoded {
         Ok(())
     }
 
-    fn separator(&mut self, separator: Bytes, removed: bool, out: &mut Vec<Bytes>) {
+    fn separator(&mut self, separator: Bytes, removed: bool, out: &mut VecDeque<Bytes>) {
         self.emit(separator, removed, out);
         self.state = State::Name;
     }
 
-    fn emit(&mut self, bytes: Bytes, removed: bool, out: &mut Vec<Bytes>) {
+    fn emit(&mut self, bytes: Bytes, removed: bool, out: &mut VecDeque<Bytes>) {
         if removed {
             self.owed += bytes.len();
         } else if !bytes.is_empty() {
-            out.push(bytes);
+            out.push_back(bytes);
         }
     }
 }
@@ -173,12 +175,12 @@ mod tests {
     fn run(edits: Vec<Edit>, body: &[u8], cut: usize) -> Result<String, Fault> {
         let mut editor = Urlencoded::editing(edits);
         let growth = editor.growth() as usize;
-        let mut out = Vec::new();
+        let mut out = VecDeque::new();
         for chunk in body.chunks(cut.max(1)) {
             editor.push(Bytes::copy_from_slice(chunk), &mut out)?;
         }
         editor.finish(&mut out)?;
-        let text = String::from_utf8(out.concat()).expect("text");
+        let text = String::from_utf8(out.into_iter().flatten().collect()).expect("text");
         assert_eq!(text.len(), body.len() + growth, "{text}");
         Ok(text)
     }

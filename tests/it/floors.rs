@@ -11,7 +11,7 @@ const FLOORS: &[(&str, &[&str], Option<&[&str]>)] = &[
     ("ground", &["clock", "name", "path", "query", "secret", "units"], Some(GROUND)),
     ("token", &["token", "manifest", "form"], Some(TOKEN)),
     ("store", &["store"], None),
-    ("keepers", &["files", "geo", "metrics", "verifier", "session", "credential", "ledger", "revocation"], None),
+    ("keepers", &["files", "geo", "metrics", "verifier", "session", "upload", "credential", "ledger", "revocation"], None),
     ("route", &["route"], None),
     ("proxy", &["proxy"], None),
     ("edges", &["server", "admin", "telemetry", "control"], None),

@@ -17,12 +17,12 @@ fn field(name: &str, value: &str) -> Field {
 
 /// What comes out, cut into chunks of `cut` bytes on the way in.
 fn run(editor: &mut Multipart, body: &[u8], cut: usize) -> Result<Vec<u8>, Fault> {
-    let mut out = Vec::new();
+    let mut out = VecDeque::new();
     for chunk in body.chunks(cut.max(1)) {
         editor.push(Bytes::copy_from_slice(chunk), &mut out)?;
     }
     editor.finish(&mut out)?;
-    Ok(out.concat())
+    Ok(out.into_iter().flatten().collect())
 }
 
 fn edit(edits: Vec<Edit>, body: &[u8], cut: usize) -> Result<Vec<u8>, Fault> {
@@ -100,7 +100,7 @@ fn preamble_and_epilogue_stay_where_they_are() {
 #[test]
 fn a_file_goes_out_as_the_chunks_it_came_in() {
     let mut looking = Multipart::looking(&boundary());
-    let mut out = Vec::new();
+    let mut out = VecDeque::new();
     looking.push(file("").trim_end_matches("\r\n").to_owned().into(), &mut out).expect("header");
     looking.push("\r\n\r\n".into(), &mut out).expect("header");
     out.clear();
@@ -160,6 +160,24 @@ fn a_value_cannot_end_its_own_part() {
     assert_eq!(Multipart::editing(&boundary(), vec![smuggles]).err(), Some(Fault::Value));
     let out = edit(vec![Edit::Append(field("a\"\r\nb", "x"))], end().as_bytes(), 1000).expect("edited");
     assert!(out.starts_with(b"--XyZ\r\nContent-Disposition: form-data; name=\"a%22%0D%0Ab\"\r\n\r\nx\r\n--XyZ--"));
+}
+
+#[test]
+fn a_field_can_be_chosen_by_those_that_came() {
+    let choose = |parts: &[Part]| match parts.iter().find_map(|part| part.filename.as_deref()) {
+        Some("a.mp4") if parts.len() > 1 => Ok(None),
+        Some("a.mp4") => Ok(Some("vi1".to_owned())),
+        _ => Err(Fault::Choice),
+    };
+    let edits = || vec![Edit::Chosen(Choice { name: "videoId".into(), length: 3, choose: std::rc::Rc::new(choose) })];
+    let alone = edit(edits(), (file("f") + &end()).as_bytes(), 9).expect("chosen");
+    assert_eq!(String::from_utf8_lossy(&alone), file("f") + &text("videoId", "vi1") + &end());
+    let whole = file("f") + &text("videoId", "vi2") + &end();
+    let kept = edit(edits(), whole.as_bytes(), 9).expect("kept");
+    assert_eq!(String::from_utf8_lossy(&kept).trim_end(), whole.trim_end());
+    assert_eq!(edit(edits(), (text("a", "b") + &end()).as_bytes(), 9), Err(Fault::Choice));
+    let long = vec![Edit::Chosen(Choice { name: "a".into(), length: 2, choose: std::rc::Rc::new(|_| Ok(Some("abc".into()))) })];
+    assert_eq!(edit(long, end().as_bytes(), 9), Err(Fault::Value));
 }
 
 /// Pieces of which bodies are made that readers disagree on.
