@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+use super::pace::Pace;
 use super::pool::Lease;
 use super::record::Shared;
 
@@ -49,6 +50,7 @@ pin_project! {
         kind: Kind,
         record: Option<Shared>,
         sent: u64,
+        pace: Option<Box<Pace>>,
     }
 
     impl PinnedDrop for Body {
@@ -69,6 +71,15 @@ pin_project! {
     }
 }
 
+impl Kind {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full { bytes } => bytes.is_none(),
+            Self::Upstream { body } => body.is_end_stream(),
+        }
+    }
+}
+
 impl Body {
     /// No bytes.
     #[must_use]
@@ -79,7 +90,7 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0 }
+        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None }
     }
 
     /// An origin's body; its connection goes back when it has come whole.
@@ -89,7 +100,14 @@ impl Body {
             lease.finish();
             return Self::empty();
         }
-        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0 }
+        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0, pace: None }
+    }
+
+    /// The same body at no more than `rate` bytes a second, after a first second's worth at once.
+    #[must_use]
+    pub fn paced(mut self, rate: Option<u64>) -> Self {
+        self.pace = rate.filter(|_| matches!(self.kind, Kind::Upstream { .. })).map(|rate| Box::new(Pace::new(rate)));
+        self
     }
 
     /// The same body, counted on `record`, which it keeps until its end.
@@ -107,6 +125,16 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
+        if let Some(pace) = this.pace.as_mut() {
+            std::task::ready!(pace.poll_due(cx, *this.sent));
+            if let Some(piece) = pace.piece() {
+                *this.sent += piece.len() as u64;
+                if let (true, Some(record)) = (pace.held.is_empty() && this.kind.is_end_stream(), this.record) {
+                    record.complete.set(true);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
         let (frame, ended) = match this.kind.project() {
             KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
             KindProj::Upstream { mut body } => {
@@ -115,6 +143,10 @@ impl HttpBody for Body {
                 let ended = last || matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
                 (frame, ended)
             }
+        };
+        let (frame, ended) = match this.pace {
+            Some(pace) => pace.cut(frame, ended),
+            None => (frame, ended),
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -127,16 +159,21 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Full { bytes } => bytes.is_none(),
-            Kind::Upstream { body } => body.is_end_stream(),
-        }
+        self.kind.is_end_stream() && self.pace.as_ref().is_none_or(|pace| pace.held.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Upstream { body } => body.size_hint(),
+            Kind::Upstream { body } => {
+                let held = self.pace.as_ref().map_or(0, |pace| pace.held.len() as u64);
+                let mut hint = body.size_hint();
+                if let Some(upper) = hint.upper() {
+                    hint.set_upper(upper + held);
+                }
+                hint.set_lower(hint.lower() + held);
+                hint
+            }
         }
     }
 }

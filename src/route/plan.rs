@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
-use super::RouteConfig;
 use super::session::RouteSession;
+use super::{RouteConfig, RouteMode};
 use crate::credential::Signer;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
@@ -23,6 +23,10 @@ pub struct Route<O> {
     pub prefix: String,
     /// The schemes it accepts; empty only when it is public.
     pub schemes: Vec<RouteScheme>,
+    /// What a refused token means.
+    pub mode: RouteMode,
+    /// The schemes that are asked beside `schemes`, and open nothing.
+    pub compare: Vec<RouteScheme>,
     path_tokens: Vec<String>,
     /// Where its requests go.
     pub origin: O,
@@ -60,6 +64,8 @@ impl<O> Route<O> {
             prefix: config.path.trim_end_matches('/').to_owned(),
             path_tokens: schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()).collect(),
             schemes,
+            mode: config.mode,
+            compare: Vec::new(),
             origin,
             rewrite_prefix: config.rewrite_prefix.as_deref().map(|p| p.trim_end_matches('/').to_owned()),
             allow_path_parameters: config.allow_path_parameters,
@@ -78,6 +84,14 @@ impl<O> Route<O> {
     #[must_use]
     pub fn signing(mut self, signer: Option<Signer>) -> Self {
         self.upstream_sign = signer;
+        self
+    }
+
+    /// The same route, with these schemes asked beside its own.
+    #[must_use]
+    pub fn comparing(mut self, schemes: Vec<RouteScheme>) -> Self {
+        self.path_tokens.extend(schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()));
+        self.compare = schemes;
         self
     }
 
