@@ -71,34 +71,34 @@ impl Fetch for Arc<HttpFetch> {
 /// The client of one vendor.
 pub struct HttpClient {
     tls: Arc<rustls::ClientConfig>,
-    base: BaseUrl,
+    bases: Vec<BaseUrl>,
     timeout: Duration,
 }
 
 impl HttpClient {
-    /// A client that sends to the place of `base` only.
+    /// A client that sends to the places of `bases` only.
     ///
     /// # Errors
     /// A sentence that names the file that cannot be used.
-    pub fn new(config: &EndpointConfig, base: BaseUrl) -> Result<Self, String> {
+    pub fn new(config: &EndpointConfig, bases: Vec<BaseUrl>) -> Result<Self, String> {
         let tls = OriginTlsConfig {
             ca_file: config.ca_file.clone(),
             client_cert_file: config.client_cert_file.clone(),
             client_key_file: config.client_key_file.clone(),
             ..OriginTlsConfig::default()
         };
-        Ok(Self { tls: Arc::new(tls_client(&tls, Path::new("/"))?), base, timeout: config.timeout.0 })
+        Ok(Self { tls: Arc::new(tls_client(&tls, Path::new("/"))?), bases, timeout: config.timeout.0 })
     }
 }
 
 impl crate::credential::Client for HttpClient {
     fn send(&self, request: Request<Bytes>) -> Sent<'_> {
         Box::pin(async move {
-            if !self.base.holds(request.uri()) {
+            let Some(base) = self.bases.iter().find(|base| base.holds(request.uri())) else {
                 return Err("the request leads to another place than the vendor's".into());
-            }
+            };
             let answer = tokio::time::timeout(self.timeout, send(&self.tls, request)).await;
-            answer.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|fault| format!("{}: {fault}", self.base.authority()))
+            answer.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|fault| format!("{}: {fault}", base.authority()))
         })
     }
 }

@@ -150,8 +150,6 @@ impl Default for KeepConfig {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointConfig {
-    /// Where its API is. Unset: where the vendor has it.
-    pub base_url: Option<String>,
     /// PEM file of the CAs to trust instead of the public ones.
     pub ca_file: Option<PathBuf>,
     /// PEM file of our client certificate chain.
@@ -164,7 +162,7 @@ pub struct EndpointConfig {
 
 impl Default for EndpointConfig {
     fn default() -> Self {
-        Self { base_url: None, ca_file: None, client_cert_file: None, client_key_file: None, timeout: Period::seconds(10) }
+        Self { ca_file: None, client_cert_file: None, client_key_file: None, timeout: Period::seconds(10) }
     }
 }
 

@@ -4,6 +4,13 @@
 //! Nothing here does I/O or reads the clock: the keeper sends what [`Provider::request`] says and hands
 //! the answer to [`Provider::parse`].
 
+pub mod apivideo;
+pub mod fixed;
+pub mod oauth2;
+#[cfg(test)]
+mod testing;
+pub mod vendor;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -12,10 +19,6 @@ use http::{Request, Response};
 use super::base_url::BaseUrl;
 use crate::clock::UnixTime;
 use crate::secret::Secret;
-
-pub mod answer;
-pub mod fixed;
-pub mod oauth2;
 
 /// What was issued: the value that is injected, and what is known of its life.
 #[derive(Debug, Clone)]
@@ -90,8 +93,8 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Its word in the config and in metrics.
     fn kind(&self) -> &'static str;
 
-    /// Where it is asked. Its requests go to this scheme, host and port and nowhere else, whatever they say.
-    fn base(&self) -> &BaseUrl;
+    /// Where it is asked. Its requests go to the scheme, host and port of one of these and nowhere else, whatever they say.
+    fn bases(&self) -> Vec<BaseUrl>;
 
     /// What to send, with an absolute URI. Sent with [`Ask::previous`] as it stands.
     ///
@@ -104,6 +107,25 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Refused`], told apart so that the keeper knows whether and when to try again.
     fn parse(&self, ask: &Ask<'_>, response: &Response<Bytes>) -> Result<Issued, Refused>;
+
+    /// What to send next, where one call does not make it whole (a session for a token). Asked after each
+    /// [`Provider::parse`], with what it gave.
+    ///
+    /// # Errors
+    /// [`Refused`] when the call cannot be put into words.
+    fn next(&self, ask: &Ask<'_>, issued: &Issued) -> Result<Option<Request<Bytes>>, Refused> {
+        let _ = (ask, issued);
+        Ok(None)
+    }
+
+    /// What the answer to [`Provider::next`] makes of `issued`.
+    ///
+    /// # Errors
+    /// As [`Provider::parse`].
+    fn complete(&self, ask: &Ask<'_>, issued: Issued, response: &Response<Bytes>) -> Result<Issued, Refused> {
+        let _ = (ask, response);
+        Ok(issued)
+    }
 
     /// What withdraws `issued` at the vendor, where the vendor can. `ask` has the time of this call and what it was for.
     fn revoke(&self, ask: &Ask<'_>, issued: &Issued) -> Option<Request<Bytes>> {

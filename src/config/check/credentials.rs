@@ -4,7 +4,6 @@ use super::{Amount, not_zero};
 use crate::config::Config;
 use crate::config::fault::Finding;
 use crate::config::key_path::KeyPath;
-use crate::credential::base_url::BaseUrl;
 
 pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
     for (name, credential) in &config.credentials {
@@ -18,9 +17,6 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         let Some(endpoint) = table.endpoint() else { continue };
         let path = path.key("endpoint");
         not_zero(&path, &[("timeout", &endpoint.timeout)], found);
-        if let Some(Err(fault)) = endpoint.base_url.as_deref().map(BaseUrl::parse) {
-            found.push(Finding::value(path.key("base_url"), fault));
-        }
         match (&endpoint.client_cert_file, &endpoint.client_key_file) {
             (Some(_), None) => found.push(Finding::key(path.key("client_cert_file"), "a client certificate needs its `client_key_file`")),
             (None, Some(_)) => found.push(Finding::key(path.key("client_key_file"), "a client key needs its `client_cert_file`")),

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use tokio::time::Instant;
 
 use super::super::config::Source;
 use super::super::provider::{Ask, Issued, Refused};
 use super::super::state::{Rejection, Step};
-use super::{Keeper, Slot, lock};
+use super::{Client, Keeper, Slot, lock};
 use crate::credential::config::Scope;
 
 /// Longest that one call may take, whatever the client's own limits are.
@@ -162,11 +164,17 @@ impl Flight {
         // The time of the question: what an answer calls a lifetime begins then, however long the answer takes.
         let now = keeper.parts.clock.now();
         let ask = Ask { now, resource: keeper.resource(&self.slot), previous: previous.as_ref(), nonce: nonce() };
-        let request = provider.request(&ask)?;
-        let sent = tokio::time::timeout(CALL_LIMIT, client.send(request)).await;
-        let response = sent.map_err(|_| Refused::Transient("no answer in time".into()))?.map_err(Refused::Transient)?;
-        provider.parse(&ask, &response)
+        let issued = provider.parse(&ask, &send(client, provider.request(&ask)?).await?)?;
+        match provider.next(&ask, &issued)? {
+            Some(request) => provider.complete(&ask, issued, &send(client, request).await?),
+            None => Ok(issued),
+        }
     }
+}
+
+async fn send(client: &Arc<dyn Client>, request: Request<Bytes>) -> Result<Response<Bytes>, Refused> {
+    let sent = tokio::time::timeout(CALL_LIMIT, client.send(request)).await;
+    sent.map_err(|_| Refused::Transient("no answer in time".into()))?.map_err(Refused::Transient)
 }
 
 /// A number that nobody can guess; without randomness of the system, one that is at least another each time.

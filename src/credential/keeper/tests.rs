@@ -43,8 +43,8 @@ impl Provider for Words {
         "test"
     }
 
-    fn base(&self) -> &BaseUrl {
-        &self.0.base
+    fn bases(&self) -> Vec<BaseUrl> {
+        vec![self.0.base.clone()]
     }
 
     fn request(&self, ask: &Ask<'_>) -> Result<Request<Bytes>, Refused> {
@@ -56,12 +56,13 @@ impl Provider for Words {
     }
 
     fn parse(&self, ask: &Ask<'_>, response: &Response<Bytes>) -> Result<Issued, Refused> {
-        if let Some(refused) = super::super::provider::answer::refusal(response, ask.now) {
-            return Err(refused);
-        }
-        if response.status() != StatusCode::OK {
-            let renewal = ask.previous.is_some_and(|it| it.renewal.is_some());
-            return Err(Refused::Account { reason: "no".into(), renewal });
+        match super::super::provider::vendor::refusal(ask.now, response) {
+            _ if response.status() == StatusCode::OK => {}
+            Refused::Account { reason, .. } => {
+                let renewal = ask.previous.is_some_and(|it| it.renewal.is_some());
+                return Err(Refused::Account { reason, renewal });
+            }
+            refused => return Err(refused),
         }
         let text = String::from_utf8_lossy(response.body()).into_owned();
         let refresh = Secret::new(format!("refresh-{text}"));

@@ -10,7 +10,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use super::{Ask, Issued, Provider, Refused, answer};
+use super::{Ask, Issued, Provider, Refused, vendor};
 use crate::credential::base_url::BaseUrl;
 use crate::query;
 use crate::secret::Secret;
@@ -117,32 +117,32 @@ impl Oauth2 {
     }
 
     fn issued(ask: &Ask<'_>, members: &Map<String, Value>) -> Result<Issued, Refused> {
-        let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let token = text("access_token").ok_or_else(|| Refused::Malformed("the answer has no `access_token`".into()))?;
+        let token = vendor::text(members, "access_token")?;
         // RFC 6749 §7.1: a token of a kind that is not understood must not be used.
-        if !text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
+        if !vendor::text(members, "token_type")?.eq_ignore_ascii_case("bearer") {
             return Err(Refused::Malformed("the token's `token_type` is not `Bearer`".into()));
         }
         let life = match members.get("expires_in") {
             None | Some(Value::Null) => None,
-            Some(life) => {
-                let seconds = life.as_i64().or_else(|| life.as_str().and_then(|text| text.parse().ok())).filter(|seconds| *seconds > 0);
+            Some(_) => {
+                let seconds = vendor::seconds(members, "expires_in").filter(|seconds| *seconds > 0);
                 Some(seconds.ok_or_else(|| Refused::Malformed("`expires_in` is not a number of seconds".into()))?)
             }
         };
         let mut issued = Issued::new(token.to_owned(), ask.now, life.map(|life| ask.now.plus(life)));
         // RFC 6749 §6: an answer without a refresh token leaves the old one in force.
         let kept = || ask.previous.and_then(|previous| previous.renewal.clone());
-        issued.renewal = text("refresh_token").map(|token| Secret::new(token.to_owned())).or_else(kept);
+        issued.renewal = vendor::text(members, "refresh_token").ok().map(|token| Secret::new(token.to_owned())).or_else(kept);
         Ok(issued)
     }
 
     fn refusal(ask: &Ask<'_>, response: &Response<Bytes>) -> Refused {
-        if let Some(refused) = answer::refusal(response, ask.now) {
-            return refused;
-        }
         let status = response.status();
-        let members = answer::object(response).unwrap_or_default();
+        // 429 and 5xx say the same whatever the body; RFC 6749 has words for the rest.
+        if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return vendor::refusal(ask.now, response);
+        }
+        let members: Map<String, Value> = serde_json::from_slice(response.body()).unwrap_or_default();
         // RFC 6749 §5.2: the word is all that is shown; the description may quote the request.
         let word = members.get("error").and_then(Value::as_str).filter(|word| known(word));
         let reason = word.map_or_else(|| format!("status {}", status.as_u16()), str::to_owned);
@@ -153,7 +153,7 @@ impl Oauth2 {
             (Some(_), _) | (None, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
                 Refused::Account { reason, renewal: refreshing }
             }
-            _ => Refused::Malformed(reason),
+            _ => vendor::refusal(ask.now, response),
         }
     }
 }
@@ -181,8 +181,8 @@ impl Provider for Oauth2 {
         "oauth2"
     }
 
-    fn base(&self) -> &BaseUrl {
-        &self.token
+    fn bases(&self) -> Vec<BaseUrl> {
+        vec![self.token.clone()]
     }
 
     fn request(&self, ask: &Ask<'_>) -> Result<Request<Bytes>, Refused> {
@@ -202,7 +202,7 @@ impl Provider for Oauth2 {
         if response.status() != StatusCode::OK {
             return Err(Self::refusal(ask, response));
         }
-        Self::issued(ask, &answer::object(response)?)
+        Self::issued(ask, &vendor::object(ask.now, response)?)
     }
 
     /// RFC 7009 §2.1.

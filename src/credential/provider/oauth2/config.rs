@@ -87,7 +87,7 @@ pub struct Config {
     /// How its values are kept.
     #[serde(default)]
     pub keep: KeepConfig,
-    /// How the server is reached; `token_url` says where it is.
+    /// How the server is reached.
     #[serde(default)]
     pub endpoint: EndpointConfig,
 }
@@ -236,9 +236,6 @@ impl Table for Config {
                 }
                 _ => {}
             }
-        }
-        if self.endpoint.base_url.is_some() {
-            faults.push(("endpoint", "`token_url` says where the server is, not `endpoint.base_url`".into()));
         }
         self.auth_faults(&mut faults);
         match self.grant {

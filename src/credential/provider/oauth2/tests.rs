@@ -131,10 +131,10 @@ fn answers_that_are_no_tokens_are_told_apart() {
         (400, r#"{"error":"the secret was s&c:ret"}"#, None, account("status 400", false)),
         (401, "", None, account("status 401", false)),
         (400, r#"{"error":"temporarily_unavailable"}"#, None, Refused::Transient("temporarily_unavailable".into())),
-        (503, "", None, Refused::Transient("status 503".into())),
+        (503, "", None, Refused::Transient("the vendor answers 503".into())),
         (429, "", None, Refused::Limited(None)),
-        (302, "", None, Refused::Malformed("status 302".into())),
-        (200, "<html>", None, Refused::Malformed("the answer is not a JSON object".into())),
+        (302, "", None, Refused::Malformed("the vendor answers 302".into())),
+        (200, "<html>", None, Refused::Malformed("the answer is no JSON object".into())),
     ] {
         let found = provider.parse(&Ask { previous, ..Ask::first(NOW) }, &answer(status, body)).expect_err("refused");
         assert_eq!(found, refused, "{status} {body}");
