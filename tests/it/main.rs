@@ -23,4 +23,5 @@ mod sessions;
 mod support;
 mod tool;
 mod upstream;
+mod vendors;
 mod walk;
