@@ -15,6 +15,7 @@ pub mod key;
 pub mod renewal;
 pub mod scheme;
 pub mod url_rule;
+pub mod ziggeo;
 
 pub use access::{AccessRule, Country, Geo, NoGeo};
 pub use carrier::{Carrier, Presented, Strip};
