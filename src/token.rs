@@ -17,7 +17,7 @@ pub mod scheme;
 pub mod url_rule;
 
 pub use access::{AccessRule, Country, Geo, NoGeo};
-pub use carrier::{Carrier, Presented, Strip};
+pub use carrier::{Carrier, Presented, Strip, Where};
 pub use denial::Denial;
 pub use facts::RequestFacts;
 pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRule, Scope, SessionTerms, Window};
