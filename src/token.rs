@@ -15,12 +15,13 @@ pub mod key;
 pub mod renewal;
 pub mod scheme;
 pub mod url_rule;
+pub mod ziggeo;
 
 pub use access::{AccessRule, Country, Geo, NoGeo};
 pub use carrier::{Carrier, Presented, Strip, Where};
 pub use denial::Denial;
 pub use facts::RequestFacts;
-pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRule, Scope, SessionTerms, Window};
+pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRule, Scope, SessionTerms, UploadTerms, Window};
 pub use key::{Algorithm, Key, KeyFault, KeySet, KeySource};
 pub use renewal::{Renewal, RenewalCarrier, Renewed};
 pub use scheme::{Scheme, SignError, SignRequest, Signed};

@@ -114,7 +114,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     answer["country"] = json!(geo.country(settled.client_ip).map(|c| c.to_string()));
     match state.plan.find(&settled.host, &settled.path, &head.method) {
         Found::Nothing => Ok(with_error(answer, &Error::NoRoute)),
-        Found::OtherMethod(route) => Ok(with_error(on_route(answer, &route), &Error::MethodNotAllowed(route.allow.clone()))),
+        Found::OtherMethod(route, allow) => Ok(with_error(on_route(answer, &route), &Error::MethodNotAllowed(allow))),
         Found::Route(route) => Ok(decide(on_route(answer, &route), (&head, &settled), &route, (&state, &*geo, now))),
     }
 }

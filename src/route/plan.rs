@@ -142,8 +142,8 @@ pub struct Plan<O> {
 pub enum Found<O> {
     /// The route.
     Route(Arc<Route<O>>),
-    /// A route serves this host and path, but not by this method.
-    OtherMethod(Arc<Route<O>>),
+    /// Routes serve this host and path, but not by this method: the first of them, and what all of them serve (`Allow`).
+    OtherMethod(Arc<Route<O>>, HeaderValue),
     /// None does.
     Nothing,
 }
@@ -195,7 +195,11 @@ impl<O> Plan<O> {
             let Some(first) = held.peek().map(|route| (*route).clone()) else { continue };
             let same = held.take_while(|route| route.prefix == first.prefix && route.below_only == first.below_only);
             let serves = |route: &&Arc<Route<O>>| *method == Method::OPTIONS || route.methods.contains(method);
-            return same.into_iter().find(serves).map_or(Found::OtherMethod(first), |route| Found::Route(route.clone()));
+            let same: Vec<_> = same.collect();
+            return match same.iter().copied().find(serves) {
+                Some(route) => Found::Route(route.clone()),
+                None => Found::OtherMethod(first, allow_of(&same)),
+            };
         }
         Found::Nothing
     }
@@ -210,6 +214,18 @@ impl<O> Plan<O> {
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route<O>>> {
         self.exact.values().flatten().chain(self.wildcard.iter().flat_map(|(_, list)| list)).chain(&self.any)
     }
+}
+
+/// The methods of several routes of one path, each once: a caller sees one resource (RFC 9110 §10.2.1).
+fn allow_of<O>(routes: &[&Arc<Route<O>>]) -> HeaderValue {
+    let mut listed: Vec<&str> = Vec::new();
+    for method in routes.iter().flat_map(|route| &route.methods).map(Method::as_str).chain(["OPTIONS"]) {
+        if !listed.contains(&method) {
+            listed.push(method);
+        }
+    }
+    // Each has been taken into a header of its own route.
+    HeaderValue::from_str(&listed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
 }
 
 /// Who may read a route's answers from another web origin (Fetch §3.2).

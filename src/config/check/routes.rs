@@ -31,6 +31,9 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         }
         mode(config, route, &path, found);
         matches(route, &path, found);
+        for (key, fault) in route.session.iter().flat_map(|session| session.faults()) {
+            found.push(Finding::value(path.key("session").key(key), fault));
+        }
         cors(route, &path, found);
     }
     collisions(config, found);
