@@ -244,11 +244,17 @@ impl Work<'_> {
                 RouteMode::Shadow => metrics.announce_shadow(),
                 RouteMode::Dual => metrics.announce_compared(),
             }
+            let signer = match table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose() {
+                Ok(signer) => signer,
+                Err((key, message)) => {
+                    self.unfit.push((KeyPath::top("routes").at(index).key("upstream_sign").key(key), message));
+                    continue;
+                }
+            };
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                let signer = table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose();
-                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.comparing(compared).signing(signer)))
+                Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
@@ -395,11 +401,11 @@ impl Work<'_> {
 const REVOCATIONS: usize = 1_000_000;
 
 /// What signs a route's requests for `origin`.
-fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, String> {
-    let scheme = schemes.get(&config.scheme).ok_or_else(|| format!("upstream_sign.scheme \"{}\" cannot be built", config.scheme))?;
+fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, (&'static str, String)> {
+    let scheme = schemes.get(&config.scheme).ok_or_else(|| ("scheme", format!("the scheme \"{}\" cannot be built", config.scheme)))?;
     // A signature may name the host, which then has to be known before the endpoint is chosen.
     if origin.config.host == HostPolicy::Endpoint && origin.endpoints.len() > 1 {
-        return Err("upstream_sign needs an origin with one endpoint, or with `host` set to a name".to_owned());
+        return Err(("scheme", "what is signed names a host: the origin needs one endpoint, or `host` set to a name".to_owned()));
     }
     Signer::new(config, scheme.scheme.clone())
 }
