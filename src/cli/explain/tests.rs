@@ -60,7 +60,7 @@ fn explained(url: &str) -> Value {
         now: Some(NOW),
         output: Output::Json,
     };
-    explain(&args, &config).expect("an answer")
+    decided(&args, &config).expect("an answer")
 }
 
 /// A path with a token for `/v/` in its first segment.
