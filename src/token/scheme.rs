@@ -150,6 +150,8 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// How many viewings it allows, and how long; what the scheme has no words for is not said.
+    pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.
     pub claims: Map<String, Value>,
 }
