@@ -18,6 +18,7 @@ pub mod config;
 pub mod cta_5007;
 pub mod digest;
 pub mod digest_url;
+pub mod exchange;
 mod fields;
 pub mod google_cloud_cdn;
 pub mod google_media_cdn;
