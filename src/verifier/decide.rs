@@ -134,9 +134,9 @@ impl Verifier {
             [] => Err((Denial::Missing, None)),
             [token] => {
                 let verdict = self.judge(token, facts, now)?;
-                self.take_use(&verdict, facts, now).map(|()| verdict)
+                self.take_use(schemes, &verdict, facts, now).map(|()| verdict)
             }
-            several => self.judge_all(several, facts, now),
+            several => self.judge_all(schemes, several, facts, now),
         }
     }
 
@@ -154,7 +154,13 @@ impl Verifier {
         if carried.all(|scheme| known(scheme).is_some()) { self.decide(schemes, facts, now).ok() } else { None }
     }
 
-    fn judge_all(&self, tokens: &[Token<'_, '_>], facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
+    fn judge_all(
+        &self,
+        schemes: &[RouteScheme],
+        tokens: &[Token<'_, '_>],
+        facts: &RequestFacts<'_>,
+        now: UnixTime,
+    ) -> Result<Verdict, Refusal> {
         let verdicts: Result<Vec<Verdict>, Refusal> = tokens.iter().map(|token| self.judge(token, facts, now)).collect();
         let mut verdicts = verdicts.map_err(|_| (Denial::Ambiguous, None))?.into_iter();
         let mut first = verdicts.next().ok_or((Denial::Missing, None))?;
@@ -166,22 +172,26 @@ impl Verifier {
             add_strips(&mut first.strip, &other.strip);
             others.push(other);
         }
-        others.iter().chain([&first]).try_for_each(|verdict| self.take_use(verdict, facts, now))?;
+        others.iter().chain([&first]).try_for_each(|verdict| self.take_use(schemes, verdict, facts, now))?;
         Ok(first)
     }
 
-    fn take_use(&self, verdict: &Verdict, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Refusal> {
+    fn take_use(&self, schemes: &[RouteScheme], verdict: &Verdict, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Refusal> {
         let grant = &*verdict.grant;
         if !grant.single_use {
             return Ok(());
         }
         let token = grant.token_id.as_deref().unwrap_or(&verdict.token);
-        let replayed = if *facts.method == http::Method::HEAD {
-            self.used.has(&verdict.scheme, token)
-        } else {
-            !self.used.first_use((&verdict.scheme, token), grant, now)
-        };
-        if replayed { Err((Denial::Replayed, Some(verdict.scheme.clone()))) } else { Ok(()) }
+        let looks = *facts.method == http::Method::HEAD;
+        let replayed =
+            if looks { self.used.has(&verdict.scheme, token) } else { !self.used.first_use((&verdict.scheme, token), grant, now) };
+        if replayed {
+            return Err((Denial::Replayed, Some(verdict.scheme.clone())));
+        }
+        if let Some(named) = schemes.iter().find(|named| named.name == verdict.scheme).filter(|_| !looks) {
+            named.scheme.spend(grant);
+        }
+        Ok(())
     }
 
     fn judge(&self, token: &Token<'_, '_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
@@ -210,6 +220,7 @@ impl Verifier {
         };
         entry.grant.check(facts, now)?;
         scheme.scheme.fits(&entry.grant, facts)?;
+        scheme.scheme.lasts(&entry.grant, facts, now)?;
         Ok(Verdict {
             scheme: scheme.name.clone(),
             kind: scheme.scheme.kind(),

@@ -68,7 +68,7 @@ impl Gateway {
     /// A token of `scheme` as asked for.
     pub(crate) fn sign_with(&self, scheme: &str, request: &SignRequest) -> Signed {
         let table = &self.config.schemes[&Name::new(scheme).expect("a name")];
-        let keys = self.config.keys[table.keys()].inline.as_ref().expect("an inline key").expose();
+        let keys = self.config.keys[table.keys().expect("a key set")].inline.as_ref().expect("an inline key").expose();
         let keys = KeySet::parse(keys.as_bytes(), None, None).expect("a key set");
         let scheme = table.build(KeySource::new(keys)).expect("a scheme");
         scheme.sign(request).unwrap_or_else(|error| panic!("{error}"))

@@ -95,6 +95,7 @@ impl ClaimNames {
                 concurrent: find(&self.concurrent).map(number).transpose()?,
                 total: find(&self.total).map(number).transpose()?,
                 seconds: find(&self.session_seconds).map(number).transpose()?,
+                once: false,
             },
             ..Grant::default()
         })
