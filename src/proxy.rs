@@ -30,6 +30,7 @@ pub mod guard;
 pub mod origin;
 pub mod outbound;
 pub mod own_answer;
+pub mod pace;
 pub mod pool;
 pub mod preflight;
 pub mod propagate;

@@ -9,12 +9,12 @@ mod ask;
 mod config;
 pub mod fleet;
 pub mod store;
+mod sync;
 mod table;
 pub mod ticket;
 pub mod valkey;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -27,6 +27,7 @@ pub use self::config::{
     StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
 };
 pub use self::store::Change;
+use self::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
 use crate::clock::UnixTime;
 use crate::name::Name;

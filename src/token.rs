@@ -22,7 +22,7 @@ pub use access::{AccessRule, Country, Geo, NoGeo};
 pub use carrier::{Carrier, Presented, Strip};
 pub use denial::Denial;
 pub use facts::RequestFacts;
-pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRule, Scope, SessionTerms, Window};
+pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRule, Scope, SessionTerms, UploadTerms, Window};
 pub use issued::{Issue, Issued, Kind, NothingIssued};
 pub use key::{Algorithm, Key, KeyFault, KeySet, KeySource};
 pub use renewal::{Renewal, RenewalCarrier, Renewed};

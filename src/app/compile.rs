@@ -16,6 +16,7 @@ use crate::proxy::origin::{self, HostPolicy, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
+use crate::route::RouteMode;
 use crate::secret::Secret;
 use crate::server::connection::Protocols;
 use crate::server::tls;
@@ -204,17 +205,23 @@ impl Work<'_> {
         for (index, table) in self.config.routes.iter().enumerate() {
             let Some(origin) = origins.get(&table.origin) else { continue };
             let accepted: Vec<RouteScheme> = table.accept.iter().filter_map(|name| schemes.get(name).cloned()).collect();
-            if accepted.len() != table.accept.len() {
+            let compared: Vec<RouteScheme> = table.compare.iter().filter_map(|name| schemes.get(name).cloned()).collect();
+            if (accepted.len(), compared.len()) != (table.accept.len(), table.compare.len()) {
                 // One of its schemes is unfit and has been named: the route must not open without it.
                 continue;
             }
             let names: Vec<&str> = accepted.iter().map(|scheme| scheme.name.as_str()).collect();
             let metrics = RouteMetrics::new(self.metrics, table.name.as_str(), &names);
+            match table.mode {
+                RouteMode::Enforce => {}
+                RouteMode::Shadow => metrics.announce_shadow(),
+                RouteMode::Dual => metrics.announce_compared(),
+            }
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
                 let signer = table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose();
-                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.signing(signer)))
+                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.comparing(compared).signing(signer)))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));

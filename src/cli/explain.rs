@@ -14,8 +14,10 @@ use super::{ConfigArgs, Output, failed, put, put_json};
 use crate::app::compile;
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
+use crate::name::Name;
 use crate::proxy::guard::{self, Settled};
 use crate::proxy::{Error, Route, State, outbound, request};
+use crate::route::RouteMode;
 use crate::route::plan::Found;
 use crate::token::access::FixedGeo;
 use crate::token::{Country, Denial, Geo, Grant, Scope};
@@ -111,7 +113,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     answer["country"] = json!(geo.country(settled.client_ip).map(|c| c.to_string()));
     match state.plan.find(&settled.host, &settled.path, &head.method) {
         Found::Nothing => Ok(with_error(answer, &Error::NoRoute)),
-        Found::OtherMethod(route) => Ok(with_error(on_route(answer, &route), &Error::MethodNotAllowed(route.allow.clone()))),
+        Found::OtherMethod(route, allow) => Ok(with_error(on_route(answer, &route), &Error::MethodNotAllowed(allow))),
         Found::Route(route) => Ok(decide(on_route(answer, &route), (&head, &settled), &route, (&state, &*geo, now))),
     }
 }
@@ -137,6 +139,13 @@ fn head(args: &ExplainArgs) -> Result<(Parts, bool), String> {
 fn on_route(mut answer: Value, route: &Route) -> Value {
     answer["route"] = json!(route.name.as_str());
     answer["public"] = json!(route.is_public());
+    answer["mode"] = json!(route.mode);
+    if route.mode == RouteMode::Shadow {
+        answer["notes"]
+            .as_array_mut()
+            .into_iter()
+            .for_each(|notes| notes.push(json!("the route is in shadow mode: a refused token lets pass")));
+    }
     answer["origin"] = json!(route.origin.name.as_str());
     answer
 }
@@ -149,12 +158,20 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         return with_error(answer, &Error::PathParameters);
     }
     let facts = request::facts(head, settled, route.mount(&settled.path), geo);
+    if !route.compare.is_empty() {
+        answer["compared"] = match state.verifier.look(&route.compare, &facts, now) {
+            Ok(verdict) => json!({ "decision": "allow", "scheme": verdict.scheme.as_str() }),
+            Err(refusal) => {
+                json!({ "decision": "deny", "scheme": refusal.scheme.as_ref().map(Name::as_str), "reason": refusal.denial.reason() })
+            }
+        };
+    }
     let verdict = match (route.is_public(), state.verifier.decide(&route.schemes, &facts, now)) {
         (true, _) => None,
         (false, Ok(verdict)) => Some(verdict),
-        (false, Err((denial, scheme))) => {
-            answer["scheme"] = json!(scheme.map(|scheme| scheme.to_string()));
-            return with_error(answer, &Error::Denied(denial));
+        (false, Err(refusal)) => {
+            answer["scheme"] = json!(refusal.scheme.as_ref().map(Name::as_str));
+            return with_error(answer, &refusal.into());
         }
     };
     let (strip, granted) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
@@ -175,7 +192,7 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
 
 fn with_error(mut answer: Value, error: &Error) -> Value {
     let reason = match error {
-        Error::Denied(denial) => denial.reason().to_owned(),
+        Error::Denied(denial) | Error::Answered(denial, _) => denial.reason().to_owned(),
         other => other.cause().unwrap_or_else(|| other.code().to_owned()),
     };
     answer["denial"] = json!({ "code": error.code(), "reason": reason, "status": error.status().as_u16(), "title": error.title() });

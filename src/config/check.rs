@@ -206,7 +206,8 @@ fn leads_to<'n>(name: &Name, known: impl Iterator<Item = &'n Name> + Clone, of: 
 
 fn unused(config: &Config, found: &mut Vec<Finding>) {
     let signing = config.routes.iter().filter_map(|route| route.upstream_sign.as_ref()).map(|sign| &sign.scheme);
-    let schemes: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.accept).chain(signing).collect();
+    let schemes: BTreeSet<&Name> =
+        config.routes.iter().flat_map(|route| route.accept.iter().chain(&route.compare)).chain(signing).collect();
     let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).collect();
     let keys: BTreeSet<&Name> = config.schemes.values().filter_map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {

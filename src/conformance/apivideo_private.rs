@@ -108,7 +108,7 @@ impl Sequence {
         let scheme = if facts.path.decoded() == "/upload" { &self.upload } else { &self.playback };
         let verdict = match self.verifier.decide(std::slice::from_ref(scheme), &facts, now) {
             Ok(verdict) => verdict,
-            Err((denial, _)) => return Ok(Err(denial.reason())),
+            Err(refusal) => return Ok(Err(refusal.denial.reason())),
         };
         if verdict.grant.single_use {
             self.session = Some(self.given(scheme, &verdict.grant, &facts, now));

@@ -4,6 +4,11 @@
 //! Nothing here does I/O or reads the clock: the keeper sends what [`Provider::request`] says and hands
 //! the answer to [`Provider::parse`].
 
+pub mod apivideo;
+#[cfg(test)]
+mod testing;
+pub mod vendor;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -86,6 +91,25 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Refused`], told apart so that the keeper knows whether and when to try again.
     fn parse(&self, ask: &Ask<'_>, response: &Response<Bytes>) -> Result<Issued, Refused>;
+
+    /// What to send next, where one call does not make it whole (a session for a token). Asked after each
+    /// [`Provider::parse`], with what it gave.
+    ///
+    /// # Errors
+    /// [`Refused`] when the call cannot be put into words.
+    fn next(&self, ask: &Ask<'_>, issued: &Issued) -> Result<Option<Request<Bytes>>, Refused> {
+        let _ = (ask, issued);
+        Ok(None)
+    }
+
+    /// What the answer to [`Provider::next`] makes of `issued`.
+    ///
+    /// # Errors
+    /// As [`Provider::parse`].
+    fn complete(&self, ask: &Ask<'_>, issued: Issued, response: &Response<Bytes>) -> Result<Issued, Refused> {
+        let _ = (ask, response);
+        Ok(issued)
+    }
 
     /// What withdraws `issued` at the vendor, where the vendor can.
     fn revoke(&self, issued: &Issued) -> Option<Request<Bytes>> {

@@ -1,20 +1,25 @@
 //! Bodies in both directions: frames pass as they come, and what must live to the last byte rides along.
 //!
-//! A body is never buffered, re-framed or boxed per frame. A body that falls silent for too long
+//! A body is never buffered, re-framed or boxed per frame; one that a route changes ([`Edit`]) is changed as it
+//! passes. A body that falls silent for too long
 //! ends with an error; one that ends cleanly gives its connection back ([`Ending::finish`]), one that is dropped
 //! before does not.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+use super::pace::Pace;
 use super::pool::Lease;
 use super::record::Shared;
 
@@ -27,6 +32,9 @@ pub enum BodyError {
     /// The sender broke off or broke the framing.
     #[error("the body broke off: {0}")]
     Broken(hyper::Error),
+    /// It is not of the media type that it says it has.
+    #[error("the body is malformed")]
+    Malformed,
 }
 
 /// What is told of a body's end.
@@ -42,6 +50,7 @@ pin_project! {
         kind: Kind,
         record: Option<Shared>,
         sent: u64,
+        pace: Option<Box<Pace>>,
     }
 
     impl PinnedDrop for Body {
@@ -62,6 +71,15 @@ pin_project! {
     }
 }
 
+impl Kind {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full { bytes } => bytes.is_none(),
+            Self::Upstream { body } => body.is_end_stream(),
+        }
+    }
+}
+
 impl Body {
     /// No bytes.
     #[must_use]
@@ -72,7 +90,7 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0 }
+        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None }
     }
 
     /// An origin's body; its connection goes back when it has come whole.
@@ -82,7 +100,14 @@ impl Body {
             lease.finish();
             return Self::empty();
         }
-        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0 }
+        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0, pace: None }
+    }
+
+    /// The same body at no more than `rate` bytes a second, after a first second's worth at once.
+    #[must_use]
+    pub fn paced(mut self, rate: Option<u64>) -> Self {
+        self.pace = rate.filter(|_| matches!(self.kind, Kind::Upstream { .. })).map(|rate| Box::new(Pace::new(rate)));
+        self
     }
 
     /// The same body, counted on `record`, which it keeps until its end.
@@ -100,6 +125,16 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
+        if let Some(pace) = this.pace.as_mut() {
+            std::task::ready!(pace.poll_due(cx, *this.sent));
+            if let Some(piece) = pace.piece() {
+                *this.sent += piece.len() as u64;
+                if let (true, Some(record)) = (pace.held.is_empty() && this.kind.is_end_stream(), this.record) {
+                    record.complete.set(true);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
         let (frame, ended) = match this.kind.project() {
             KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
             KindProj::Upstream { mut body } => {
@@ -108,6 +143,10 @@ impl HttpBody for Body {
                 let ended = last || matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
                 (frame, ended)
             }
+        };
+        let (frame, ended) = match this.pace {
+            Some(pace) => pace.cut(frame, ended),
+            None => (frame, ended),
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -120,16 +159,21 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Full { bytes } => bytes.is_none(),
-            Kind::Upstream { body } => body.is_end_stream(),
-        }
+        self.kind.is_end_stream() && self.pace.as_ref().is_none_or(|pace| pace.held.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Upstream { body } => body.size_hint(),
+            Kind::Upstream { body } => {
+                let held = self.pace.as_ref().map_or(0, |pace| pace.held.len() as u64);
+                let mut hint = body.size_hint();
+                if let Some(upper) = hint.upper() {
+                    hint.set_upper(upper + held);
+                }
+                hint.set_lower(hint.lower() + held);
+                hint
+            }
         }
     }
 }
@@ -240,9 +284,9 @@ impl Progress {
         self.empty.get() && self.moved.get().elapsed() <= self.silence + patience
     }
 
-    fn new(whole: bool, silence: Duration) -> std::rc::Rc<Self> {
+    fn new(whole: bool, silence: Duration) -> Rc<Self> {
         use std::cell::Cell;
-        std::rc::Rc::new(Self {
+        Rc::new(Self {
             begun: Cell::new(false),
             moved: Cell::new(Instant::now()),
             empty: Cell::new(false),
@@ -255,7 +299,7 @@ impl Progress {
     }
 }
 
-struct RequestEnding(std::rc::Rc<Progress>);
+struct RequestEnding(Rc<Progress>);
 
 impl Ending for RequestEnding {
     fn finish(&mut self) {
@@ -263,13 +307,64 @@ impl Ending for RequestEnding {
     }
 }
 
+/// Changes a body while it passes, without holding more of it than a few KiB.
+pub trait Edit {
+    /// Takes the next piece, and puts what goes on into `out`.
+    ///
+    /// # Errors
+    /// When the body is not what it says it is: nothing more of it goes on.
+    fn push(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Malformed>;
+
+    /// The last piece has come; puts what was held back into `out`.
+    ///
+    /// # Errors
+    /// When the body ends in the middle of something.
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Malformed>;
+
+    /// The new length of a body that was `length` bytes long; `None` when that shows at its end only.
+    fn length(&self, length: u64) -> Option<u64>;
+}
+
+/// A body that cannot be edited, because it is not of its own media type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+/// What is kept of a body on its way, so that a short one can be sent once more.
+#[derive(Debug)]
+pub struct Kept {
+    bytes: RefCell<Option<BytesMut>>,
+    most: usize,
+}
+
+impl Kept {
+    /// Keeps bodies of up to `most` bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Rc<Self> {
+        Rc::new(Self { bytes: RefCell::new(Some(BytesMut::new())), most })
+    }
+
+    fn add(&self, data: &[u8]) {
+        let mut kept = self.bytes.borrow_mut();
+        match kept.as_mut() {
+            Some(bytes) if bytes.len() + data.len() <= self.most => bytes.extend_from_slice(data),
+            _ => *kept = None,
+        }
+    }
+
+    /// The bytes so far; `None` when they were too many.
+    #[must_use]
+    pub fn take(&self) -> Option<Bytes> {
+        self.bytes.borrow_mut().take().map(BytesMut::freeze)
+    }
+}
+
 pin_project! {
-    /// A caller's body on its way to the origin. Trailers are dropped: what they could add to a
+    /// A body on its way to the origin. Trailers of callers are dropped: what they could add to a
     /// request was never verified.
     pub struct RequestBody {
         #[pin]
         kind: RequestKind,
-        progress: std::rc::Rc<Progress>,
+        progress: Rc<Progress>,
         record: Shared,
     }
 }
@@ -278,8 +373,18 @@ pin_project! {
     #[project = RequestKindProj]
     enum RequestKind {
         None,
-        Caller { #[pin] body: Timed<RequestEnding> },
+        Full { bytes: Option<Bytes> },
+        Caller { #[pin] body: Timed<RequestEnding>, kept: Option<Rc<Kept>> },
+        Edited { #[pin] body: Timed<RequestEnding>, editing: Editing },
     }
+}
+
+/// An edit under way.
+struct Editing {
+    edit: Box<dyn Edit>,
+    out: VecDeque<Bytes>,
+    length: Option<u64>,
+    ended: bool,
 }
 
 impl RequestBody {
@@ -290,7 +395,7 @@ impl RequestBody {
         let kind = if incoming.is_end_stream() {
             RequestKind::None
         } else {
-            RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())) }
+            RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())), kept: None }
         };
         Self { kind, progress, record }
     }
@@ -301,9 +406,40 @@ impl RequestBody {
         Self { kind: RequestKind::None, progress: Progress::new(true, Duration::ZERO), record }
     }
 
+    /// These bytes.
+    #[must_use]
+    pub fn full(bytes: Bytes, record: Shared) -> Self {
+        if bytes.is_empty() {
+            return Self::none(record);
+        }
+        Self { kind: RequestKind::Full { bytes: Some(bytes) }, progress: Progress::new(false, Duration::ZERO), record }
+    }
+
+    /// The same body, with what passes kept beside; only a caller's unedited one.
+    #[must_use]
+    pub fn keeping(mut self, by: Rc<Kept>) -> Self {
+        if let RequestKind::Caller { kept, .. } = &mut self.kind {
+            *kept = Some(by);
+        }
+        self
+    }
+
+    /// The same body, edited on its way; only a caller's own one.
+    #[must_use]
+    pub fn edited(mut self, edit: Box<dyn Edit>) -> Self {
+        self.kind = match self.kind {
+            RequestKind::Caller { body, .. } => {
+                let length = body.size_hint().exact().and_then(|length| edit.length(length));
+                RequestKind::Edited { body, editing: Editing { edit, out: VecDeque::new(), length, ended: false } }
+            }
+            other => other,
+        };
+        self
+    }
+
     /// How far it has come.
     #[must_use]
-    pub fn progress(&self) -> std::rc::Rc<Progress> {
+    pub fn progress(&self) -> Rc<Progress> {
         self.progress.clone()
     }
 }
@@ -314,38 +450,98 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
-        let RequestKindProj::Caller { body } = this.kind.project() else { return Poll::Ready(None) };
-        this.progress.begun.set(true);
-        this.progress.moved.set(Instant::now());
-        let frame = body.poll_frame(cx);
-        this.progress.empty.set(frame.is_pending());
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
-                Some(data) => this.record.bytes_in.set(this.record.bytes_in.get() + data.len() as u64),
-                None => {
-                    // Trailers are the end of it.
-                    this.progress.whole.set(true);
-                    return Poll::Ready(None);
+        match this.kind.project() {
+            RequestKindProj::None => Poll::Ready(None),
+            RequestKindProj::Full { bytes } => {
+                this.progress.begun.set(true);
+                this.progress.whole.set(true);
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            RequestKindProj::Caller { body, kept } => {
+                let frame = next_of_caller(body, this.progress, this.record, cx);
+                if let (Some(kept), Poll::Ready(Some(Ok(frame)))) = (kept, &frame) {
+                    frame.data_ref().into_iter().for_each(|data| kept.add(data));
                 }
-            },
-            Poll::Ready(Some(Err(BodyError::Silent))) => this.progress.silent.set(true),
-            Poll::Ready(Some(Err(BodyError::Broken(_)))) => this.progress.broken.set(true),
-            Poll::Ready(None) | Poll::Pending => {}
+                frame
+            }
+            RequestKindProj::Edited { body, editing } => next_edited(body, editing, (this.progress, this.record), cx),
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             RequestKind::None => true,
-            RequestKind::Caller { body } => body.is_end_stream(),
+            RequestKind::Full { bytes } => bytes.is_none(),
+            RequestKind::Caller { body, .. } => body.is_end_stream(),
+            RequestKind::Edited { editing, .. } => editing.ended && editing.out.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             RequestKind::None => SizeHint::with_exact(0),
-            RequestKind::Caller { body } => body.size_hint(),
+            RequestKind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            RequestKind::Caller { body, .. } => body.size_hint(),
+            // Only asked for before the first piece, when the head is written.
+            RequestKind::Edited { editing, .. } => editing.length.map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}
+
+type NextFrame = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+/// The caller's next piece, noted.
+fn next_of_caller(body: Pin<&mut Timed<RequestEnding>>, progress: &Progress, record: &Shared, cx: &mut Context<'_>) -> NextFrame {
+    progress.begun.set(true);
+    progress.moved.set(Instant::now());
+    let frame = body.poll_frame(cx);
+    progress.empty.set(frame.is_pending());
+    match &frame {
+        Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+            Some(data) => record.bytes_in.set(record.bytes_in.get() + data.len() as u64),
+            None => {
+                // Trailers are the end of it.
+                progress.whole.set(true);
+                return Poll::Ready(None);
+            }
+        },
+        Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
+        Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
+        Poll::Ready(None) | Poll::Pending => {}
+    }
+    frame
+}
+
+/// The next piece of an edited body.
+fn next_edited(
+    mut body: Pin<&mut Timed<RequestEnding>>,
+    editing: &mut Editing,
+    (progress, record): (&Progress, &Shared),
+    cx: &mut Context<'_>,
+) -> NextFrame {
+    loop {
+        if let Some(piece) = editing.out.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if editing.ended {
+            return Poll::Ready(None);
+        }
+        let frame = match next_of_caller(body.as_mut(), progress, record, cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => return Poll::Pending,
+        };
+        let edited = match frame {
+            Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |piece| editing.edit.push(piece, &mut editing.out)),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => {
+                editing.ended = true;
+                editing.edit.finish(&mut editing.out)
+            }
+        };
+        if edited.is_err() {
+            editing.ended = true;
+            progress.broken.set(true);
+            return Poll::Ready(Some(Err(BodyError::Malformed)));
         }
     }
 }

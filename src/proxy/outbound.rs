@@ -134,7 +134,8 @@ fn outbound(routed: Routed, proof: &Proof, uri: Option<Uri>) -> Outbound {
     }
     set_ours(&mut head, &forwarded_for, (&authority, https), &record);
     let private = !matches!(proof, Proof::Public);
-    Outbound { head, body, record, route, authority, state, private }
+    let pace = proof.strip_and_grant().1.and_then(|grant| grant.pace);
+    Outbound { head, body, record, route, authority, state, private, pace }
 }
 
 /// A page that was itself reached by a tokened URL would send that URL along.

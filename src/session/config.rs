@@ -257,9 +257,10 @@ impl RouteSessionConfig {
         for host in self.ticket_hosts.iter().filter(|host| HostRule::parse(host).is_none()) {
             faults.push(("ticket_hosts", format!("\"{host}\" is not a host: write `cdn.example.com` or `*.example.com`")));
         }
-        for word in self.entries.iter().chain(&self.probes.extensions) {
+        let entries = self.entries.iter().map(|word| ("entries", word));
+        for (key, word) in entries.chain(self.probes.extensions.iter().map(|word| ("probes", word))) {
             if word.is_empty() || word.contains(['.', '/']) || (word.contains('*') && word != "*") {
-                faults.push(("entries", format!("\"{word}\" is not an extension: write it without a dot")));
+                faults.push((key, format!("\"{word}\" is not an extension: write it without a dot")));
             }
         }
         for method in self.probes.methods.iter().filter(|method| method.parse::<http::Method>().is_err()) {

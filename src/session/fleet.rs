@@ -12,7 +12,7 @@
 //!
 //! After [`FAULTS`] faults in a row the store counts as away: entries do not wait for it until a renewal has got through.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -397,21 +397,14 @@ impl Inner {
     async fn take(&self, changes: Vec<Change>, behind: &mut Behind) -> Result<(), StoreFault> {
         let now = self.parts.clock.now();
         let count = changes.len() as u64;
-        // The last word on each target counts; sessions are looked through once for all of them.
-        let mut revoked = HashMap::new();
-        for change in changes {
+        for change in &changes {
             match change {
-                Change::Ended { id, end } => drop(self.parts.sessions.end(id, end, now)),
-                Change::Revoked { revocation } => drop(revoked.insert(revocation.target.clone(), revocation)),
-                Change::Restored { revocation } => {
-                    revoked.remove(&revocation.target);
-                    self.parts.revocations.restore(&revocation.target);
-                }
                 Change::Gap => behind.gap = true,
                 Change::Lost => *behind = Behind { gap: true, lost: true },
+                Change::Ended { .. } | Change::Revoked { .. } | Change::Restored { .. } => {}
             }
         }
-        self.withdraw(revoked.into_values(), now);
+        told_of(self.parts.revocations.follow(&changes, &self.parts.sessions, now));
         if behind.lost {
             self.timed("revoke", self.store.revoke_all(self.parts.revocations.list(now))).await?;
             self.all.store(true, Ordering::Release);
@@ -420,7 +413,7 @@ impl Inner {
         }
         if behind.gap {
             let all = self.timed("revocations", self.store.revocations()).await?;
-            self.withdraw(all.into_iter(), now);
+            told_of(self.parts.revocations.withdraw(&all, &self.parts.sessions, now));
             behind.gap = false;
         }
         self.progress.send_if_modified(|progress| {
@@ -428,19 +421,6 @@ impl Inner {
             count > 0
         });
         Ok(())
-    }
-
-    fn withdraw(&self, revocations: impl ExactSizeIterator<Item = Revocation>, now: UnixTime) {
-        if revocations.len() == 0 {
-            return;
-        }
-        let list = &self.parts.revocations;
-        for revocation in revocations {
-            if let Err(error) = list.add(&revocation, now) {
-                tracing::error!(%error, "a revocation of the fleet does not hold here");
-            }
-        }
-        self.parts.sessions.end_where(End::Revoked, now, |session| list.is_revoked(&session.into(), now));
     }
 
     async fn timed<T>(&self, operation: &str, asked: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
@@ -487,6 +467,13 @@ impl Inner {
 
     fn lock_errands(&self) -> MutexGuard<'_, Vec<Errand>> {
         self.errands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A revocation that found no room here is for operators to know: others hold.
+fn told_of(followed: Result<(), Full>) {
+    if let Err(error) = followed {
+        tracing::error!(%error, "a revocation of the fleet does not hold here");
     }
 }
 

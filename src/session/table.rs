@@ -10,13 +10,14 @@ mod book;
 mod list;
 mod shards;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use self::book::{Book, Surroundings};
 pub use self::list::{Filter, Page};
 use self::shards::Shards;
 use super::store::{Answer, Renewal};
+use super::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use super::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Admission, Ask, End, Gone, Key, Limit, OnFull, Session, SessionId, SessionRefusal};
 use crate::clock::UnixTime;
 use crate::metrics::Metrics;

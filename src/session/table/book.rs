@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::store::Answer;
+use super::super::sync::atomic::{AtomicUsize, Ordering};
 use super::super::{Admission, Ask, End, Key, Keys, Limit, OnFull, Session, SessionId, SessionRefusal, Terms};
 use super::shards::Shards;
 use crate::clock::UnixTime;

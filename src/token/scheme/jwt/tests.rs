@@ -154,6 +154,16 @@ fn terms_are_read() {
 }
 
 #[test]
+fn upload_terms_are_read() {
+    let config = json!({"claims": {"upload_bytes": "up.max", "upload_types": "up.types"}});
+    let scheme = testkit::route(scheme(config.clone()));
+    let token = good(json!({"up": {"max": 5_000_000_000_u64, "types": "video/*"}}));
+    let grant = decide(&scheme, &Request::get(&format!("/a?token={token}")), NOW).expect("allowed").grant;
+    assert_eq!((grant.upload.bytes, grant.upload.content_types), (Some(5_000_000_000), vec!["video/*".to_owned()]));
+    assert_eq!(judge(config, "/a", json!({"up": {"max": "many"}})), Err(Denial::Claim));
+}
+
+#[test]
 fn configs_that_make_no_sense_are_refused() {
     for config in [
         json!({"keys": "k", "carriers": []}),
