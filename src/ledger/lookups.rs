@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::record::{self, Body};
 use super::{Batch, Ledger, Op, Record};
 use crate::clock::{Clock, UnixTime};
-use crate::token::issued::{AuthToken, Grants, PrivateToken, StreamVideo, UploadToken};
+use crate::token::issued::{AuthToken, PrivateToken, StreamVideo, UploadToken};
 use crate::token::ziggeo::fields;
 use crate::token::{Issue, Issued, Kind};
 
@@ -131,7 +131,7 @@ pub fn auth_token(record: &Record, token: &record::AuthToken) -> AuthToken {
         usage_expiration_time: token.usage_expiration_time,
         session_limit: token.session_limit,
         // What was written down is in its canonical form; anything else would be a broken record, which allows nothing.
-        grants: fields::grants(&token.grants).unwrap_or_else(Grants::default),
+        grants: fields::grants(&token.grants).unwrap_or_default(),
         changed: record.created.0,
     }
 }

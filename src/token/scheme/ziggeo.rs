@@ -253,7 +253,7 @@ impl Scheme for Ziggeo {
             return None;
         }
         let body = json!({ "token": self.session(now)?, "testing_application": false });
-        Some(wrapped(facts, StatusCode::OK, body))
+        Some(wrapped(facts, StatusCode::OK, &body))
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
@@ -294,7 +294,7 @@ impl Ziggeo {
 }
 
 /// An answer as the browser SDK wants it: with `_wrapstatus` the status goes into the body.
-fn wrapped(facts: &RequestFacts<'_>, status: StatusCode, body: Value) -> Reply {
+fn wrapped(facts: &RequestFacts<'_>, status: StatusCode, body: &Value) -> Reply {
     let wraps = crate::query::values(facts.query.unwrap_or_default(), "_wrapstatus").any(|value| value == "true");
     if wraps {
         let body = json!({ "status": status.as_u16().to_string(), "responseText": body });

@@ -177,6 +177,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "cases are written as literals")]
     fn read(fields: Value) -> Result<AuthToken, &'static str> {
         let mut token = AuthToken::default();
         apply(&mut token, fields.as_object().expect("object")).map(|()| token)
