@@ -9,6 +9,7 @@ mod book;
 pub mod lookups;
 mod memory;
 pub mod record;
+mod ring;
 mod seal;
 mod writer;
 
@@ -23,6 +24,7 @@ use tokio::sync::{broadcast, oneshot};
 
 pub use self::book::{Cursor, Listing, Order, Page, SCHEMA, Start};
 pub use self::record::{Account, Body, Kind, Record};
+pub use self::ring::KeyRing;
 
 use self::book::{Book, Place};
 use self::memory::Memory;

@@ -7,13 +7,13 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten; [`form`]: form bodies edited |
-//! | keepers | [`files`], [`metrics`], [`ledger`]: what was issued; [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`upload`]: one file is one upload; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
+//! | keepers | [`files`], [`metrics`], [`keygen`], [`ledger`]: what was issued; [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`upload`]: one file is one upload; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
 //! | edges | [`server`], [`admin`], [`control`]: tokens of our own, [`telemetry`] |
 //! | config | [`config`] |
 //! | app | [`app`]: everything put together; [`demo`]: an origin and a page to see it work |
-//! | command line | [`cli`], [`conformance`], [`keygen`] |
+//! | command line | [`cli`], [`conformance`] |
 
 pub mod clock;
 pub mod name;
@@ -29,6 +29,7 @@ pub mod token;
 pub mod credential;
 pub mod files;
 pub mod geo;
+pub mod keygen;
 pub mod ledger;
 pub mod metrics;
 pub mod revocation;
@@ -52,4 +53,3 @@ pub mod demo;
 
 pub mod cli;
 pub mod conformance;
-pub mod keygen;

@@ -1,5 +1,7 @@
 //! From a config to what serves it. Nothing takes effect here; all faults are found in one run.
 
+mod issue;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +10,10 @@ use super::Unfit;
 use super::fetch::HttpFetch;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
+use crate::control::serve::Front;
 use crate::credential::{SignConfig, Signer};
 use crate::geo::MaxMind;
+use crate::ledger::{Account, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
 use crate::proxy::origin::{self, HostPolicy, Origin};
@@ -59,6 +63,20 @@ pub struct Parts {
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
+    ledger: Option<(Ledger, Arc<KeyRing>)>,
+    /// The control listener's side, where there is one.
+    pub front: Option<Front>,
+}
+
+/// What a config is compiled for.
+#[derive(Clone, Copy)]
+pub enum Purpose<'p> {
+    /// To see whether it can be: nothing on the disk is made or held.
+    Try,
+    /// For a gateway that starts.
+    Start,
+    /// For a running gateway, which is made of these.
+    Reload(&'p Parts),
 }
 
 /// A config, ready to serve.
@@ -71,12 +89,14 @@ pub struct Compiled {
     pub tasks: Vec<Task>,
 }
 
-/// Builds everything that `config` says. `before` is what the running config is made of.
+/// Builds everything that `config` says.
 ///
 /// # Errors
 /// Every part that cannot be built, each with its key.
-pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock: &Clock) -> Result<Compiled, Unfit> {
+pub fn compile(config: &Config, purpose: Purpose<'_>, metrics: &Metrics, clock: &Clock) -> Result<Compiled, Unfit> {
+    let before = if let Purpose::Reload(before) = purpose { Some(before) } else { None };
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
+    work.ledger(purpose);
     let sources = work.keys();
     let schemes = work.schemes(&sources);
     let origins = work.origins();
@@ -88,6 +108,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
     let fleet = work.fleet((&sessions, &revocations), clock);
+    let front = work.front();
     let tickets = match tickets {
         Some(tickets) if work.unfit.is_empty() => tickets,
         _ => return Err(work.unfit),
@@ -111,7 +132,12 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         metrics: metrics.clone(),
     };
     let ids = origins.values().map(|origin| origin.id).collect();
-    let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    let state = Arc::new(state);
+    work.desk(front, &state, schemes, purpose);
+    if !work.unfit.is_empty() {
+        return Err(work.unfit);
+    }
+    let running = Running { state, limits: limits.clone(), protocols, origins: ids };
     work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
     Ok(Compiled { running, parts: work.parts, tasks: work.tasks })
@@ -126,6 +152,14 @@ struct Work<'c> {
     tasks: Vec<Task>,
 }
 
+impl Parts {
+    /// The ledger, where there is one.
+    #[must_use]
+    pub fn ledger(&self) -> Option<Ledger> {
+        self.ledger.as_ref().map(|(ledger, _)| ledger.clone())
+    }
+}
+
 impl Work<'_> {
     fn note<T>(&mut self, key: KeyPath, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.unfit.push((key, message))).ok()
@@ -137,6 +171,7 @@ impl Work<'_> {
             let key = KeyPath::top("keys").key(name.as_str());
             let source = match &table.url {
                 Some(_) => self.remote(name, table),
+                None if table.ledger.is_some() => self.issued(table),
                 // A broken file of a running gateway keeps the reload, and with it the old keys.
                 None => keys::load(name, table, around()).map(|loaded| loaded.source),
             };
@@ -145,6 +180,16 @@ impl Work<'_> {
             }
         }
         sources
+    }
+
+    /// Keys that the control API made. A config that is only tried has none.
+    fn issued(&self, table: &KeysConfig) -> Result<KeySource, String> {
+        let account = table.ledger.as_ref().ok_or("no account")?;
+        let (_, ring) = match &self.parts.ledger {
+            Some(ledger) => ledger,
+            None => return Ok(KeySource::default()),
+        };
+        Ok(ring.source(&Account::new(account.as_str()), table.algorithm))
     }
 
     /// A key set that is fetched: the one that is there already, if the config says the same of it.

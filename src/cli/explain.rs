@@ -81,7 +81,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     let now = args.now.map_or_else(|| Clock::System.now(), UnixTime);
     let metrics = crate::metrics::Metrics::new().map_err(|e| e.to_string())?;
     let clock = Clock::manual(now);
-    let compiled = compile::compile(config, None, &metrics, &clock)
+    let compiled = compile::compile(config, compile::Purpose::Try, &metrics, &clock)
         .map_err(|unfit| unfit.into_iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("\n"))?;
     let state = compiled.running.state;
     let fixed: Option<Arc<dyn Geo>> = args.country.map(|country| Arc::new(FixedGeo(Some(country))) as Arc<dyn Geo>);
