@@ -2,7 +2,7 @@
 //!
 //! [`load::load`] puts defaults, files, environment and flags on top of one another and finds every
 //! fault in one run; [`check`] asks whether what they say makes sense; [`watch::Watch`] tells when to
-//! load again. A key whose value is a file is named `file` or ends in `_file`: that is how relative
+//! load again. A key whose value is a file is named `file` or ends in `_file`, one of a folder `folder`: that is how relative
 //! paths, file checks and the watch know it.
 
 pub mod check;
@@ -30,6 +30,7 @@ use crate::proxy::origin::OriginConfig;
 use crate::route::RouteConfig;
 use crate::server::ServerConfig;
 use crate::session::SessionsConfig;
+use crate::store::StoreConfig;
 use crate::telemetry::LogConfig;
 use crate::token::scheme::config::SchemeConfig;
 use crate::verifier::{KeysConfig, VerifierConfig};
@@ -58,6 +59,8 @@ pub struct Config {
     pub keys: BTreeMap<Name, KeysConfig>,
     /// Token schemes by name.
     pub schemes: BTreeMap<Name, SchemeConfig>,
+    /// What is kept over restarts.
+    pub store: StoreConfig,
     /// What origins and vendors are shown, by name.
     pub credentials: BTreeMap<Name, CredentialConfig>,
     /// Origins by name.

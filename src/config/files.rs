@@ -21,7 +21,15 @@ pub struct NamedFile {
     pub file: PathBuf,
 }
 
-/// Every value of a key named `file` or `…_file`.
+impl NamedFile {
+    /// Whether it is a folder, which is made where it is missing.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.path.last_key() == Some("folder")
+    }
+}
+
+/// Every value of a key named `file` or `…_file`, or `folder`.
 pub(super) fn named(tree: &Value) -> Vec<NamedFile> {
     let mut found = Vec::new();
     collect(tree, &KeyPath::default(), &mut found);
@@ -33,7 +41,7 @@ fn collect(value: &Value, path: &KeyPath, found: &mut Vec<NamedFile>) {
         Value::Object(table) => {
             for (key, value) in table {
                 match value {
-                    Value::String(file) if key == "file" || key.ends_with("_file") => {
+                    Value::String(file) if key == "file" || key == "folder" || key.ends_with("_file") => {
                         found.push(NamedFile { path: path.key(key), file: PathBuf::from(file) });
                     }
                     _ => collect(value, &path.key(key), found),
@@ -58,7 +66,12 @@ pub(super) fn put(tree: &mut Value, named: &NamedFile) {
 
 /// Looks at every named file.
 pub(super) fn check(named: &[NamedFile]) -> Vec<Finding> {
-    named.iter().filter_map(|named| look(&named.path, &named.file)).collect()
+    named.iter().filter_map(|named| if named.is_folder() { look_at_folder(named) } else { look(&named.path, &named.file) }).collect()
+}
+
+fn look_at_folder(named: &NamedFile) -> Option<Finding> {
+    let wrong = named.file.exists() && !named.file.is_dir();
+    wrong.then(|| Finding::value(named.path.clone(), format!("{} is not a folder", named.file.display())))
 }
 
 fn look(path: &KeyPath, file: &Path) -> Option<Finding> {

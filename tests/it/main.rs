@@ -6,6 +6,7 @@ mod browser;
 mod canary;
 mod cli;
 mod config;
+mod credentials;
 mod deploy;
 mod ffmpeg;
 mod fleet;
