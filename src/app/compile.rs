@@ -1,5 +1,7 @@
 //! From a config to what serves it. Nothing takes effect here; all faults are found in one run.
 
+mod issue;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +10,13 @@ use super::Unfit;
 use super::fetch::{HttpClient, HttpFetch};
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
+use crate::control::serve::Front;
 use crate::credential::config::{Around, Source};
 use crate::credential::keeper::{KeeperParts, Spawn};
 use crate::credential::shelf::{self, Shelf};
 use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
+use crate::ledger::{Account, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
 use crate::proxy::origin::{self, HostPolicy, Origin};
@@ -65,6 +69,20 @@ pub struct Parts {
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
+    ledger: Option<(Ledger, Arc<KeyRing>)>,
+    /// The control listener's side, where there is one.
+    pub front: Option<Front>,
+}
+
+/// What a config is compiled for.
+#[derive(Clone, Copy)]
+pub enum Purpose<'p> {
+    /// To see whether it can be: nothing on the disk is made or held.
+    Try,
+    /// For a gateway that starts.
+    Start,
+    /// For a running gateway, which is made of these.
+    Reload(&'p Parts),
 }
 
 impl Parts {
@@ -105,13 +123,15 @@ pub struct World<'w> {
     pub store: Option<&'w Embedded>,
 }
 
-/// Builds everything that `config` says. `before` is what the running config is made of.
+/// Builds everything that `config` says.
 ///
 /// # Errors
 /// Every part that cannot be built, each with its key.
-pub fn compile(config: &Config, before: Option<&Parts>, world: &World<'_>) -> Result<Compiled, Unfit> {
+pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Result<Compiled, Unfit> {
     let World { metrics, clock, .. } = *world;
+    let before = if let Purpose::Reload(before) = purpose { Some(before) } else { None };
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
+    work.ledger(purpose);
     let sources = work.keys();
     let schemes = work.schemes(&sources);
     work.credentials(&schemes, world);
@@ -124,6 +144,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, world: &World<'_>) -> Re
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
     let fleet = work.fleet((&sessions, &revocations), clock);
+    let front = work.front();
     let tickets = match tickets {
         Some(tickets) if work.unfit.is_empty() => tickets,
         _ => return Err(work.unfit),
@@ -147,7 +168,12 @@ pub fn compile(config: &Config, before: Option<&Parts>, world: &World<'_>) -> Re
         metrics: metrics.clone(),
     };
     let ids = origins.values().map(|origin| origin.id).collect();
-    let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    let state = Arc::new(state);
+    work.desk(front, &state, schemes, purpose);
+    if !work.unfit.is_empty() {
+        return Err(work.unfit);
+    }
+    let running = Running { state, limits: limits.clone(), protocols, origins: ids };
     work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
     Ok(Compiled { running, parts: work.parts, tasks: work.tasks })
@@ -162,6 +188,14 @@ struct Work<'c> {
     tasks: Vec<Task>,
 }
 
+impl Parts {
+    /// The ledger, where there is one.
+    #[must_use]
+    pub fn ledger(&self) -> Option<Ledger> {
+        self.ledger.as_ref().map(|(ledger, _)| ledger.clone())
+    }
+}
+
 impl Work<'_> {
     fn note<T>(&mut self, key: KeyPath, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.unfit.push((key, message))).ok()
@@ -173,6 +207,7 @@ impl Work<'_> {
             let key = KeyPath::top("keys").key(name.as_str());
             let source = match &table.url {
                 Some(_) => self.remote(name, table),
+                None if table.ledger.is_some() => self.issued(table),
                 // A broken file of a running gateway keeps the reload, and with it the old keys.
                 None => keys::load(name, table, around()).map(|loaded| loaded.source),
             };
@@ -181,6 +216,16 @@ impl Work<'_> {
             }
         }
         sources
+    }
+
+    /// Keys that the control API made. A config that is only tried has none.
+    fn issued(&self, table: &KeysConfig) -> Result<KeySource, String> {
+        let account = table.ledger.as_ref().ok_or("no account")?;
+        let (_, ring) = match &self.parts.ledger {
+            Some(ledger) => ledger,
+            None => return Ok(KeySource::default()),
+        };
+        Ok(ring.source(&Account::new(account.as_str()), table.algorithm))
     }
 
     /// A key set that is fetched: the one that is there already, if the config says the same of it.
@@ -248,11 +293,17 @@ impl Work<'_> {
                 RouteMode::Shadow => metrics.announce_shadow(),
                 RouteMode::Dual => metrics.announce_compared(),
             }
+            let signer = match table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose() {
+                Ok(signer) => signer,
+                Err((key, message)) => {
+                    self.unfit.push((KeyPath::top("routes").at(index).key("upstream_sign").key(key), message));
+                    continue;
+                }
+            };
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                let signer = table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose();
-                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.comparing(compared).signing(signer)))
+                Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
@@ -408,11 +459,11 @@ impl Work<'_> {
 const REVOCATIONS: usize = 1_000_000;
 
 /// What signs a route's requests for `origin`.
-fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, String> {
-    let scheme = schemes.get(&config.scheme).ok_or_else(|| format!("upstream_sign.scheme \"{}\" cannot be built", config.scheme))?;
+fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, (&'static str, String)> {
+    let scheme = schemes.get(&config.scheme).ok_or_else(|| ("scheme", format!("the scheme \"{}\" cannot be built", config.scheme)))?;
     // A signature may name the host, which then has to be known before the endpoint is chosen.
     if origin.config.host == HostPolicy::Endpoint && origin.endpoints.len() > 1 {
-        return Err("upstream_sign needs an origin with one endpoint, or with `host` set to a name".to_owned());
+        return Err(("scheme", "what is signed names a host: the origin needs one endpoint, or `host` set to a name".to_owned()));
     }
     Signer::new(config, scheme.scheme.clone())
 }

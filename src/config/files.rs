@@ -21,15 +21,7 @@ pub struct NamedFile {
     pub file: PathBuf,
 }
 
-impl NamedFile {
-    /// Whether it is a folder, which is made where it is missing.
-    #[must_use]
-    pub fn is_folder(&self) -> bool {
-        self.path.last_key() == Some("folder")
-    }
-}
-
-/// Every value of a key named `file` or `…_file`, or `folder`.
+/// Every value of a key named `file`, `folder` or `…_file`.
 pub(super) fn named(tree: &Value) -> Vec<NamedFile> {
     let mut found = Vec::new();
     collect(tree, &KeyPath::default(), &mut found);
@@ -66,16 +58,14 @@ pub(super) fn put(tree: &mut Value, named: &NamedFile) {
 
 /// Looks at every named file.
 pub(super) fn check(named: &[NamedFile]) -> Vec<Finding> {
-    named.iter().filter_map(|named| if named.is_folder() { look_at_folder(named) } else { look(&named.path, &named.file) }).collect()
-}
-
-fn look_at_folder(named: &NamedFile) -> Option<Finding> {
-    let wrong = named.file.exists() && !named.file.is_dir();
-    wrong.then(|| Finding::value(named.path.clone(), format!("{} is not a folder", named.file.display())))
+    named.iter().filter_map(|named| look(&named.path, &named.file)).collect()
 }
 
 fn look(path: &KeyPath, file: &Path) -> Option<Finding> {
     let shown = file.display();
+    if path.last_key() == Some("folder") {
+        return folder(path, file);
+    }
     let about = match std::fs::metadata(file) {
         Ok(about) => about,
         Err(error) => return Some(Finding::value(path.clone(), format!("the file {shown} cannot be read: {error}"))),
@@ -95,6 +85,12 @@ fn look(path: &KeyPath, file: &Path) -> Option<Finding> {
         return Some(finding.hint(format!("chmod 600 {shown}")));
     }
     None
+}
+
+/// A folder may still have to be made.
+fn folder(path: &KeyPath, folder: &Path) -> Option<Finding> {
+    let other = folder.exists() && !folder.is_dir();
+    other.then(|| Finding::value(path.clone(), format!("{} is not a folder", folder.display())))
 }
 
 #[cfg(unix)]
