@@ -1,5 +1,6 @@
 //! Tokens cross between Tollgate and others: jsonwebtoken here, the libraries of vendors and live servers in the rooms below.
 
+mod servers;
 mod vendors;
 
 use jsonwebtoken::{Algorithm as Theirs, DecodingKey, EncodingKey, Header, Validation};
