@@ -12,6 +12,7 @@ use crate::credential::SignConfig;
 use crate::name::Name;
 use crate::session::RouteSessionConfig;
 use crate::units::Period;
+use crate::upload::UploadConfig;
 
 /// One `[[routes]]` entry. The most specific one wins: exact host before wildcard before any host,
 /// then the longest path prefix, then the one that names the method.
@@ -55,6 +56,9 @@ pub struct RouteConfig {
     /// Gives every viewing a session of its own, and limits them. Unset: every request brings its token.
     #[serde(default)]
     pub session: Option<RouteSessionConfig>,
+    /// Takes uploads: tells them apart, limits them, and lets them outlive their tokens. Unset: bodies pass like any other.
+    #[serde(default)]
+    pub upload: Option<UploadConfig>,
 }
 
 /// Who may read a route's answers from another web origin.

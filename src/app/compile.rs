@@ -25,6 +25,7 @@ use crate::session::ticket::Tickets;
 use crate::session::valkey::{Place, ValkeyStore};
 use crate::session::{Sessions, StoreConfig};
 use crate::token::{Geo, KeySource, NoGeo};
+use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
@@ -55,6 +56,7 @@ pub struct Parts {
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    uploads: Option<Uploads>,
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
@@ -86,6 +88,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     work.admin_token();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
+    let uploads = work.uploads();
     let fleet = work.fleet((&sessions, &revocations), clock);
     let tickets = match tickets {
         Some(tickets) if work.unfit.is_empty() => tickets,
@@ -99,6 +102,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         plan,
         verifier,
         sessions,
+        uploads,
         fleet,
         tickets,
         revocations,
@@ -281,11 +285,22 @@ impl Work<'_> {
         let kept = self.before.and_then(|before| before.table.clone());
         let (sessions, revocations) = kept.unwrap_or_else(|| (Sessions::new(most, self.metrics), Arc::new(Revocations::new(REVOCATIONS))));
         sessions.set_most(most);
-        for route in self.config.routes.iter().filter(|route| route.session.is_some()) {
+        for route in self.config.routes.iter().filter(|route| route.session.is_some() || route.upload.is_some()) {
             sessions.announce(&route.name);
         }
         self.parts.table = Some((sessions.clone(), revocations.clone()));
         (sessions, revocations)
+    }
+
+    /// Uploads outlive reloads as their sessions do. Those that are whole are remembered for a while, beside those under way.
+    fn uploads(&mut self) -> Uploads {
+        let kept = self.before.and_then(|before| before.uploads.clone());
+        let uploads = kept.unwrap_or_else(|| Uploads::new(self.config.sessions.max_sessions.saturating_mul(2)));
+        for route in self.config.routes.iter().filter(|route| route.upload.is_some()) {
+            self.metrics.announce_uploads(route.name.as_str());
+        }
+        self.parts.uploads = Some(uploads.clone());
+        uploads
     }
 }
 

@@ -7,6 +7,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::Route;
+use super::body::Received;
 use super::guard::Settled;
 use super::record::Shared;
 use crate::session::ticket::Opened as Ticket;
@@ -38,7 +39,7 @@ pub struct Request {
     /// Its head, cleaned.
     pub head: Parts,
     /// Its body, not begun.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Host, path and viewer.
@@ -119,7 +120,7 @@ pub struct Outbound {
     /// The head for the origin, but for `Host`.
     pub head: Parts,
     /// The caller's body.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Its route.

@@ -2,7 +2,7 @@
 
 use super::request::{Proof, Routed, Verified};
 use super::ticket::Opened;
-use super::{Error, Filter, ticket};
+use super::{Error, Filter, ticket, upload};
 use crate::name::Name;
 use crate::revocation::RevocationFacts;
 use crate::secret::Fingerprint;
@@ -34,12 +34,12 @@ impl Filter<Routed> for VerifyToken {
                 return Ok(Verified { routed, proof });
             }
         }
-        let verdict = verify(&routed)?;
-        Ok(Verified { routed, proof: Proof::Token(verdict) })
+        let proof = verify(&routed)?;
+        Ok(Verified { routed, proof })
     }
 }
 
-fn verify(routed: &Routed) -> Result<Verdict, Error> {
+fn verify(routed: &Routed) -> Result<Proof, Error> {
     let Routed { request, route, mount, .. } = routed;
     let (state, record) = (&request.state, &request.record);
     let facts = request.facts(*mount, &*state.geo);
@@ -48,7 +48,10 @@ fn verify(routed: &Routed) -> Result<Verdict, Error> {
         None => state.verifier.decide(&route.schemes, &facts, now),
         // Somebody at this address guesses tokens. Who watches there with a token that is remembered
         // costs no signature check, and goes on.
-        Some(wait) => Ok(state.verifier.recall(&route.schemes, &facts, now).ok_or(Error::Slowed(wait))?),
+        Some(wait) => match state.verifier.recall(&route.schemes, &facts, now) {
+            Some(verdict) => Ok(verdict),
+            None => return goes_on(routed).ok_or(Error::Slowed(wait)),
+        },
     };
     let decided = decided.and_then(|verdict| not_revoked(routed, verdict));
     match decided {
@@ -61,9 +64,13 @@ fn verify(routed: &Routed) -> Result<Verdict, Error> {
             if record.wanted {
                 record.fingerprint.set(Some(verdict.fingerprint()));
             }
-            Ok(verdict)
+            Ok(Proof::Token(verdict))
         }
         Err((denial, scheme)) => {
+            // The upload was let in by this very token, for longer than the token lasts and for its own place.
+            if let Some(proof) = goes_on(routed).filter(|_| matches!(denial, Denial::Expired | Denial::Path)) {
+                return Ok(proof);
+            }
             route.metrics.denied(scheme.as_ref().map(Name::as_str), denial);
             state.slow.refused(request.settled.client_ip);
             note_token(routed);
@@ -73,6 +80,12 @@ fn verify(routed: &Routed) -> Result<Verdict, Error> {
             Err(Error::Denied(denial))
         }
     }
+}
+
+/// An upload under way that this request belongs to by the bytes of its token.
+fn goes_on(routed: &Routed) -> Option<Proof> {
+    let session = upload::goes_on(routed)?;
+    Some(Proof::Session { session, strip: token_places(routed) })
 }
 
 /// Revocations are asked on every request, remembered verdicts included.
@@ -86,12 +99,12 @@ fn not_revoked(routed: &Routed, verdict: Verdict) -> Result<Verdict, Refusal> {
     if state.revocations.is_revoked(&facts, state.clock.now()) { Err((Denial::Revoked, Some(verdict.scheme))) } else { Ok(verdict) }
 }
 
-fn has_token(routed: &Routed) -> bool {
+pub(super) fn has_token(routed: &Routed) -> bool {
     !token_places(routed).is_empty()
 }
 
 /// Where tokens stand that nobody asked for: they are not verified, and do not reach the origin.
-fn token_places(routed: &Routed) -> Vec<Strip> {
+pub(super) fn token_places(routed: &Routed) -> Vec<Strip> {
     let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
     let found = routed.route.schemes.iter().filter_map(|s| s.scheme.present(&facts).ok().flatten());
     // A path that was made free of its ticket holds no token; an id in its place is the asset's.

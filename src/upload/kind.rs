@@ -74,9 +74,9 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn kind(method: Method, headers: &[(HeaderName, &'static str)]) -> Option<Kind> {
+    fn kind(method: &Method, headers: &[(HeaderName, &'static str)]) -> Option<Kind> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
-        Kind::of(&method, &headers)
+        Kind::of(method, &headers)
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
             (Method::DELETE, vec![], Some(Kind::Place)),
             (Method::GET, vec![], None),
         ] {
-            assert_eq!(kind(method, &headers), meant);
+            assert_eq!(kind(&method, &headers), meant);
         }
     }
 

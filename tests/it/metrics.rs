@@ -46,6 +46,7 @@ impl Scraped {
                 { "name": "open", "hosts": ["video.example.com"], "path": "/vod", "public": true, "origin": "media" },
                 { "name": "down", "hosts": ["video.example.com"], "path": "/down", "public": true, "origin": "down" },
                 { "name": "watch", "hosts": ["video.example.com"], "path": "/watch", "accept": ["viewer"], "origin": "media", "session": {} },
+                { "name": "record", "hosts": ["video.example.com"], "path": "/record", "methods": ["POST"], "accept": ["viewer"], "origin": "media", "upload": {} },
             ],
         }));
         let scraped = Self { gateway, _origin: origin, _folder: folder };

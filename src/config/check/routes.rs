@@ -30,6 +30,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
             }
         }
         matches(route, &path, found);
+        upload(route, &path, found);
         cors(route, &path, found);
     }
     collisions(config, found);
@@ -86,6 +87,17 @@ fn matches(route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
         } else if method == "CONNECT" {
             found.push(Finding::value(at, "`CONNECT` cannot be routed: it has no path"));
         }
+    }
+}
+
+fn upload(route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    let Some(upload) = &route.upload else { return };
+    for (key, fault) in upload.faults() {
+        found.push(Finding::value(path.key("upload").key(key), fault));
+    }
+    if !route.methods.iter().any(|method| ["POST", "PUT", "PATCH"].contains(&method.as_str())) {
+        let finding = Finding::warning(path.key("methods"), "a route with `upload` takes none by these methods");
+        found.push(finding.hint("such as `methods = [\"POST\"]`, or `[\"POST\", \"PATCH\", \"HEAD\", \"DELETE\"]` for tus"));
     }
 }
 
