@@ -22,5 +22,6 @@ mod server;
 mod sessions;
 mod support;
 mod tool;
+mod uploads;
 mod upstream;
 mod walk;

@@ -149,9 +149,6 @@ impl Watched {
     /// What the parts say that have come.
     fn look(&mut self) -> Result<(), Malformed> {
         let Some(form) = &self.form else { return Ok(()) };
-        if self.strict && form.fault().is_some() {
-            return Err(self.stop(Error::BodyBroken));
-        }
         let parts = form.parts();
         for part in &parts[self.looked.min(parts.len())..] {
             if let Some(file) = &part.filename {
@@ -177,13 +174,13 @@ impl Watched {
     }
 
     fn edited(&mut self, edited: Result<(), Fault>) -> Result<(), Malformed> {
-        match edited {
-            Ok(()) => self.look(),
-            Err(fault) => {
-                // What came before the fault may be the better reason.
-                self.look()?;
-                Err(self.stop(if fault == Fault::Choice { Error::UploadUnclear } else { Error::BodyBroken }))
-            }
+        // What came before a fault may be the better reason.
+        self.look()?;
+        let fault = edited.err().or_else(|| self.form.as_ref().and_then(Multipart::fault).filter(|_| self.strict));
+        match fault {
+            None => Ok(()),
+            Some(Fault::Choice) => Err(self.stop(Error::UploadUnclear)),
+            Some(_) => Err(self.stop(Error::BodyBroken)),
         }
     }
 }
