@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admin::AdminConfig;
+use crate::credential::CredentialConfig;
 use crate::name::Name;
 use crate::proxy::origin::OriginConfig;
 use crate::route::RouteConfig;
@@ -57,6 +58,8 @@ pub struct Config {
     pub keys: BTreeMap<Name, KeysConfig>,
     /// Token schemes by name.
     pub schemes: BTreeMap<Name, SchemeConfig>,
+    /// What origins and vendors are shown, by name.
+    pub credentials: BTreeMap<Name, CredentialConfig>,
     /// Origins by name.
     pub origins: BTreeMap<Name, OriginConfig>,
     /// Routes.

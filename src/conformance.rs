@@ -261,7 +261,7 @@ fn judge(scheme: &RouteScheme, vector: &Value, now: UnixTime) -> Result<Judged, 
     let last = (1..times).fold(decide(), |_, _| decide());
     let verdict = match last {
         Ok(verdict) => verdict,
-        Err((denial, _)) => return refused(denial.reason()),
+        Err(refusal) => return refused(refusal.denial.reason()),
     };
     if is_revoked(state, &verdict.grant) {
         return refused(Denial::Revoked.reason());

@@ -7,10 +7,11 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten; [`form`]: form bodies edited |
+//! | store | [`store`]: durable records, sealed |
 //! | keepers | [`files`], [`metrics`], [`ledger`]: what was issued; [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`upload`]: one file is one upload; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
-//! | edges | [`server`], [`admin`], [`telemetry`] |
+//! | edges | [`server`], [`admin`], [`control`]: tokens of our own, [`telemetry`] |
 //! | config | [`config`] |
 //! | app | [`app`]: everything put together; [`demo`]: an origin and a page to see it work |
 //! | command line | [`cli`], [`conformance`], [`keygen`] |
@@ -25,6 +26,8 @@ pub mod units;
 pub mod form;
 pub mod manifest;
 pub mod token;
+
+pub mod store;
 
 pub mod credential;
 pub mod files;
@@ -41,6 +44,7 @@ pub mod route;
 pub mod proxy;
 
 pub mod admin;
+pub mod control;
 pub mod server;
 pub mod telemetry;
 

@@ -27,6 +27,8 @@ pub struct Families {
     pub bytes: IntCounterVec,
     pub refusals: IntCounterVec,
     pub validations: IntCounterVec,
+    pub shadow: IntCounterVec,
+    pub compared: IntCounterVec,
     pub cache_hits: IntCounter,
     pub cache_misses: IntCounter,
     pub upstream_requests: IntCounterVec,
@@ -113,6 +115,16 @@ impl Metrics {
                 "token_validations_total",
                 "Tokens decided on, by route, scheme and result (ok or the denial).",
                 &["route", "scheme", "result"],
+            )?,
+            shadow: make.counters(
+                "token_shadow_total",
+                "Requests that passed in shadow mode, by route and what would have been decided (ok or the denial).",
+                &["route", "verdict"],
+            )?,
+            compared: make.counters(
+                "token_compared_total",
+                "Requests decided by both lists of schemes in dual mode, by route and which of them took the token.",
+                &["route", "taken_by"],
             )?,
             cache_hits: make.counter("token_cache_hits_total", "Verdicts remembered and used again.")?,
             cache_misses: make.counter("token_cache_misses_total", "Tokens verified anew.")?,
@@ -369,12 +381,17 @@ pub fn method_label(method: &Method) -> &'static str {
     METHODS.into_iter().find(|label| *label == method.as_str()).unwrap_or("other")
 }
 
+/// Which lists of schemes took a request in dual mode: both, neither, or one of them.
+pub const COMPARED: [&str; 4] = ["both", "neither", "accept", "compare"];
+
 /// One route's metrics, their children resolved once.
 pub struct RouteMetrics {
     requests: IntCounterVec,
     get: [(StatusCode, IntCounter); 6],
     refusals: IntCounterVec,
     validations: IntCounterVec,
+    shadow: IntCounterVec,
+    compared: IntCounterVec,
     ok: Vec<(String, IntCounter)>,
     /// To the answer's head.
     pub request_seconds: Histogram,
@@ -410,6 +427,8 @@ impl RouteMetrics {
             ok,
             refusals: metrics.refusals.clone(),
             validations: metrics.validations.clone(),
+            shadow: metrics.shadow.clone(),
+            compared: metrics.compared.clone(),
             request_seconds: metrics.request_seconds.with_label_values(&[route]),
             response_seconds: metrics.response_seconds.with_label_values(&[route]),
             bytes_in: metrics.bytes.with_label_values(&[route, "in"]),
@@ -439,6 +458,30 @@ impl RouteMetrics {
         if let Some((_, counter)) = self.ok.iter().find(|(name, _)| name == scheme) {
             counter.inc();
         }
+    }
+
+    /// Makes the series of shadow mode.
+    pub fn announce_shadow(&self) {
+        for verdict in Denial::ALL.iter().map(|denial| denial.reason()).chain(["ok"]) {
+            self.shadow.with_label_values(&[self.route.as_str(), verdict]);
+        }
+    }
+
+    /// Makes the series of dual mode.
+    pub fn announce_compared(&self) {
+        for taken_by in COMPARED {
+            self.compared.with_label_values(&[self.route.as_str(), taken_by]);
+        }
+    }
+
+    /// Counts a request that passed in shadow mode.
+    pub fn shadowed(&self, refused: Option<Denial>) {
+        self.shadow.with_label_values(&[self.route.as_str(), refused.map_or("ok", Denial::reason)]).inc();
+    }
+
+    /// Counts a request decided by both lists of schemes, by one of [`COMPARED`].
+    pub fn compared(&self, taken_by: &str) {
+        self.compared.with_label_values(&[self.route.as_str(), taken_by]).inc();
     }
 
     /// Counts a token refused; `none` stands for "no scheme found its token".

@@ -29,6 +29,7 @@ pub mod forward;
 pub mod guard;
 pub mod origin;
 pub mod outbound;
+pub mod pace;
 pub mod pool;
 pub mod preflight;
 pub mod propagate;

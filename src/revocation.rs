@@ -170,24 +170,47 @@ impl Revocations {
         Ok(sessions.end_where(End::Revoked, now, |session| revocation.target.holds(&session.into())).len())
     }
 
-    /// Does here what happened on another gateway. After [`Change::Gap`] and [`Change::Lost`] its caller has more to do.
+    /// Does here what happened on other gateways. Of several words on one target the last one counts, and sessions are
+    /// looked through once for all of them. After [`Change::Gap`] and [`Change::Lost`] its caller has more to do.
     ///
     /// # Errors
-    /// [`Full`].
-    pub fn follow(&self, change: &Change, sessions: &Sessions, now: UnixTime) -> Result<(), Full> {
-        match change {
-            Change::Ended { id, end } => {
-                sessions.end(*id, *end, now);
+    /// [`Full`], when one of them found no room; the others hold.
+    pub fn follow(&self, changes: &[Change], sessions: &Sessions, now: UnixTime) -> Result<(), Full> {
+        let mut last: HashMap<&Target, Option<&Revocation>> = HashMap::new();
+        for change in changes {
+            match change {
+                Change::Ended { id, end } => drop(sessions.end(*id, *end, now)),
+                Change::Revoked { revocation } => drop(last.insert(&revocation.target, Some(revocation))),
+                Change::Restored { revocation } => drop(last.insert(&revocation.target, None)),
+                Change::Gap | Change::Lost => {}
             }
-            Change::Revoked { revocation } => {
-                self.revoke(revocation, sessions, now)?;
-            }
-            Change::Restored { revocation } => {
-                self.restore(&revocation.target);
-            }
-            Change::Gap | Change::Lost => {}
         }
-        Ok(())
+        for target in last.iter().filter_map(|(target, word)| word.is_none().then_some(*target)) {
+            self.restore(target);
+        }
+        self.withdraw(last.into_values().flatten(), sessions, now)
+    }
+
+    /// Adds all of `revocations`, and ends the sessions that they are about, which are looked through once.
+    ///
+    /// # Errors
+    /// [`Full`], when one of them found no room; the others hold.
+    pub fn withdraw<'r>(
+        &self,
+        revocations: impl IntoIterator<Item = &'r Revocation>,
+        sessions: &Sessions,
+        now: UnixTime,
+    ) -> Result<(), Full> {
+        let mut outcome = Ok(());
+        let mut any = false;
+        for revocation in revocations {
+            any = true;
+            outcome = outcome.and(self.add(revocation, now));
+        }
+        if any {
+            sessions.end_where(End::Revoked, now, |session| self.is_revoked(&session.into(), now));
+        }
+        outcome
     }
 
     /// Takes a revocation back. Sessions that it ended stay ended. Answers whether there was one.

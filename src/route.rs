@@ -33,6 +33,13 @@ pub struct RouteConfig {
     /// Schemes it accepts, by name; a token of any of them opens it.
     #[serde(default)]
     pub accept: Vec<Name>,
+    /// What a refused token means: `enforce` refuses the request; `shadow` counts, logs and lets it pass; `dual` enforces
+    /// `accept`, has `compare` decide as well, and counts and logs where the two differ.
+    #[serde(default)]
+    pub mode: RouteMode,
+    /// The schemes that decide beside `accept` in `dual` mode. They open nothing.
+    #[serde(default)]
+    pub compare: Vec<Name>,
     /// Lets everybody in. Must be said; a route without `accept` and without it is a fault.
     #[serde(default)]
     pub public: bool,
@@ -59,6 +66,19 @@ pub struct RouteConfig {
     /// Takes uploads: tells them apart, limits them, and lets them outlive their tokens. Unset: bodies pass like any other.
     #[serde(default)]
     pub upload: Option<UploadConfig>,
+}
+
+/// What a refused token means on a route.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteMode {
+    /// The request is refused.
+    #[default]
+    Enforce,
+    /// It is counted and logged, and the request passes.
+    Shadow,
+    /// The request is refused; a second list of schemes is asked as well, and differences are counted and logged.
+    Dual,
 }
 
 /// Who may read a route's answers from another web origin.

@@ -11,11 +11,15 @@ use http::{Method, Uri};
 use serde_json::{Value, json};
 
 use super::{ConfigArgs, Output, failed, put, put_json};
-use crate::app::compile;
+use crate::app::compile::{self, World};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
+use crate::credential::keeper::Spawn;
+use crate::name::Name;
 use crate::proxy::guard::{self, Settled};
 use crate::proxy::{Error, Route, State, outbound, request};
+use crate::query;
+use crate::route::RouteMode;
 use crate::route::plan::Found;
 use crate::token::access::FixedGeo;
 use crate::token::{Country, Denial, Geo, Grant, Scope};
@@ -79,7 +83,8 @@ fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     let now = args.now.map_or_else(|| Clock::System.now(), UnixTime);
     let metrics = crate::metrics::Metrics::new().map_err(|e| e.to_string())?;
     let clock = Clock::manual(now);
-    let compiled = compile::compile(config, None, &metrics, &clock)
+    let nothing: Spawn = Arc::new(drop);
+    let compiled = compile::compile(config, None, &World { metrics: &metrics, clock: &clock, spawn: &nothing })
         .map_err(|unfit| unfit.into_iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("\n"))?;
     let state = compiled.running.state;
     let fixed: Option<Arc<dyn Geo>> = args.country.map(|country| Arc::new(FixedGeo(Some(country))) as Arc<dyn Geo>);
@@ -111,7 +116,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     answer["country"] = json!(geo.country(settled.client_ip).map(|c| c.to_string()));
     match state.plan.find(&settled.host, &settled.path, &head.method) {
         Found::Nothing => Ok(with_error(answer, &Error::NoRoute)),
-        Found::OtherMethod(route) => Ok(with_error(on_route(answer, &route), &Error::MethodNotAllowed(route.allow.clone()))),
+        Found::OtherMethod(route, allow) => Ok(with_error(on_route(answer, &route), &Error::MethodNotAllowed(allow))),
         Found::Route(route) => Ok(decide(on_route(answer, &route), (&head, &settled), &route, (&state, &*geo, now))),
     }
 }
@@ -137,6 +142,13 @@ fn head(args: &ExplainArgs) -> Result<(Parts, bool), String> {
 fn on_route(mut answer: Value, route: &Route) -> Value {
     answer["route"] = json!(route.name.as_str());
     answer["public"] = json!(route.is_public());
+    answer["mode"] = json!(route.mode);
+    if route.mode == RouteMode::Shadow {
+        answer["notes"]
+            .as_array_mut()
+            .into_iter()
+            .for_each(|notes| notes.push(json!("the route is in shadow mode: a refused token lets pass")));
+    }
     answer["origin"] = json!(route.origin.name.as_str());
     answer
 }
@@ -149,12 +161,20 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         return with_error(answer, &Error::PathParameters);
     }
     let facts = request::facts(head, settled, route.mount(&settled.path), geo);
+    if !route.compare.is_empty() {
+        answer["compared"] = match state.verifier.look(&route.compare, &facts, now) {
+            Ok(verdict) => json!({ "decision": "allow", "scheme": verdict.scheme.as_str() }),
+            Err(refusal) => {
+                json!({ "decision": "deny", "scheme": refusal.scheme.as_ref().map(Name::as_str), "reason": refusal.denial.reason() })
+            }
+        };
+    }
     let verdict = match (route.is_public(), state.verifier.decide(&route.schemes, &facts, now)) {
         (true, _) => None,
         (false, Ok(verdict)) => Some(verdict),
-        (false, Err((denial, scheme))) => {
-            answer["scheme"] = json!(scheme.map(|scheme| scheme.to_string()));
-            return with_error(answer, &Error::Denied(denial));
+        (false, Err(refusal)) => {
+            answer["scheme"] = json!(refusal.scheme.as_ref().map(Name::as_str));
+            return with_error(answer, &refusal.into());
         }
     };
     let (strip, granted) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
@@ -169,13 +189,48 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         answer["grant"] = grant(verdict);
     }
     let kept = || head.uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned();
-    answer["upstream_path"] = json!(target.unwrap_or_else(kept));
+    let target = target.unwrap_or_else(kept);
+    let signed = target.parse().map_err(|_| Error::Internal).and_then(|asked: Uri| {
+        let anew = outbound::signed(route, (&settled.authority, &head.headers), &|| now, &asked)?;
+        Ok(anew.map(|anew| signed_anew(route, &asked, &anew)))
+    });
+    match signed {
+        Ok(signed) => answer["upstream_signed"] = json!(signed),
+        Err(error) => return with_error(answer, &error),
+    }
+    answer["upstream_path"] = json!(target);
     answer
+}
+
+/// What is sent in place of `asked`, without what opens the origin: of each value that was added only its name is told.
+fn signed_anew(route: &Route, asked: &Uri, anew: &outbound::SignedAnew) -> Value {
+    const HIDDEN: &str = "[redacted]";
+    let had: Vec<&str> = asked.path().split('/').collect();
+    let shown = |segment: &str| match segment.split_once('=') {
+        _ if had.contains(&segment) => segment.to_owned(),
+        Some((name, _)) => format!("{name}={HIDDEN}"),
+        None => HIDDEN.to_owned(),
+    };
+    let path: Vec<String> = anew.signed.path.split('/').map(shown).collect();
+    let own: Vec<(&str, &str)> = query::pairs(asked.query().unwrap_or("")).collect();
+    let pair = |(name, value)| if own.contains(&(name, value)) { format!("{name}={value}") } else { format!("{name}={HIDDEN}") };
+    let query: Vec<String> = query::pairs(anew.signed.query.as_deref().unwrap_or("")).map(pair).collect();
+    let scheme = route.upstream_sign.as_ref().map(|signer| (signer.scheme(), signer.scope()));
+    json!({
+        "scheme": scheme.map(|((name, _), _)| name.as_str()),
+        "scheme_type": scheme.map(|((_, kind), _)| kind),
+        "scope": scheme.map(|(_, scope)| scope),
+        "path": path.join("/"),
+        "query": query.join("&"),
+        "headers": anew.signed.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        "cookies": anew.signed.cookies.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        "taken_out": anew.strip.iter().map(|strip| format!("{strip:?}")).collect::<Vec<_>>(),
+    })
 }
 
 fn with_error(mut answer: Value, error: &Error) -> Value {
     let reason = match error {
-        Error::Denied(denial) => denial.reason().to_owned(),
+        Error::Denied(denial) | Error::Answered(denial, _) => denial.reason().to_owned(),
         other => other.cause().unwrap_or_else(|| other.code().to_owned()),
     };
     answer["denial"] = json!({ "code": error.code(), "reason": reason, "status": error.status().as_u16(), "title": error.title() });

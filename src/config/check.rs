@@ -3,6 +3,7 @@
 //!
 //! All rules are asked, and every fault carries the key it is about. Nothing here reads a file.
 
+mod credentials;
 mod origins;
 mod routes;
 
@@ -26,6 +27,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
         key_set(keys, &KeyPath::top("keys").key(name.as_str()), &mut found);
     }
     schemes(config, &mut found);
+    credentials::check(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
     unused(config, &mut found);
@@ -204,7 +206,8 @@ fn leads_to<'n>(name: &Name, known: impl Iterator<Item = &'n Name> + Clone, of: 
 
 fn unused(config: &Config, found: &mut Vec<Finding>) {
     let signing = config.routes.iter().filter_map(|route| route.upstream_sign.as_ref()).map(|sign| &sign.scheme);
-    let schemes: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.accept).chain(signing).collect();
+    let schemes: BTreeSet<&Name> =
+        config.routes.iter().flat_map(|route| route.accept.iter().chain(&route.compare)).chain(signing).collect();
     let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).collect();
     let keys: BTreeSet<&Name> = config.schemes.values().map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {

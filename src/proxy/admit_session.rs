@@ -32,7 +32,7 @@ impl Filter<Verified> for AdmitSession {
     fn check(&self, verified: Verified) -> Result<Admitted, Error> {
         let Verified { routed, proof } = verified;
         match proof {
-            Proof::Public => Ok(admitted(routed, Proof::Public, None)),
+            proof @ (Proof::Public | Proof::Shadow { .. }) => Ok(admitted(routed, proof, None)),
             Proof::Session { session, strip } => Ok(in_session(routed, session, strip)),
             Proof::Ticket { ticket, strip, .. } => {
                 let session = ticket::resume(&routed, &ticket, &strip)?;

@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 
 pub use received::{Rate, Received};
 
+use super::pace::Pace;
 use super::pool::Lease;
 use super::record::Shared;
 
@@ -63,6 +64,7 @@ pin_project! {
         record: Option<Shared>,
         sent: u64,
         watch: Option<Box<dyn Watch>>,
+        pace: Option<Box<Pace>>,
     }
 
     impl PinnedDrop for Body {
@@ -83,6 +85,15 @@ pin_project! {
     }
 }
 
+impl Kind {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full { bytes } => bytes.is_none(),
+            Self::Upstream { body } => body.is_end_stream(),
+        }
+    }
+}
+
 impl Body {
     /// No bytes.
     #[must_use]
@@ -93,7 +104,7 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, watch: None }
+        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None, watch: None }
     }
 
     /// An origin's body; its connection goes back when it has come whole.
@@ -103,13 +114,26 @@ impl Body {
             lease.finish();
             return Self::empty();
         }
-        Self { kind: Kind::Upstream { body: Timed::new(Received::new(incoming), silence, lease) }, record: None, sent: 0, watch: None }
+        Self {
+            kind: Kind::Upstream { body: Timed::new(Received::new(incoming), silence, lease) },
+            record: None,
+            sent: 0,
+            pace: None,
+            watch: None,
+        }
     }
 
     /// The same body, with `watch` told of what passes. It is dropped with the body.
     #[must_use]
     pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
         self.watch = Some(watch);
+        self
+    }
+
+    /// The same body at no more than `rate` bytes a second, after a first second's worth at once.
+    #[must_use]
+    pub fn paced(mut self, rate: Option<u64>) -> Self {
+        self.pace = rate.filter(|_| matches!(self.kind, Kind::Upstream { .. })).map(|rate| Box::new(Pace::new(rate)));
         self
     }
 
@@ -128,6 +152,16 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
+        if let Some(pace) = this.pace.as_mut() {
+            std::task::ready!(pace.poll_due(cx, *this.sent));
+            if let Some(piece) = pace.piece() {
+                *this.sent += piece.len() as u64;
+                if let (true, Some(record)) = (pace.held.is_empty() && this.kind.is_end_stream(), this.record) {
+                    record.complete.set(true);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
         let (frame, ended) = match this.kind.project() {
             KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
             KindProj::Upstream { mut body } => {
@@ -136,6 +170,10 @@ impl HttpBody for Body {
                 let ended = last || matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
                 (frame, ended)
             }
+        };
+        let (frame, ended) = match this.pace {
+            Some(pace) => pace.cut(frame, ended),
+            None => (frame, ended),
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -152,16 +190,21 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Full { bytes } => bytes.is_none(),
-            Kind::Upstream { body } => body.is_end_stream(),
-        }
+        self.kind.is_end_stream() && self.pace.as_ref().is_none_or(|pace| pace.held.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Upstream { body } => body.size_hint(),
+            Kind::Upstream { body } => {
+                let held = self.pace.as_ref().map_or(0, |pace| pace.held.len() as u64);
+                let mut hint = body.size_hint();
+                if let Some(upper) = hint.upper() {
+                    hint.set_upper(upper + held);
+                }
+                hint.set_lower(hint.lower() + held);
+                hint
+            }
         }
     }
 }

@@ -6,15 +6,19 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
 use crate::session::fleet::EntryFault;
 use crate::session::ticket::TicketFault;
 use crate::session::{End, Gone, Limit, RefusalStatus};
-use crate::token::Denial;
+use crate::token::{Answer, Denial};
+use crate::verifier::Refusal;
 
 /// Why the walk stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub enum Error {
     PathParameters,
     /// The token was refused.
     Denied(Denial),
+    /// The token was refused, and has a word of its own on what is answered then.
+    Answered(Denial, Box<Answer>),
     /// The ticket is not one of ours, or not for this place.
     TicketInvalid,
     /// The ticket's time is over.
@@ -100,7 +106,7 @@ impl Error {
             Self::NoRoute => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::PathParameters => "path_parameters",
-            Self::Denied(denial) => denial.code(),
+            Self::Denied(denial) | Self::Answered(denial, _) => denial.code(),
             Self::TicketInvalid => "ticket_invalid",
             Self::TicketExpired => "ticket_expired",
             Self::SessionRefused(limit, _) => limit_code(*limit),
@@ -127,7 +133,7 @@ impl Error {
 
     /// The status.
     #[must_use]
-    pub const fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => {
                 StatusCode::BAD_REQUEST
@@ -138,6 +144,7 @@ impl Error {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied(denial) => denial_status(*denial),
+            Self::Answered(_, answer) => answer.status,
             Self::TicketInvalid => StatusCode::UNAUTHORIZED,
             Self::TicketExpired | Self::SessionGone(_) => StatusCode::FORBIDDEN,
             // Our own limit, not the viewer's.
@@ -175,7 +182,7 @@ impl Error {
             Self::NoRoute => "No route serves this host and path",
             Self::MethodNotAllowed(_) => "The method is not allowed here",
             Self::PathParameters => "Path parameters are not allowed here",
-            Self::Denied(denial) => denial_title(*denial),
+            Self::Denied(denial) | Self::Answered(denial, _) => denial_title(*denial),
             Self::TicketInvalid => "The session's ticket is not valid here",
             Self::TicketExpired => "The session's ticket has expired",
             Self::SessionRefused(limit, _) => limit_title(*limit),
@@ -206,7 +213,7 @@ impl Error {
         match self {
             Self::BadPath(fault) => Some(fault.to_string()),
             Self::BadHead(word) => Some((*word).to_owned()),
-            Self::Denied(denial) => Some(denial.reason().to_owned()),
+            Self::Denied(denial) | Self::Answered(denial, _) => Some(denial.reason().to_owned()),
             _ => None,
         }
     }
@@ -242,6 +249,7 @@ impl Error {
             Self::Denied(_) if status == StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
             }
+            Self::Answered(_, answer) => add_answer(headers, *answer),
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow);
             }
@@ -254,6 +262,20 @@ impl Error {
             _ => {}
         }
         response
+    }
+}
+
+/// The fields that a token's own answer asks for (CTA-5007 `catif`). What frames the answer, says how it may be kept or
+/// belongs to the connection stays ours.
+fn add_answer(headers: &mut HeaderMap, answer: Answer) {
+    const OURS: [HeaderName; 8] =
+        [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING, CACHE_CONTROL, CONNECTION, UPGRADE, TRAILER];
+    for (name, value) in answer.headers {
+        // One that holds a token is kept out of debug output.
+        if let (false, Ok(mut value)) = (OURS.contains(&name), HeaderValue::from_str(&value)) {
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
     }
 }
 
@@ -464,6 +486,15 @@ impl From<TicketFault> for Error {
         match fault {
             TicketFault::Expired => Self::TicketExpired,
             _ => Self::TicketInvalid,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.answer {
+            Some(answer) => Self::Answered(refusal.denial, answer),
+            None => Self::Denied(refusal.denial),
         }
     }
 }

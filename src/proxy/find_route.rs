@@ -22,9 +22,8 @@ impl Filter<Request> for FindRoute {
         let route = match request.state.plan.find(&request.settled.host, &request.settled.path, &method) {
             Found::Route(route) => route,
             // A preflight for a method that is not served learns which ones are.
-            Found::OtherMethod(route) if request.head.method == Method::OPTIONS => route,
-            Found::OtherMethod(route) => {
-                let allow = route.allow.clone();
+            Found::OtherMethod(route, _) if request.head.method == Method::OPTIONS => route,
+            Found::OtherMethod(route, allow) => {
                 // The record learns the route, so that the refusal is counted and readable (CORS) there.
                 let _ = request.record.route.set(route);
                 return Err(Error::MethodNotAllowed(allow));

@@ -60,7 +60,7 @@ struct Failure {
 }
 
 async fn forward(pool: Rc<Pool>, outbound: Outbound) -> Result<Response<Body>, Error> {
-    let Outbound { head, body, record, route, authority, state, private } = outbound;
+    let Outbound { head, body, record, route, authority, state, private, pace } = outbound;
     let origin = &route.origin;
     let Some(slot) = origin.enter() else {
         origin.metrics.failed("busy");
@@ -86,7 +86,10 @@ async fn forward(pool: Rc<Pool>, outbound: Outbound) -> Result<Response<Body>, E
                 note(origin, index, &response, &record);
                 match spare.filter(|_| transient && origin.may_retry()) {
                     Some(spare) => spare,
-                    None => return Ok(answer(response, Lease::new(pool, slot, index, held.0, held.1), origin, private)),
+                    None => {
+                        let answer = answer(response, Lease::new(pool, slot, index, held.0, held.1), origin, private);
+                        return Ok(answer.map(|body| body.paced(pace)));
+                    }
                 }
             }
             Err(failure) => {

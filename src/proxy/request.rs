@@ -64,6 +64,11 @@ pub struct Routed {
 pub enum Proof {
     /// The route is public.
     Public,
+    /// The token was refused, or is missing, on a route in shadow mode.
+    Shadow {
+        /// What must not reach the origin: the tokens that came along.
+        strip: Vec<Strip>,
+    },
     /// A token was found good.
     Token(Verdict),
     /// A ticket was found good.
@@ -90,6 +95,7 @@ impl Proof {
     pub fn strip_and_grant(&self) -> (&[Strip], Option<&Grant>) {
         match self {
             Self::Public => (&[], None),
+            Self::Shadow { strip } => (strip, None),
             Self::Token(verdict) => (&verdict.strip, Some(&verdict.grant)),
             Self::Session { session, strip } => (strip, Some(&session.grant)),
             Self::Ticket { strip, .. } => (strip, None),
@@ -97,7 +103,7 @@ impl Proof {
     }
 }
 
-/// A request that may be answered: the route is public, or a token or a ticket was found good.
+/// A request that may be answered: the route is public, a token or a ticket was found good, or the route is in shadow mode.
 pub struct Verified {
     /// The request with its route.
     pub routed: Routed,
@@ -131,6 +137,8 @@ pub struct Outbound {
     pub state: Arc<super::State>,
     /// Whether shared caches must not keep the answer: it was given for a token.
     pub private: bool,
+    /// Bytes a second at which the answer may go out, where the token limits it.
+    pub pace: Option<u64>,
 }
 
 impl Request {

@@ -142,12 +142,20 @@ fn what_happened_elsewhere_happens_here() {
     let (sessions, ids) = sessions(&["a", "b", "c"]);
     let revocations = Revocations::default();
     let of = |mark: &str| revocation(Target::Subject(format!("subject-{mark}")), 60);
-    assert_eq!(revocations.follow(&Change::Revoked { revocation: of("a") }, &sessions, NOW), Ok(()));
-    assert_eq!(revocations.follow(&Change::Ended { id: ids[1], end: End::Evicted }, &sessions, NOW), Ok(()));
+    let changes = [Change::Gap, Change::Revoked { revocation: of("a") }, Change::Ended { id: ids[1], end: End::Evicted }];
+    assert_eq!(revocations.follow(&changes, &sessions, NOW), Ok(()));
     let ends: Vec<_> = ids.iter().map(|id| sessions.get(*id).and_then(|session| session.ended())).collect();
     assert_eq!(ends, [Some(End::Revoked), Some(End::Evicted), None]);
-    assert_eq!(revocations.follow(&Change::Restored { revocation: of("a") }, &sessions, NOW), Ok(()));
+    // Taken back in the same breath: nobody has to go for it.
+    let changes =
+        [Change::Restored { revocation: of("a") }, Change::Revoked { revocation: of("c") }, Change::Restored { revocation: of("c") }];
+    assert_eq!(revocations.follow(&changes, &sessions, NOW), Ok(()));
     assert!(revocations.is_empty());
+    assert_eq!(sessions.get(ids[2]).and_then(|session| session.ended()), None);
+    let full = Revocations::new(1);
+    let more = ["x", "c"].map(|mark| Change::Revoked { revocation: of(mark) });
+    assert_eq!(full.follow(&more, &sessions, NOW), Err(Full(1)));
+    assert_eq!(full.len(), 1, "what found room holds");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
-use super::RouteConfig;
 use super::session::RouteSession;
+use super::{RouteConfig, RouteMode};
 use crate::credential::Signer;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
@@ -24,6 +24,10 @@ pub struct Route<O> {
     pub prefix: String,
     /// The schemes it accepts; empty only when it is public.
     pub schemes: Vec<RouteScheme>,
+    /// What a refused token means.
+    pub mode: RouteMode,
+    /// The schemes that are asked beside `schemes`, and open nothing.
+    pub compare: Vec<RouteScheme>,
     path_tokens: Vec<String>,
     /// Where its requests go.
     pub origin: O,
@@ -63,6 +67,8 @@ impl<O> Route<O> {
             prefix: config.path.trim_end_matches('/').to_owned(),
             path_tokens: schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()).collect(),
             schemes,
+            mode: config.mode,
+            compare: Vec::new(),
             origin,
             rewrite_prefix: config.rewrite_prefix.as_deref().map(|p| p.trim_end_matches('/').to_owned()),
             allow_path_parameters: config.allow_path_parameters,
@@ -82,6 +88,14 @@ impl<O> Route<O> {
     #[must_use]
     pub fn signing(mut self, signer: Option<Signer>) -> Self {
         self.upstream_sign = signer;
+        self
+    }
+
+    /// The same route, with these schemes asked beside its own.
+    #[must_use]
+    pub fn comparing(mut self, schemes: Vec<RouteScheme>) -> Self {
+        self.path_tokens.extend(schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()));
+        self.compare = schemes;
         self
     }
 
@@ -136,8 +150,8 @@ pub struct Plan<O> {
 pub enum Found<O> {
     /// The route.
     Route(Arc<Route<O>>),
-    /// A route serves this host and path, but not by this method.
-    OtherMethod(Arc<Route<O>>),
+    /// Routes serve this host and path, but not by this method: the first of them, and what all of them serve (`Allow`).
+    OtherMethod(Arc<Route<O>>, HeaderValue),
     /// None does.
     Nothing,
 }
@@ -189,7 +203,11 @@ impl<O> Plan<O> {
             let Some(first) = held.peek().map(|route| (*route).clone()) else { continue };
             let same = held.take_while(|route| route.prefix == first.prefix && route.below_only == first.below_only);
             let serves = |route: &&Arc<Route<O>>| *method == Method::OPTIONS || route.methods.contains(method);
-            return same.into_iter().find(serves).map_or(Found::OtherMethod(first), |route| Found::Route(route.clone()));
+            let same: Vec<_> = same.collect();
+            return match same.iter().copied().find(serves) {
+                Some(route) => Found::Route(route.clone()),
+                None => Found::OtherMethod(first, allow_of(&same)),
+            };
         }
         Found::Nothing
     }
@@ -204,6 +222,18 @@ impl<O> Plan<O> {
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route<O>>> {
         self.exact.values().flatten().chain(self.wildcard.iter().flat_map(|(_, list)| list)).chain(&self.any)
     }
+}
+
+/// The methods of several routes of one path, each once: a caller sees one resource (RFC 9110 §10.2.1).
+fn allow_of<O>(routes: &[&Arc<Route<O>>]) -> HeaderValue {
+    let mut listed: Vec<&str> = Vec::new();
+    for method in routes.iter().flat_map(|route| &route.methods).map(Method::as_str).chain(["OPTIONS"]) {
+        if !listed.contains(&method) {
+            listed.push(method);
+        }
+    }
+    // Each has been taken into a header of its own route.
+    HeaderValue::from_str(&listed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
 }
 
 /// Who may read a route's answers from another web origin (Fetch §3.2).

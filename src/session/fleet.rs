@@ -12,13 +12,14 @@
 //!
 //! After [`FAULTS`] faults in a row the store counts as away: entries do not wait for it until a renewal has got through.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use moka::sync::Cache;
 use tokio::sync::{Notify, watch};
 
 use super::store::{Answer, AskRecord, Change, SharedStore, StoreFault};
@@ -31,6 +32,11 @@ use crate::revocation::{Full, Revocation, Revocations, Target};
 pub const FAULTS: u32 = 3;
 /// Most things that wait for the store to come back. Over it the oldest is dropped: it holds here, and ends by itself.
 const ERRANDS: usize = 100_000;
+
+/// How long the store is not asked again for a session that it does not have.
+const ABSENT_FOR: Duration = Duration::from_secs(1);
+/// How many of those are remembered.
+const ABSENT: u64 = 10_000;
 
 /// A gateway's part in its fleet. Clones share it.
 #[derive(Clone)]
@@ -82,6 +88,8 @@ struct Inner {
     /// Sessions that the store knows as living here.
     held: Mutex<HashSet<SessionId>>,
     errands: Mutex<Vec<Errand>>,
+    /// Sessions that the store did not have a moment ago: who goes on asking for one that is over does not reach the store.
+    absent: Cache<SessionId, ()>,
     faults: AtomicU32,
     /// Whether everything has to be renewed, not only what was seen.
     all: AtomicBool,
@@ -120,6 +128,7 @@ impl Fleet {
             parts,
             held: Mutex::default(),
             errands: Mutex::default(),
+            absent: Cache::builder().max_capacity(ABSENT).time_to_live(ABSENT_FOR).build(),
             faults: AtomicU32::new(0),
             all: AtomicBool::new(true),
             nudge: Notify::new(),
@@ -180,7 +189,13 @@ impl Fleet {
     pub async fn take_in(&self, id: SessionId, now: UnixTime, seen: Seen) -> Result<Arc<Session>, EntryFault> {
         let inner = &self.0;
         inner.reachable()?;
-        let mut record = inner.timed("find", inner.store.find(id)).await?.ok_or(Gone::Unknown)?;
+        if inner.absent.contains_key(&id) {
+            return Err(Gone::Unknown.into());
+        }
+        let Some(mut record) = inner.timed("find", inner.store.find(id)).await? else {
+            inner.absent.insert(id, ());
+            return Err(Gone::Unknown.into());
+        };
         if let Some(end) = inner.parts.sessions.get(id).and_then(|session| session.ended()).filter(|end| *end != End::Idle) {
             return Err(Gone::Ended(end).into());
         }
@@ -397,21 +412,14 @@ impl Inner {
     async fn take(&self, changes: Vec<Change>, behind: &mut Behind) -> Result<(), StoreFault> {
         let now = self.parts.clock.now();
         let count = changes.len() as u64;
-        // The last word on each target counts; sessions are looked through once for all of them.
-        let mut revoked = HashMap::new();
-        for change in changes {
+        for change in &changes {
             match change {
-                Change::Ended { id, end } => drop(self.parts.sessions.end(id, end, now)),
-                Change::Revoked { revocation } => drop(revoked.insert(revocation.target.clone(), revocation)),
-                Change::Restored { revocation } => {
-                    revoked.remove(&revocation.target);
-                    self.parts.revocations.restore(&revocation.target);
-                }
                 Change::Gap => behind.gap = true,
                 Change::Lost => *behind = Behind { gap: true, lost: true },
+                Change::Ended { .. } | Change::Revoked { .. } | Change::Restored { .. } => {}
             }
         }
-        self.withdraw(revoked.into_values(), now);
+        told_of(self.parts.revocations.follow(&changes, &self.parts.sessions, now));
         if behind.lost {
             self.timed("revoke", self.store.revoke_all(self.parts.revocations.list(now))).await?;
             self.all.store(true, Ordering::Release);
@@ -420,7 +428,7 @@ impl Inner {
         }
         if behind.gap {
             let all = self.timed("revocations", self.store.revocations()).await?;
-            self.withdraw(all.into_iter(), now);
+            told_of(self.parts.revocations.withdraw(&all, &self.parts.sessions, now));
             behind.gap = false;
         }
         self.progress.send_if_modified(|progress| {
@@ -428,19 +436,6 @@ impl Inner {
             count > 0
         });
         Ok(())
-    }
-
-    fn withdraw(&self, revocations: impl ExactSizeIterator<Item = Revocation>, now: UnixTime) {
-        if revocations.len() == 0 {
-            return;
-        }
-        let list = &self.parts.revocations;
-        for revocation in revocations {
-            if let Err(error) = list.add(&revocation, now) {
-                tracing::error!(%error, "a revocation of the fleet does not hold here");
-            }
-        }
-        self.parts.sessions.end_where(End::Revoked, now, |session| list.is_revoked(&session.into(), now));
     }
 
     async fn timed<T>(&self, operation: &str, asked: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
@@ -468,6 +463,7 @@ impl Inner {
     }
 
     fn hold(&self, id: SessionId) {
+        self.absent.invalidate(&id);
         self.lock_held().insert(id);
     }
 
@@ -487,6 +483,13 @@ impl Inner {
 
     fn lock_errands(&self) -> MutexGuard<'_, Vec<Errand>> {
         self.errands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A revocation that found no room here is for operators to know: others hold.
+fn told_of(followed: Result<(), Full>) {
+    if let Err(error) = followed {
+        tracing::error!(%error, "a revocation of the fleet does not hold here");
     }
 }
 

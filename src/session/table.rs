@@ -10,13 +10,14 @@ mod book;
 mod list;
 mod shards;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use self::book::{Book, Surroundings};
 pub use self::list::{Filter, Page};
 use self::shards::Shards;
 use super::store::{Answer, Renewal};
+use super::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use super::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Admission, Ask, End, Gone, Key, Limit, OnFull, Session, SessionId, SessionRefusal};
 use crate::clock::UnixTime;
 use crate::metrics::Metrics;
@@ -183,6 +184,12 @@ impl Sessions {
             }
         }
         Ok(session)
+    }
+
+    /// Whether the session `id` makes a late ticket good at `now` (see [`Session::vouches`]).
+    #[must_use]
+    pub fn vouches(&self, id: SessionId, now: UnixTime) -> bool {
+        self.0.shards.get(id).is_some_and(|session| session.vouches(now))
     }
 
     /// A request of `session` came from `network`. Costs a load while it is the one it was last seen in.

@@ -3,7 +3,6 @@
 //! Files with private keys or secrets must be readable by their owner alone; files of public keys
 //! may be readable by everyone. Every fault is a sentence that names the table and the file.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::jwks::Remote;
 use super::{KeysConfig, SecretEncoding};
+use crate::files::{self, FileRead};
 use crate::name::Name;
 use crate::token::key::Material;
 use crate::token::{Algorithm, Key, KeySet, KeySource};
@@ -90,12 +90,8 @@ fn read_table(table: &str, config: &KeysConfig, id: Option<&str>, around: Surrou
         KeysConfig { inline: Some(text), .. } => parse(table, text.expose().as_bytes(), config, id),
         KeysConfig { secret: Some(text), .. } => secret(table, text.expose(), config, id).and_then(one),
         KeysConfig { secret_file: Some(file), .. } => {
-            let path = around.folder.join(file);
-            let read = read_file(table, &path)?;
-            closed_to_others(table, &path, &read)?;
-            let text = std::str::from_utf8(&read.bytes).map_err(|_| format!("{table}: {} is not text", path.display()))?;
-            let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-            secret(table, text, config, id).and_then(one)
+            let text = files::read_secret(&around.folder.join(file)).map_err(|fault| format!("{table}: {fault}"))?;
+            secret(table, text.expose(), config, id).and_then(one)
         }
         KeysConfig { secret_env: Some(variable), .. } => {
             let text = (around.variable)(variable).ok_or_else(|| format!("{table}: environment variable {variable} is not set"))?;
@@ -134,10 +130,11 @@ fn check_url(table: &str, url: &str) -> Result<(), String> {
 }
 
 fn parse_file(table: &str, config: &KeysConfig, id: Option<&str>, path: &Path) -> Result<Vec<Key>, String> {
-    let read = read_file(table, path)?;
+    let in_table = |fault: String| format!("{table}: {fault}");
+    let read = FileRead::of(path, MAX_FILE).map_err(in_table)?;
     let keys = parse(table, &read.bytes, config, id).map_err(|fault| format!("{fault} ({})", path.display()))?;
     if keys.iter().any(|key| key.octets().is_some() || key.private_der().is_some()) {
-        closed_to_others(table, path, &read)?;
+        read.is_secret(path).map_err(in_table)?;
     }
     Ok(keys)
 }
@@ -174,40 +171,6 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 fn base64(text: &str) -> Option<Vec<u8>> {
     let bare = text.trim_end_matches('=');
     STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare)).ok()
-}
-
-/// What a file holds, and its mode at the moment it was read: of the open file, not of its name, which may be another's by then.
-struct FileRead {
-    bytes: zeroize::Zeroizing<Vec<u8>>,
-    metadata: std::fs::Metadata,
-}
-
-fn read_file(table: &str, path: &Path) -> Result<FileRead, String> {
-    let cannot = |e: std::io::Error| format!("{table}: cannot read {}: {e}", path.display());
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    let metadata = file.metadata().map_err(cannot)?;
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("{table}: {} is longer than {MAX_FILE} bytes", path.display()));
-    }
-    Ok(FileRead { bytes, metadata })
-}
-
-#[cfg(unix)]
-fn closed_to_others(table: &str, path: &Path, read: &FileRead) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = read.metadata.permissions().mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    let shown = path.display();
-    Err(format!("{table}: {shown} holds a secret and is open to group or others (mode {:04o}); run: chmod 600 {shown}", mode & 0o7777))
-}
-
-#[cfg(not(unix))]
-fn closed_to_others(_table: &str, _path: &Path, _read: &FileRead) -> Result<(), String> {
-    Ok(())
 }
 
 fn files(config: &KeysConfig, folder: &Path) -> Vec<PathBuf> {

@@ -22,6 +22,8 @@ mod server;
 mod sessions;
 mod support;
 mod tool;
+mod translation;
 mod uploads;
 mod upstream;
+mod vendors;
 mod walk;

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::config::fault::Finding;
 use crate::config::key_path::KeyPath;
 use crate::path::CleanPath;
-use crate::route::RouteConfig;
+use crate::route::{RouteConfig, RouteMode};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
     if config.routes.is_empty() {
@@ -29,8 +29,12 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
                 found.push(Finding::value(path.key("forward_token"), message).hint("take out one of the two"));
             }
         }
+        mode(config, route, &path, found);
         matches(route, &path, found);
         upload(route, &path, found);
+        for (key, fault) in route.session.iter().flat_map(|session| session.faults()) {
+            found.push(Finding::value(path.key("session").key(key), fault));
+        }
         cors(route, &path, found);
     }
     collisions(config, found);
@@ -54,6 +58,33 @@ fn who(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Fin
             found.push(Finding::warning(at.clone(), format!("`{scheme}` stands here twice")));
         }
         leads_to(scheme, config.schemes.keys(), ("scheme", at), found);
+    }
+}
+
+fn mode(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    for (index, scheme) in route.compare.iter().enumerate() {
+        leads_to(scheme, config.schemes.keys(), ("scheme", path.key("compare").at(index)), found);
+    }
+    match (route.mode, route.compare.is_empty()) {
+        (RouteMode::Dual, true) => {
+            let message = "`mode = \"dual\"` needs a second list of schemes";
+            found.push(Finding::value(path.key("mode"), message).hint("add `compare = [\"…\"]`"));
+        }
+        (RouteMode::Enforce | RouteMode::Shadow, false) => {
+            let message = "`compare` does nothing without `mode = \"dual\"`";
+            found.push(Finding::warning(path.key("compare"), message));
+        }
+        _ => {}
+    }
+    if route.mode != RouteMode::Enforce && route.public {
+        found.push(Finding::value(path.key("mode"), "a public route asks for no token, so there is nothing to decide"));
+    }
+    if route.mode == RouteMode::Shadow && route.session.is_some() {
+        let message = "`mode = \"shadow\"` refuses nobody, and `session` limits for real";
+        found.push(Finding::value(path.key("mode"), message).hint("take out `session`, or enforce with `session.on_full = \"observe\"`"));
+    }
+    if route.mode == RouteMode::Dual && route.accept == route.compare {
+        found.push(Finding::warning(path.key("compare"), "both lists are the same, so they cannot differ"));
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn owner(admitted: &Admitted, kind: Kind) -> Owner {
             None => Owner { token: session.keys.token, subject: session.keys.subject, presented: session.keys.token },
         },
         // Without tokens, who comes from one network counts as one.
-        Proof::Public | Proof::Ticket { .. } => {
+        Proof::Public | Proof::Shadow { .. } | Proof::Ticket { .. } => {
             let network = ticket::network(routed);
             Owner { token: network, subject: None, presented: network }
         }

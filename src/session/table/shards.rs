@@ -1,8 +1,9 @@
 //! Sessions by id, in shards of their own locks, so that children of different sessions do not meet.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
+use super::super::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::super::{Session, SessionId};
 
 /// A power of two, some times the number of cores.

@@ -2,6 +2,8 @@
 
 mod cases;
 mod model;
+#[cfg(feature = "shuttle")]
+mod shuttle_model;
 mod threads;
 
 use std::sync::Arc;

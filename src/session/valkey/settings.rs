@@ -92,10 +92,8 @@ fn password(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Option<Zeroi
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => return Err(format!("{TABLE}: only one of password_file and password_env may be set")),
         (Some(file), None) => {
-            let bytes = secret(&place.folder.join(file))?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| format!("{TABLE}: password_file is not text"))?;
-            let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-            Zeroizing::new(text.to_owned())
+            let text = files::read_secret(&place.folder.join(file)).map_err(in_table)?;
+            Zeroizing::new(text.expose().clone())
         }
         (None, Some(name)) => {
             let text = (place.variable)(name).ok_or_else(|| format!("{TABLE}: environment variable {name} is not set"))?;
@@ -113,7 +111,7 @@ fn certificates(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Option<T
         (None, None) => None,
         (Some(chain), Some(key)) => Some(ClientTlsConfig {
             client_cert: read(&place.folder.join(chain))?.to_vec(),
-            client_key: secret(&place.folder.join(key))?.to_vec(),
+            client_key: files::read_secret_bytes(&place.folder.join(key)).map_err(in_table)?.to_vec(),
         }),
         _ => return Err(format!("{TABLE}: client_cert_file and client_key_file go together")),
     };
@@ -127,9 +125,9 @@ fn certificates(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Option<T
     Ok(Some(TlsCertificates { client_tls, root_cert }))
 }
 
-fn secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    files::check_mode(path).map_err(|fault| format!("{TABLE}: {fault}"))?;
-    read(path)
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
+fn in_table(fault: String) -> String {
+    format!("{TABLE}: {fault}")
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {

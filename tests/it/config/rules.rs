@@ -43,6 +43,7 @@ fn what_makes_no_sense_is_refused() {
         ("[keys.main]", "[server]\nlisteners = []\n[keys.main]", "there is no listener"),
         ("[keys.main]", "[server.limits]\nmax_uri = 0\n[keys.main]", "must not be 0"),
         ("[keys.main]", "[admin]\naddress = \"127.0.0.1:8080\"\n[keys.main]", "listener for callers already"),
+        ("origin = \"media\"", "origin = \"media\"\nsession = { max_duration = 0 }", "`max_duration` must be a second or more"),
         ("[keys.main]", "[keys.none]\n[keys.main]", "nowhere where its keys come from"),
         ("[keys.main]", "[keys.main]\nurl = \"https://a/b\"", "keys come from one place"),
     ] {
@@ -50,6 +51,20 @@ fn what_makes_no_sense_is_refused() {
         let faults = load_toml(&toml).expect_err(&toml);
         assert!(faults.to_string().contains(says), "{toml}\n{faults}");
         assert!(faults.0.iter().all(|fault| fault.place.is_some()), "{toml}\n{faults}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_routes_sessions_is_said_at_the_line() {
+    let toml = GOOD.replace(
+        "origin = \"media\"",
+        "origin = \"media\"\n[routes.session]\nparameter = \"a b\"\nentries = [\".ts\"]\nidle_timeout = 0\n",
+    );
+    let faults = load_toml(&toml).expect_err("three faults");
+    assert_eq!(faults.0.len(), 3, "all of them: {faults}");
+    let text = faults.to_string();
+    for (line, key) in toml.lines().enumerate().filter(|(_, line)| line.starts_with("parameter") || line.starts_with("entries")) {
+        assert!(text.contains(&format!(":{}:", line + 1)), "line {} ({key}) in {text}", line + 1);
     }
 }
 

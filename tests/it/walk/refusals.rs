@@ -119,7 +119,9 @@ async fn what_has_no_route_or_another_method_is_refused() {
     assert_eq!(refused.field("allow"), Some("GET, HEAD, OPTIONS"));
     assert_eq!((ask("PATCH", "/up", "").await.status, origin.last().method.as_str()), (200, "PATCH"));
     assert_eq!((ask("GET", "/up", "").await.status, origin.last().method.as_str()), (200, "GET"));
-    assert_problem(&ask("get", "/up", "").await, 405, "method_not_allowed");
+    let refused = ask("get", "/up", "").await;
+    assert_problem(&refused, 405, "method_not_allowed");
+    assert_eq!(refused.field("allow"), Some("POST, PATCH, GET, OPTIONS"), "of all routes at this path");
 }
 
 #[tokio::test]
