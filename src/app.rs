@@ -28,7 +28,7 @@ use crate::proxy::record::Journal;
 use crate::server::listen;
 use crate::server::worker::{self, Census, Running, Shared, Stage};
 use crate::telemetry::access::AccessLog;
-use compile::{Compiled, Parts, World};
+use compile::{Compiled, Parts, Purpose, World};
 
 /// Faults of a config that only putting it to use shows, each with the key it stands under.
 pub type Unfit = Vec<(KeyPath, String)>;
@@ -46,6 +46,8 @@ pub struct Gateway {
     pub addresses: Vec<SocketAddr>,
     /// Where operators come in.
     pub admin: Option<SocketAddr>,
+    /// Where applications issue tokens.
+    pub control: Option<SocketAddr>,
     /// Its counters.
     pub metrics: Metrics,
     inner: Arc<Inner>,
@@ -76,7 +78,7 @@ pub fn try_out(config: &Config) -> Unfit {
         Ok(metrics) => {
             let nothing: Spawn = Arc::new(drop);
             let world = World { metrics: &metrics, clock: &Clock::System, spawn: &nothing };
-            compile::compile(config, None, &world).err().unwrap_or_default()
+            compile::compile(config, Purpose::Try, &world).err().unwrap_or_default()
         }
         Err(error) => vec![(KeyPath::default(), error.to_string())],
     }
@@ -93,10 +95,11 @@ impl Gateway {
         let (sender, calls) = mpsc::unbounded_channel();
         // One task a value at most, and values are bounded; after the control thread has ended nothing is called any more.
         let begin: Spawn = Arc::new(move |task| drop(sender.send(task)));
-        let compiled = compile::compile(config, None, &World { metrics: &metrics, clock: &around.clock, spawn: &begin })?;
+        let compiled = compile::compile(config, Purpose::Start, &World { metrics: &metrics, clock: &around.clock, spawn: &begin })?;
         let workers = worker_count(config);
         let (sockets, addresses) = bind(config, workers)?;
         let admin = bind_admin(config)?;
+        let issuing = bind_control(config)?;
         let (stage, _) = watch::channel(Stage::Up);
         let (remotes, _) = watch::channel(compiled.parts.remotes.clone());
         let (credentials, _) = watch::channel(compiled.parts.credentials());
@@ -115,6 +118,7 @@ impl Gateway {
             reload: std::sync::Mutex::new(()),
         });
         inner.took_config();
+        let control_address = issuing.as_ref().and_then(|listener| listener.local_addr().ok());
         let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
         let shared = Shared {
             running: inner.running.clone(),
@@ -123,12 +127,12 @@ impl Gateway {
             stage: inner.stage.subscribe(),
         };
         let mut threads = Vec::with_capacity(workers + 1);
-        threads.push(spawn("control", control(inner.clone(), admin, (tasks, calls))).map_err(whole)?);
+        threads.push(spawn("control", control(inner.clone(), (admin, issuing), (tasks, calls))).map_err(whole)?);
         for (number, listeners) in sockets.into_iter().enumerate() {
             let journal = AccessLog::new(config.log.access.clone());
             threads.push(spawn(&format!("worker-{number}"), serve(shared.clone(), listeners, journal)).map_err(whole)?);
         }
-        Ok(Self { addresses, admin: admin_address, metrics, inner, threads })
+        Ok(Self { addresses, admin: admin_address, control: control_address, metrics, inner, threads })
     }
 
     /// Takes another config, whole or not at all. Listeners and workers stay as they are.
@@ -139,7 +143,7 @@ impl Gateway {
         let _one_at_a_time = self.inner.reload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = self.inner.parts.load_full();
         let world = World { metrics: &self.inner.metrics, clock: &self.inner.clock, spawn: &self.inner.begin };
-        match compile::compile(config, Some(&before), &world) {
+        match compile::compile(config, Purpose::Reload(&before), &world) {
             Ok(Compiled { running, parts, .. }) => {
                 self.inner.credentials.send_replace(parts.credentials());
                 self.inner.remotes.send_replace(parts.remotes.clone());
@@ -209,6 +213,11 @@ impl Drop for Gateway {
 }
 
 impl Inner {
+    /// What the control listener serves by now: a reload changes it for the next request.
+    fn front(&self) -> Option<crate::control::serve::Front> {
+        self.parts.load().front.clone()
+    }
+
     fn took_config(&self) {
         self.metrics.reload_successful.set(1);
         #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
@@ -296,6 +305,13 @@ fn bind_admin(config: &Config) -> Result<Option<std::net::TcpListener>, Unfit> {
     Ok(bound.into_iter().next())
 }
 
+fn bind_control(config: &Config) -> Result<Option<std::net::TcpListener>, Unfit> {
+    let Some(control) = &config.control else { return Ok(None) };
+    let key = KeyPath::top("control").key("address");
+    let bound = listen::bind(control.address, 1).map_err(|message| vec![(key, message)])?;
+    Ok(bound.into_iter().next())
+}
+
 type Task = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 /// Starts a thread with its own runtime for what `task` makes there.
@@ -326,7 +342,7 @@ type Calls = mpsc::UnboundedReceiver<crate::credential::keeper::Task>;
 /// The control thread: operators, key sets, credentials, the end.
 fn control(
     inner: Arc<Inner>,
-    admin: Option<std::net::TcpListener>,
+    (admin, issuing): (Option<std::net::TcpListener>, Option<std::net::TcpListener>),
     (tasks, calls): (Vec<crate::session::fleet::Task>, Calls),
 ) -> impl FnOnce() -> Task + Send + 'static {
     move || {
@@ -334,6 +350,10 @@ fn control(
             let mut stage = inner.stage.subscribe();
             if let Some(listener) = admin.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) {
                 tokio::spawn(crate::admin::serve::serve(listener, inner.metrics.clone(), inner.clone()));
+            }
+            if let Some(listener) = issuing.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) {
+                let inner = inner.clone();
+                tokio::spawn(crate::control::serve::serve(listener, move || inner.front()));
             }
             tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
             tokio::spawn(run_calls(calls));
@@ -357,6 +377,12 @@ async fn sweep_sessions(inner: Arc<Inner>) {
         let running = inner.running.load();
         running.state.sessions.sweep(now);
         running.state.revocations.sweep(now);
+        let ledger = inner.parts.load().ledger();
+        if let Some(ledger) = ledger
+            && let Err(fault) = ledger.sweep(now).await
+        {
+            tracing::error!(%fault, "the ledger cannot be swept");
+        }
     }
 }
 

@@ -27,8 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, UnixTime};
 use crate::ledger::record::{Audit, Body, Role};
-use crate::ledger::{Account, Batch, Changed, Fault, Ledger, Record};
+use crate::ledger::{Account, Batch, Changed, Fault, KeyRing, Ledger, Record};
 use crate::name::Name;
+use crate::revocation::{Revocation, Target};
 use crate::server::TlsConfig;
 use crate::units::{Period, Size};
 use crate::verifier::RouteScheme;
@@ -222,6 +223,8 @@ impl Call {
 pub struct Desk {
     /// The record of what was issued.
     pub ledger: Ledger,
+    /// Its signing keys, as schemes use them.
+    pub keys: Arc<KeyRing>,
     /// Who may do what.
     pub gate: Gate,
     /// The listener's config.
@@ -239,6 +242,23 @@ impl Desk {
     #[must_use]
     pub fn scheme(&self, name: &str) -> Option<&RouteScheme> {
         self.schemes.iter().find(|scheme| scheme.name.as_str() == name)
+    }
+
+    /// Withdraws tokens on every gateway until `until`, and over restarts. Gives how many sessions it ended here.
+    ///
+    /// # Errors
+    /// When the list of what is withdrawn is full, or the ledger cannot be written.
+    pub async fn withdraw(&self, call: &Call, caller: &Caller, target: Target, until: UnixTime) -> Result<usize, Fault> {
+        let revocation = Revocation { target, since: call.now, until };
+        let id = serde_json::to_string(&revocation.target).unwrap_or_default();
+        let record = Record::new(&caller.account, &id, call.now, Body::Revoked(revocation.clone())).until(until);
+        // First for good, then here: what was answered holds, whatever happens next.
+        call.commit(caller, Batch::at(call.now).put(record)).await?;
+        let ended = match &self.state.fleet {
+            Some(fleet) => fleet.revoke(&revocation, call.now),
+            None => self.state.revocations.revoke(&revocation, &self.state.sessions, call.now),
+        };
+        ended.map_err(|full| Fault::Broken(full.to_string()))
     }
 
     /// The account of this name in the config.

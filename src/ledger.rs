@@ -8,6 +8,7 @@
 mod book;
 mod memory;
 pub mod record;
+mod ring;
 mod seal;
 mod writer;
 
@@ -22,6 +23,7 @@ use tokio::sync::{broadcast, oneshot};
 
 pub use self::book::{Cursor, Listing, Order, Page, SCHEMA, Start};
 pub use self::record::{Account, Body, Kind, Record};
+pub use self::ring::KeyRing;
 
 use self::book::{Book, Place};
 use self::memory::Memory;

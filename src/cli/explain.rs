@@ -84,7 +84,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     let metrics = crate::metrics::Metrics::new().map_err(|e| e.to_string())?;
     let clock = Clock::manual(now);
     let nothing: Spawn = Arc::new(drop);
-    let compiled = compile::compile(config, None, &World { metrics: &metrics, clock: &clock, spawn: &nothing })
+    let compiled = compile::compile(config, compile::Purpose::Try, &World { metrics: &metrics, clock: &clock, spawn: &nothing })
         .map_err(|unfit| unfit.into_iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("\n"))?;
     let state = compiled.running.state;
     let fixed: Option<Arc<dyn Geo>> = args.country.map(|country| Arc::new(FixedGeo(Some(country))) as Arc<dyn Geo>);

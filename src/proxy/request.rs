@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use super::Route;
 use super::body::Received;
 use super::guard::Settled;
+use super::inject::Trail;
 use super::record::Shared;
 use crate::session::ticket::Opened as Ticket;
 use crate::session::{Gone, Session};
@@ -58,6 +59,8 @@ pub struct Routed {
     pub mount: usize,
     /// Where a ticket was taken out of the path: the path as it came, and the ticket's segment.
     pub ticketed: Option<(String, String)>,
+    /// A mapping ticket that was taken out of the path: it leads to an upstream URL.
+    pub mapped: Option<String>,
 }
 
 /// What lets a request in.
@@ -139,6 +142,8 @@ pub struct Outbound {
     pub private: bool,
     /// Bytes a second at which the answer may go out, where the token limits it.
     pub pace: Option<u64>,
+    /// What its credentials need to know of it; `None` on a route without any.
+    pub trail: Option<Box<Trail>>,
 }
 
 impl Request {

@@ -11,6 +11,7 @@ mod ffmpeg;
 mod fleet;
 mod floors;
 mod guard;
+mod inject;
 mod interop;
 mod loopback;
 mod media;

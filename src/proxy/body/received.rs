@@ -108,6 +108,7 @@ impl HttpBody for Received {
             };
             if let Err(error) = watching.take(frame) {
                 watching.ended = true;
+                watching.out.clear();
                 return Poll::Ready(Some(Err(error)));
             }
         }

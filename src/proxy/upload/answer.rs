@@ -142,6 +142,13 @@ fn by_range(job: &Job, piece: Piece, status: StatusCode, headers: &HeaderMap) ->
     }
 }
 
+/// The ticket at the end of an address that an inner room has mapped.
+fn ticket<'p>(path: &'p str, route: &Route) -> Option<&'p str> {
+    let answers = route.answers.as_ref().filter(|answers| answers.headers.contains(&LOCATION))?;
+    let ticket = path.rsplit('/').next()?.strip_prefix(answers.marker.as_str())?;
+    Some(ticket.strip_prefix('~').unwrap_or(ticket))
+}
+
 /// An origin's `Location` as callers reach it, and the name of its place; `None` when it leads past this gateway.
 fn here(text: &str, head: &Head, route: &Route) -> Option<(String, String)> {
     let (path, query, own) = if text.starts_with('/') && !text.starts_with("//") {
@@ -161,6 +168,9 @@ fn here(text: &str, head: &Head, route: &Route) -> Option<(String, String)> {
         let folder = head.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         return Some((text.to_owned(), find::place_of(&format!("{folder}/{}", path.trim_start_matches("./")), query, &[])));
     };
+    if let Some(ticket) = ticket(&path, route).filter(|_| own) {
+        return Some((text.to_owned(), find::mapped(ticket)));
+    }
     let path = if own { path } else { ours(&path, route) };
     let place = find::place_of(&path, query.as_deref(), &[]);
     let scheme = if head.https { "https" } else { "http" };

@@ -84,10 +84,18 @@ pub(super) fn parts(routed: &Routed) -> Parts<'_> {
     }
 }
 
-/// The place that a request is about: its path, and its query without tokens.
+/// The place that a request is about: its path, and its query without tokens. A mapped address is its ticket.
 pub(super) fn place(routed: &Routed) -> String {
+    if let Some(ticket) = &routed.mapped {
+        return mapped(ticket);
+    }
     let path = routed.ticketed.as_ref().map_or_else(|| routed.request.settled.path.raw(), |(came, _)| came);
     place_of(path, routed.request.head.uri.query(), &verify_token::token_places(routed))
+}
+
+/// A place that a mapping ticket leads to. No path begins so.
+pub(super) fn mapped(ticket: &str) -> String {
+    format!("~{ticket}")
 }
 
 /// The same of any path and query.
