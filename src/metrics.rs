@@ -53,6 +53,11 @@ pub struct Families {
     pub sessions_refused: IntCounterVec,
     pub sessions_ended: IntCounterVec,
     pub sessions_over_limit: IntCounterVec,
+    pub uploads_begun: IntCounterVec,
+    pub uploads_ended: IntCounterVec,
+    pub uploads_bytes: IntCounterVec,
+    pub uploads_outlived: IntCounterVec,
+    pub uploads_video_ids: IntCounterVec,
     pub session_store_seconds: HistogramVec,
     pub session_store_errors: IntCounterVec,
     pub session_store_up: IntGauge,
@@ -74,6 +79,9 @@ impl std::ops::Deref for Metrics {
 
 /// The ways a connection ends that are not the caller's own.
 pub const CLOSED: [&str; 8] = ["handshake", "head", "keep_alive", "write_idle", "limit", "limit_per_ip", "protocol", "drain"];
+
+/// The ways an upload is seen to end.
+pub const UPLOAD_ENDS: [&str; 3] = ["whole", "failed", "given_up"];
 
 /// Latency buckets in seconds: playlists and segments live between a millisecond and some seconds.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -175,6 +183,23 @@ impl Metrics {
                 "sessions_over_limit_total",
                 "Sessions over a limit that is only observed, by route and limit.",
                 &["route", "reason"],
+            )?,
+            uploads_begun: make.counters("uploads_begun_total", "Uploads begun, by route.", &["route"])?,
+            uploads_ended: make.counters(
+                "uploads_ended_total",
+                "Uploads that were seen to end, by route and result (whole, failed, given_up).",
+                &["route", "result"],
+            )?,
+            uploads_bytes: make.counters("uploads_bytes_total", "Body bytes of uploads that origins have taken, by route.", &["route"])?,
+            uploads_outlived: make.counters(
+                "uploads_outlived_total",
+                "Requests of uploads let in after their token's end, by route.",
+                &["route"],
+            )?,
+            uploads_video_ids: make.counters(
+                "uploads_video_ids_supplied_total",
+                "Parts that were given the video id that their client left out, by route.",
+                &["route"],
             )?,
             session_store_seconds: make.histograms(
                 "session_store_seconds",
@@ -300,6 +325,16 @@ impl Families {
         for reason in SESSION_LIMITS {
             self.sessions_refused.with_label_values(&[route, reason]);
             self.sessions_over_limit.with_label_values(&[route, reason]);
+        }
+    }
+
+    /// Makes all series of a route that takes uploads.
+    pub fn announce_uploads(&self, route: &str) {
+        for family in [&self.uploads_begun, &self.uploads_bytes, &self.uploads_outlived, &self.uploads_video_ids] {
+            family.with_label_values(&[route]);
+        }
+        for result in UPLOAD_ENDS {
+            self.uploads_ended.with_label_values(&[route, result]);
         }
     }
 

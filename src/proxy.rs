@@ -1,4 +1,4 @@
-//! The walk: door, guard, find_route, preflight, verify_token, admit_session, propagate, outbound, inject, forward.
+//! The walk: door, guard, find_route, preflight, verify_token, admit_session, upload, propagate, outbound, inject, forward.
 //!
 //! [`walk`] is the floor plan: rooms in walking order, each taking the type that the one before
 //! gives. `Forward` takes only an [`inject::Credentialed`], which only `Inject` makes, from a [`request::Outbound`], which only
@@ -52,6 +52,7 @@ pub mod renew;
 pub mod request;
 pub mod slow;
 pub mod ticket;
+pub mod upload;
 pub mod verify_token;
 
 use std::rc::Rc;
@@ -74,6 +75,7 @@ use crate::session::fleet::Fleet;
 use crate::session::ticket::Tickets;
 use crate::token::Geo;
 use crate::units::{Period, Size};
+use crate::upload::Uploads;
 use crate::verifier::Verifier;
 
 /// A route whose origin is one of ours.
@@ -91,6 +93,8 @@ pub struct State {
     pub verifier: Verifier,
     /// The session table; outlives reloads.
     pub sessions: Sessions,
+    /// Uploads under way; outlive reloads.
+    pub uploads: Uploads,
     /// The fleet, where gateways share their sessions.
     pub fleet: Option<Fleet>,
     /// Signs and opens tickets.
@@ -134,6 +138,7 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(verify_token::VerifyToken))
         .layer(AnswerLayer(own_answer::WithToken))
         .layer(admit_session::AdmitLayer)
+        .layer(upload::UploadLayer)
         .layer(AnswerLayer(propagate::Redirect))
         .layer(propagate::PropagateLayer)
         .layer(renew::RenewLayer)

@@ -13,6 +13,7 @@ use crate::credential::SignConfig;
 use crate::name::Name;
 use crate::session::RouteSessionConfig;
 use crate::units::Period;
+use crate::upload::UploadConfig;
 use inject::{AnswersConfig, InjectConfig};
 
 /// One `[[routes]]` entry. The most specific one wins: exact host before wildcard before any host,
@@ -70,6 +71,9 @@ pub struct RouteConfig {
     /// Gives every viewing a session of its own, and limits them. Unset: every request brings its token.
     #[serde(default)]
     pub session: Option<RouteSessionConfig>,
+    /// Takes uploads: tells them apart, limits them, and lets them outlive their tokens. Unset: bodies pass like any other.
+    #[serde(default)]
+    pub upload: Option<UploadConfig>,
 }
 
 /// What a refused token means on a route.

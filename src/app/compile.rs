@@ -36,6 +36,7 @@ use crate::session::valkey::{Place, ValkeyStore};
 use crate::session::{Sessions, StoreConfig};
 use crate::store::Embedded;
 use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
+use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
@@ -69,6 +70,7 @@ pub struct Parts {
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    uploads: Option<Uploads>,
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
@@ -146,6 +148,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     work.admin_token();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
+    let uploads = work.uploads();
     let fleet = work.fleet((&sessions, &revocations), clock);
     let front = work.front();
     let mappings = work.mappings();
@@ -161,6 +164,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
         plan,
         verifier,
         sessions,
+        uploads,
         fleet,
         tickets,
         mappings,
@@ -464,11 +468,22 @@ impl Work<'_> {
         let kept = self.before.and_then(|before| before.table.clone());
         let (sessions, revocations) = kept.unwrap_or_else(|| (Sessions::new(most, self.metrics), Arc::new(Revocations::new(REVOCATIONS))));
         sessions.set_most(most);
-        for route in self.config.routes.iter().filter(|route| route.session.is_some()) {
+        for route in self.config.routes.iter().filter(|route| route.session.is_some() || route.upload.is_some()) {
             sessions.announce(&route.name);
         }
         self.parts.table = Some((sessions.clone(), revocations.clone()));
         (sessions, revocations)
+    }
+
+    /// Uploads outlive reloads as their sessions do. Those that are whole are remembered for a while, beside those under way.
+    fn uploads(&mut self) -> Uploads {
+        let kept = self.before.and_then(|before| before.uploads.clone());
+        let uploads = kept.unwrap_or_else(|| Uploads::new(self.config.sessions.max_sessions.saturating_mul(2)));
+        for route in self.config.routes.iter().filter(|route| route.upload.is_some()) {
+            self.metrics.announce_uploads(route.name.as_str());
+        }
+        self.parts.uploads = Some(uploads.clone());
+        uploads
     }
 }
 

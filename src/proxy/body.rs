@@ -5,6 +5,8 @@
 //! ends with an error; one that ends cleanly gives its connection back ([`Ending::finish`]), one that is dropped
 //! before does not.
 
+mod received;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,6 +21,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+pub use received::{Rate, Received};
+
 use super::pace::Pace;
 use super::pool::Lease;
 use super::record::Shared;
@@ -32,9 +36,18 @@ pub enum BodyError {
     /// The sender broke off or broke the framing.
     #[error("the body broke off: {0}")]
     Broken(hyper::Error),
+    /// It comes more slowly than it must.
+    #[error("the body comes too slowly")]
+    Slow,
     /// It is not of the media type that it says it has.
     #[error("the body is malformed")]
     Malformed,
+}
+
+/// Sees the bytes of an answer pass.
+pub trait Watch {
+    /// These are next.
+    fn saw(&mut self, data: &[u8]);
 }
 
 /// What is told of a body's end.
@@ -50,6 +63,7 @@ pin_project! {
         kind: Kind,
         record: Option<Shared>,
         sent: u64,
+        watch: Option<Box<dyn Watch>>,
         pace: Option<Box<Pace>>,
     }
 
@@ -90,7 +104,7 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None }
+        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None, watch: None }
     }
 
     /// An origin's body; its connection goes back when it has come whole.
@@ -100,7 +114,20 @@ impl Body {
             lease.finish();
             return Self::empty();
         }
-        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0, pace: None }
+        Self {
+            kind: Kind::Upstream { body: Timed::new(Received::new(incoming), silence, lease) },
+            record: None,
+            sent: 0,
+            pace: None,
+            watch: None,
+        }
+    }
+
+    /// The same body, with `watch` told of what passes. It is dropped with the body.
+    #[must_use]
+    pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// The same body at no more than `rate` bytes a second, after a first second's worth at once.
@@ -150,6 +177,10 @@ impl HttpBody for Body {
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            // Before the caller has it, so that what he does next finds it known.
+            if let (Some(watch), Some(data)) = (this.watch, frame.data_ref()) {
+                watch.saw(data);
+            }
         }
         // hyper does not poll past the last byte of a body whose length it knows, nor past trailers.
         if let (true, Some(record)) = (ended, this.record) {
@@ -182,7 +213,7 @@ pin_project! {
     /// A received body under a limit on its silence.
     pub struct Timed<E> {
         #[pin]
-        incoming: Incoming,
+        incoming: Received,
         // Armed at the first wait only, and not moved with every frame: when it fires, it looks at
         // `waiting` and sleeps on for what is left. A wait costs a clock read, not a timer.
         #[pin]
@@ -196,7 +227,7 @@ pin_project! {
 }
 
 impl<E> Timed<E> {
-    fn new(incoming: Incoming, silence: Duration, ending: E) -> Self {
+    fn new(incoming: Received, silence: Duration, ending: E) -> Self {
         Self { incoming, alarm: None, waiting: None, silence, done: false, ending }
     }
 }
@@ -220,7 +251,7 @@ impl<E: Ending> HttpBody for Timed<E> {
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
             Poll::Ready(None) => {
                 if !std::mem::replace(this.done, true) {
                     this.ending.finish();
@@ -274,6 +305,8 @@ pub struct Progress {
     pub silent: std::cell::Cell<bool>,
     /// Whether it broke off.
     pub broken: std::cell::Cell<bool>,
+    /// Whether it came too slowly.
+    pub slow: std::cell::Cell<bool>,
 }
 
 impl Progress {
@@ -295,6 +328,7 @@ impl Progress {
             whole: Cell::new(whole),
             silent: Cell::new(false),
             broken: Cell::new(false),
+            slow: Cell::new(false),
         })
     }
 }
@@ -396,7 +430,7 @@ struct Editing {
 impl RequestBody {
     /// The caller's body; `silence` is the longest time nothing may come of it.
     #[must_use]
-    pub fn new(incoming: Incoming, silence: Duration, record: Shared) -> Self {
+    pub fn new(incoming: Received, silence: Duration, record: Shared) -> Self {
         let progress = Progress::new(incoming.is_end_stream(), silence);
         let kind = if incoming.is_end_stream() {
             RequestKind::None
@@ -510,6 +544,7 @@ impl Caller {
                 }
             },
             Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
+            Poll::Ready(Some(Err(BodyError::Slow))) => progress.slow.set(true),
             Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
             Poll::Ready(None) | Poll::Pending => {}
         }

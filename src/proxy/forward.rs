@@ -95,7 +95,7 @@ async fn forward(pool: Rc<Pool>, request: Credentialed) -> Result<Response<Body>
                 origin.note(index, false);
                 origin.metrics.failed(failure.reason);
                 let error = failure.error;
-                if matches!(error, Error::BodyTimeout | Error::BodyBroken) || left == 0 {
+                if matches!(error, Error::BodyTimeout | Error::BodyBroken | Error::UploadTooSlow) || left == 0 {
                     return Err(error);
                 }
                 let again = failure.unsent.or(spare).filter(|_| origin.may_retry());
@@ -194,6 +194,7 @@ async fn send(
 
 fn send_failure(progress: &Progress, unsent: Option<http::Request<RequestBody>>) -> Failure {
     let (error, reason) = match (progress.silent.get(), progress.broken.get()) {
+        _ if progress.slow.get() => (Error::UploadTooSlow, "body"),
         (true, _) => (Error::BodyTimeout, "body"),
         (_, true) => (Error::BodyBroken, "body"),
         _ => (Error::OriginBroken, "broken"),

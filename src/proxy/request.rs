@@ -7,6 +7,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::Route;
+use super::body::Received;
 use super::guard::Settled;
 use super::inject::Trail;
 use super::record::Shared;
@@ -39,7 +40,7 @@ pub struct Request {
     /// Its head, cleaned.
     pub head: Parts,
     /// Its body, not begun.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Host, path and viewer.
@@ -128,7 +129,7 @@ pub struct Outbound {
     /// The head for the origin, but for `Host`.
     pub head: Parts,
     /// The caller's body.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Its route.

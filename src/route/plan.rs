@@ -13,6 +13,7 @@ use crate::metrics::RouteMetrics;
 use crate::name::Name;
 use crate::path::{CleanPath, PathFault};
 use crate::token::grant::host_matches;
+use crate::upload::UploadConfig;
 use crate::verifier::RouteScheme;
 
 /// A route, ready to serve. `O` is what stands for its origin on the floor above.
@@ -45,6 +46,8 @@ pub struct Route<O> {
     pub answers: Option<Answers<O>>,
     /// What it does about sessions, if anything.
     pub session: Option<RouteSession>,
+    /// What it does about uploads, if anything.
+    pub upload: Option<UploadConfig>,
     /// Who may read answers across web origins.
     pub cors: Cors,
     /// Its metrics.
@@ -79,6 +82,7 @@ impl<O> Route<O> {
             inject: Vec::new(),
             answers: None,
             session: config.session.as_ref().map(RouteSession::new).transpose()?,
+            upload: config.upload.clone().map(checked).transpose()?,
             cors: Cors::new(&config.cors)?,
             metrics,
             allow: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,
@@ -141,6 +145,10 @@ impl<O> Route<O> {
         let segments = self.prefix.matches('/').count();
         path.raw().match_indices('/').nth(segments).map_or(path.raw().len(), |(at, _)| at)
     }
+}
+
+fn checked(upload: UploadConfig) -> Result<UploadConfig, String> {
+    upload.faults().into_iter().next().map_or(Ok(upload), |(_, fault)| Err(format!("upload: {fault}")))
 }
 
 /// All routes, found by host, path and method.

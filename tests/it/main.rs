@@ -26,6 +26,7 @@ mod sessions;
 mod support;
 mod tool;
 mod translation;
+mod uploads;
 mod upstream;
 mod vendors;
 mod walk;

@@ -52,6 +52,7 @@ impl Scraped {
                 { "name": "shadow", "hosts": ["video.example.com"], "path": "/shadow", "accept": ["viewer"], "mode": "shadow", "origin": "media" },
                 { "name": "watch", "hosts": ["video.example.com"], "path": "/watch", "accept": ["viewer"], "mode": "dual", "compare": ["viewer"],
                   "origin": "media", "session": {} },
+                { "name": "record", "hosts": ["video.example.com"], "path": "/record", "methods": ["POST"], "accept": ["viewer"], "origin": "media", "upload": {} },
             ],
         }));
         let scraped = Self { gateway, _origin: origin, _folder: folder };

@@ -33,6 +33,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         mode(config, route, &path, found);
         inject(config, route, &path, found);
         matches(route, &path, found);
+        upload(route, &path, found);
         for (key, fault) in route.session.iter().flat_map(|session| session.faults()) {
             found.push(Finding::value(path.key("session").key(key), fault));
         }
@@ -144,6 +145,17 @@ fn matches(route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
         } else if method == "CONNECT" {
             found.push(Finding::value(at, "`CONNECT` cannot be routed: it has no path"));
         }
+    }
+}
+
+fn upload(route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    let Some(upload) = &route.upload else { return };
+    for (key, fault) in upload.faults() {
+        found.push(Finding::value(path.key("upload").key(key), fault));
+    }
+    if !route.methods.iter().any(|method| ["POST", "PUT", "PATCH"].contains(&method.as_str())) {
+        let finding = Finding::warning(path.key("methods"), "a route with `upload` takes none by these methods");
+        found.push(finding.hint("such as `methods = [\"POST\"]`, or `[\"POST\", \"PATCH\", \"HEAD\", \"DELETE\"]` for tus"));
     }
 }
 

@@ -9,14 +9,14 @@ use http::Method;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::head::Fields;
 use crate::form::multipart::Multipart;
 use crate::form::urlencoded::Urlencoded;
 use crate::form::{self, Boundary};
 use crate::proxy::Error;
-use crate::proxy::body::{BodyError, Edit, Kept, Malformed, RequestBody};
+use crate::proxy::body::{BodyError, Edit, Kept, Malformed, Received, RequestBody};
 use crate::proxy::record::Shared;
 
 /// Longest body that is kept for a second sending: what linkerd keeps for its retries.
@@ -43,7 +43,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::BodyTimeout`] and [`Error::BodyBroken`].
-    pub(super) async fn new(incoming: Incoming, head: &Parts, of: (Duration, &Shared), may: bool) -> Result<Self, Error> {
+    pub(super) async fn new(incoming: Received, head: &Parts, of: (Duration, &Shared), may: bool) -> Result<Self, Error> {
         let (silence, record) = (of.0, of.1.clone());
         if incoming.is_end_stream() {
             return Ok(Self { kind: Kind::None, record });
@@ -138,6 +138,7 @@ async fn read(body: RequestBody) -> Result<Bytes, Error> {
     match body.collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(BodyError::Silent) => Err(Error::BodyTimeout),
+        Err(BodyError::Slow) => Err(Error::UploadTooSlow),
         Err(BodyError::Broken(_) | BodyError::Malformed) => Err(Error::BodyBroken),
     }
 }
