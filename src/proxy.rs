@@ -27,6 +27,7 @@ pub mod filter;
 pub mod find_route;
 pub mod forward;
 pub mod guard;
+pub mod learn;
 pub mod origin;
 pub mod outbound;
 pub mod own_answer;
@@ -121,6 +122,7 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(AnswerLayer(propagate::Redirect))
         .layer(propagate::PropagateLayer)
         .layer(renew::RenewLayer)
+        .layer(learn::LearnLayer)
         .layer(FilterLayer(outbound::PrepareOutbound))
         .service(forward::Forward::new(pool))
 }

@@ -7,6 +7,7 @@ mod canary;
 mod cli;
 mod config;
 mod deploy;
+mod dialects;
 mod ffmpeg;
 mod fleet;
 mod floors;
