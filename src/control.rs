@@ -6,6 +6,7 @@
 //! origins, the audit log. Who may do what is asked of the [`gate::Gate`], which knows API keys; how a
 //! refusal looks is the dialect's own.
 
+pub mod dialect;
 pub mod dialects;
 pub mod gate;
 pub mod note;
@@ -15,7 +16,6 @@ pub mod serve;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -161,8 +161,8 @@ pub struct AccountConfig {
     pub cloudflare_account_id: Option<String>,
     /// Its application token at Ziggeo (32 hexadecimal digits).
     pub ziggeo_application_token: Option<String>,
-    /// File with the encryption key of tokens that applications make themselves (Ziggeo `client_auth`).
-    pub ziggeo_encryption_key_file: Option<PathBuf>,
+    /// Where players find videos, such as `https://media.example.com`: what answers name as their address. Unset: where the call came to.
+    pub playback_url: Option<String>,
 }
 
 /// An answer: small, whole, exactly as an SDK expects it.
@@ -305,6 +305,16 @@ impl Desk {
     #[must_use]
     pub fn account(&self, name: &str) -> Option<&AccountConfig> {
         self.config.accounts.get(name)
+    }
+
+    /// Where players find videos of the caller's account: as configured, else where this call came to.
+    #[must_use]
+    pub fn playback(&self, call: &Call, caller: &Caller) -> String {
+        if let Some(url) = self.account(caller.account.as_str()).and_then(|account| account.playback_url.as_deref()) {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let host = call.header("host").filter(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)));
+        format!("{}://{}", if call.https { "https" } else { "http" }, host.unwrap_or("localhost"))
     }
 
     /// The account for which `is` holds: how a dialect finds whom a path or a user name means.

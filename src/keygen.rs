@@ -166,15 +166,28 @@ fn rsa(size: KeySize) -> Option<Made> {
     Some(Made { thumb, private, pkcs8: Some(pkcs8), spki: Some(spki) })
 }
 
+/// The same RSA key in the older form that some vendors hand out (PKCS#1, RFC 8017 §A.1.2).
+#[must_use]
+pub fn pkcs1_pem(pkcs8_pem: &str) -> Option<Secret<String>> {
+    let block = pem::parse(pkcs8_pem).ok()?;
+    let der = pkcs1(block.contents())?;
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    Some(Secret::new(pem::encode_config(&pem::Pem::new("RSA PRIVATE KEY", der), lines)))
+}
+
+/// The key inside PKCS#8 (RFC 5208 §5).
+fn pkcs1(pkcs8: &[u8]) -> Option<&[u8]> {
+    let mut info = element(&mut &*pkcs8, 0x30)?;
+    element(&mut info, 0x02)?;
+    element(&mut info, 0x30)?;
+    element(&mut info, 0x04)
+}
+
 /// The eight numbers of an RSA key (RFC 8017 §A.1.2) inside PKCS#8 (RFC 5208 §5), without leading zeros.
 fn rsa_numbers(pkcs8: &[u8]) -> Option<[&[u8]; 8]> {
     const SEQUENCE: u8 = 0x30;
     const INTEGER: u8 = 0x02;
-    const OCTETS: u8 = 0x04;
-    let mut info = element(&mut &*pkcs8, SEQUENCE)?;
-    element(&mut info, INTEGER)?;
-    element(&mut info, SEQUENCE)?;
-    let mut key = element(&mut element(&mut info, OCTETS)?, SEQUENCE)?;
+    let mut key = element(&mut pkcs1(pkcs8)?, SEQUENCE)?;
     element(&mut key, INTEGER)?;
     let mut numbers = [&[][..]; 8];
     for number in &mut numbers {
@@ -239,6 +252,16 @@ mod tests {
         let set = KeySet::parse(text.as_bytes(), Some(id), None).unwrap_or_else(|fault| panic!("{fault}"));
         let key = set.only().expect("one key");
         key.pinned(key.algorithm()).expect("key")
+    }
+
+    #[test]
+    fn the_older_form_of_a_key_is_the_same_key() {
+        let made = generate(Kind::Rsa2048).expect("a key");
+        let older = pkcs1_pem(made.pem.as_ref().expect("PEM").expose()).expect("PKCS#1");
+        assert!(older.expose().starts_with("-----BEGIN RSA PRIVATE KEY-----"));
+        let signature = read(older.expose(), "x").sign(b"message").expect("signs");
+        assert!(read(made.public_pem.as_ref().expect("PEM"), "x").verify(b"message", &signature));
+        assert!(pkcs1_pem("no PEM").is_none());
     }
 
     #[test]

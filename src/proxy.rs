@@ -40,6 +40,7 @@ pub mod find_route;
 pub mod forward;
 pub mod guard;
 pub mod inject;
+pub mod learn;
 pub mod origin;
 pub mod outbound;
 pub mod own_answer;
@@ -142,6 +143,7 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(AnswerLayer(propagate::Redirect))
         .layer(propagate::PropagateLayer)
         .layer(renew::RenewLayer)
+        .layer(learn::LearnLayer)
         .layer(FilterLayer(outbound::PrepareOutbound))
         .layer(inject::InjectLayer)
         .service(forward::Forward::new(pool))

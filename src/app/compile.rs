@@ -17,6 +17,7 @@ use crate::credential::mapping::Mappings;
 use crate::credential::shelf::{self, Shelf};
 use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
+use crate::ledger::lookups::Lookups;
 use crate::ledger::{Account, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
@@ -138,7 +139,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
     work.ledger(purpose);
     let sources = work.keys();
-    let schemes = work.schemes(&sources);
+    let schemes = work.schemes(&sources, clock);
     work.credentials(&schemes, world);
     let origins = work.origins();
     let plan = work.plan(&schemes, &origins);
@@ -253,9 +254,12 @@ impl Work<'_> {
         Ok(loaded.source)
     }
 
-    fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>) -> HashMap<Name, RouteScheme> {
+    fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>, clock: &Clock) -> HashMap<Name, RouteScheme> {
         let mut schemes = HashMap::new();
-        let issued: Arc<dyn Issued> = Arc::new(NothingIssued);
+        let issued: Arc<dyn Issued> = match self.parts.ledger() {
+            Some(ledger) => Arc::new(Lookups::new(ledger, clock.clone())),
+            None => Arc::new(NothingIssued),
+        };
         for (name, table) in &self.config.schemes {
             // A key set that is not there has been named already.
             let source = match table.keys().map(|keys| sources.get(keys)) {

@@ -18,7 +18,12 @@ impl Dialects {
     /// The dialects that the config gives a base.
     #[must_use]
     pub fn new(config: &BaseConfig) -> Self {
-        let all: [(&Option<String>, fn() -> Box<dyn Dialect>); 1] = [(&config.tollgate, || Box::new(super::own::Own))];
+        let all: [(&Option<String>, fn() -> Box<dyn Dialect>); 4] = [
+            (&config.tollgate, || Box::new(super::own::Own)),
+            (&config.apivideo, || Box::new(super::dialect::apivideo::Apivideo)),
+            (&config.ziggeo, || Box::new(super::dialect::ziggeo::Ziggeo)),
+            (&config.cloudflare, || Box::new(super::dialect::cloudflare::Cloudflare)),
+        ];
         Self::mounted(all.into_iter().filter_map(|(base, make)| Some((base.as_deref()?, make()))))
     }
 

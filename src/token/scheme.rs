@@ -114,6 +114,14 @@ pub trait Scheme: Send + Sync {
         None
     }
 
+    /// The viewer's session for which a request makes an object, where grants can be for what a session made.
+    fn maker(&self, _facts: &RequestFacts<'_>) -> Option<String> {
+        None
+    }
+
+    /// Is told what the origin answered to such a request. Must not wait.
+    fn made(&self, _session: &str, _answer: &[u8]) {}
+
     /// The answer to a request that is for the gateway and not for the origin, such as one for a session token:
     /// without a grant before any token is asked for, with one after it was found good.
     fn reply(&self, _grant: Option<&Grant>, _facts: &RequestFacts<'_>, _now: UnixTime) -> Option<Reply> {

@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod credentials;
 mod deploy;
+mod dialects;
 mod ffmpeg;
 mod fleet;
 mod floors;

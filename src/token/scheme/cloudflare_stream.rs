@@ -14,8 +14,12 @@ use serde_json::{Map, Value};
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
 use crate::token::access::{AccessMatch, parse_net};
+use crate::token::grant::host_matches;
 use crate::token::jws::{self, Dates, Jws, TimeRules};
-use crate::token::{AccessRule, Algorithm, Binding, Country, Denial, Grant, KeySource, Presented, RequestFacts, Strip, Where, carrier};
+use crate::token::{
+    AccessRule, Algorithm, Binding, Country, Denial, Details, Grant, Issue, Issued, KeySource, Kind, NothingIssued, Presented,
+    RequestFacts, Strip, Where, carrier,
+};
 use crate::units::Period;
 
 /// Cloudflare Stream signed URLs: the token stands in the place of the video's uid.
@@ -44,6 +48,10 @@ pub struct Config {
     /// How far clocks may differ: added to `exp`, taken from `nbf`.
     #[serde(default = "none")]
     pub leeway: Period,
+    /// Whether what the control listener was told of a video holds here (`requireSignedURLs`, `allowedOrigins`): an account
+    /// of it. Unset: of every account.
+    #[serde(default)]
+    pub account: Option<String>,
 }
 
 fn yes() -> bool {
@@ -62,7 +70,12 @@ const MAX_RULES: usize = 5;
 pub struct CloudflareStream {
     keys: KeySource,
     times: TimeRules,
+    account: Option<String>,
+    issued: Arc<dyn Issued>,
 }
+
+/// What is kept of a bare uid that opens its video without a token.
+struct Bare;
 
 impl CloudflareStream {
     /// Takes its config and keys.
@@ -78,7 +91,41 @@ impl CloudflareStream {
             max_lifetime: config.max_lifetime.map(Period::as_unix),
             pass_without_start: true,
         };
-        Ok(Self { keys, times })
+        Ok(Self { keys, times, account: config.account.clone(), issued: Arc::new(NothingIssued) })
+    }
+
+    /// The same, where what was said of videos is looked up.
+    #[must_use]
+    pub fn looking_up(self, issued: Arc<dyn Issued>) -> Self {
+        Self { issued, ..self }
+    }
+
+    /// What was said of a video.
+    fn video(&self, uid: &str) -> Option<Arc<Issue>> {
+        let issue = self.issued.find(Kind::StreamVideo, uid)?;
+        self.account.as_ref().is_none_or(|account| account == issue.account()).then_some(issue)
+    }
+
+    /// Whether a video plays by its bare uid: only where that was said. ("If requireSignedURLs is false, the uid keeps working.")
+    fn is_open(&self, uid: &str) -> bool {
+        let said = self.video(uid);
+        matches!(said.as_deref(), Some(Issue::StreamVideo(video)) if video.require_signed_urls == Some(false))
+    }
+
+    /// Whether the page that shows the video may: `allowedOrigins`, asked of playlists and segments alike.
+    fn check_page(&self, uid: &str, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        let said = self.video(uid);
+        let Some(Issue::StreamVideo(video)) = said.as_deref() else { return Ok(()) };
+        if video.allowed_origins.is_empty() {
+            return Ok(());
+        }
+        let origin = facts.single_header("origin")?.filter(|origin| *origin != "null");
+        let page = match origin {
+            Some(origin) => Some(origin),
+            None => facts.single_header("referer")?,
+        };
+        let host = page.and_then(page_host).ok_or(Denial::Referrer)?;
+        if video.allowed_origins.iter().any(|allowed| page_matches(allowed, &host)) { Ok(()) } else { Err(Denial::Referrer) }
     }
 
     /// What verified claims allow.
@@ -114,16 +161,29 @@ impl Scheme for CloudflareStream {
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
-        let token = carrier::first_segment(facts).filter(|segment| jws::looks_like_one(segment));
-        Ok(token.map(|token| Presented { token: token.into(), strip: vec![Strip::SegmentToResource(0)] }))
+        let Some(segment) = carrier::first_segment(facts) else { return Ok(None) };
+        if jws::looks_like_one(segment) {
+            return Ok(Some(Presented { token: segment.into(), strip: vec![Strip::SegmentToResource(0)] }));
+        }
+        let open = is_uid(segment) && self.is_open(segment);
+        Ok(open.then(|| Presented { token: segment.into(), strip: Vec::new() }))
     }
 
     fn open(&self, presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
+        if is_uid(&presented.token) {
+            let resource = Some((&*presented.token).into());
+            return Ok(Grant { resource, downloads: Some(true), details: Details::new(Bare), ..Grant::default() });
+        }
         let (claims, key_id) = open_rs256(&presented.token, &self.keys)?;
         Ok(Grant { key_id, ..self.grant(&claims)? })
     }
 
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        let uid = grant.resource.as_deref().unwrap_or_default();
+        if grant.details.get::<Bare>().is_some() && !self.is_open(uid) {
+            return Err(Denial::Missing);
+        }
+        self.check_page(uid, facts)?;
         if grant.downloads != Some(true) && asks_for_download(facts.below_mount()) { Err(Denial::Entitlement) } else { Ok(()) }
     }
 
@@ -174,6 +234,29 @@ pub(super) fn open_rs256(token: &str, keys: &KeySource) -> Result<Opened, Denial
     jws.verify(key)?;
     let id = key.id().cloned().or_else(|| id.map(Into::into));
     Ok((claims, id))
+}
+
+/// The host of a page, with its port where it says one.
+fn page_host(url: &str) -> Option<String> {
+    let rest = url.split_once("://")?.1;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    (!host.is_empty() && !host.contains('@')).then(|| host.to_ascii_lowercase())
+}
+
+/// "`*.x.com` covers all levels below, but not `x.com`"; a host with a port (`localhost:8080`) is that port's alone.
+fn page_matches(allowed: &str, host: &str) -> bool {
+    let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
+    if allowed.contains(':') { allowed == host } else { host_matches(allowed, bare) }
+}
+
+/// Whether what a token shall say beside its times can be understood again.
+///
+/// # Errors
+/// [`Denial::Claim`].
+pub fn check_rules(claims: &Map<String, Value>) -> Result<(), Denial> {
+    check_flags(claims)?;
+    truth(claims, "downloadable")?;
+    access_rules(claims).map(|_| ())
 }
 
 /// A uid becomes a path segment upstream, so it must be nothing but one.

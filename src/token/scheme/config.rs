@@ -98,7 +98,9 @@ impl SchemeConfig {
             Self::Ziggeo(config) => Box::new(super::ziggeo::Ziggeo::new(config, keys, issued.clone())?),
             Self::ApivideoUpload(config) => Box::new(super::apivideo_upload::ApivideoUpload::new(config, issued.clone())),
             Self::ApivideoPrivate(config) => Box::new(super::apivideo_private::ApivideoPrivate::new(config, issued.clone())),
-            Self::CloudflareStream(config) => Box::new(super::cloudflare_stream::CloudflareStream::new(config, keys)?),
+            Self::CloudflareStream(config) => {
+                Box::new(super::cloudflare_stream::CloudflareStream::new(config, keys)?.looking_up(issued.clone()))
+            }
             Self::Mux(config) => Box::new(super::mux::Mux::new(config, keys)?),
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
             Self::CloudFront(config) => Box::new(super::cloudfront::CloudFront::new(config, keys)?),

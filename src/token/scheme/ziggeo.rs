@@ -257,6 +257,21 @@ impl Scheme for Ziggeo {
         self.session_of(facts)
     }
 
+    fn maker(&self, facts: &RequestFacts<'_>) -> Option<String> {
+        let makes = matches!(asked(facts, &self.config.application_token), Ok(Asked::Object(Verb::Create, _)));
+        // Only a session that was made here can be told apart from one that somebody makes up.
+        self.session_of(facts).filter(|session| makes && self.began(session).is_some()).map(Cow::into_owned)
+    }
+
+    fn made(&self, session: &str, answer: &[u8]) {
+        let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return };
+        // `{"video": {"token", …}, "url_data": …}`, or the object itself.
+        let named = ["/video/token", "/audio/token", "/image/token", "/token"];
+        if let Some(object) = named.iter().find_map(|place| answer.pointer(place)?.as_str()).filter(|object| is_id(object, 128)) {
+            self.issued.made(session, object);
+        }
+    }
+
     fn reply(&self, grant: Option<&Grant>, facts: &RequestFacts<'_>, now: UnixTime) -> Option<Reply> {
         if grant.is_some() || asked(facts, &self.config.application_token) != Ok(Asked::Session) {
             return None;
