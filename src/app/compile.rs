@@ -54,6 +54,8 @@ pub struct Parts {
     tickets: Option<(Vec<Secret<String>>, Arc<Tickets>)>,
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
+    /// TLS towards operators.
+    pub admin_tls: Option<Arc<rustls::ServerConfig>>,
     table: Option<(Sessions, Arc<Revocations>)>,
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
@@ -84,6 +86,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     let geo = work.geo();
     let slow = work.slow();
     work.admin_token();
+    work.admin_tls();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
     let fleet = work.fleet((&sessions, &revocations), clock);
@@ -265,6 +268,12 @@ impl Work<'_> {
         let tickets = tickets?;
         self.parts.tickets = Some((secrets, tickets.clone()));
         Some(tickets)
+    }
+
+    fn admin_tls(&mut self) {
+        let Some(table) = &self.config.admin.tls else { return };
+        let made = crate::admin::tls::server_config(table);
+        self.parts.admin_tls = self.note(KeyPath::top("admin").key("tls"), made).map(Arc::new);
     }
 
     fn admin_token(&mut self) {
