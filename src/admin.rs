@@ -5,6 +5,7 @@
 pub mod credentials;
 pub mod serve;
 pub mod sessions;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,10 +23,25 @@ pub struct AdminConfig {
     pub enabled: bool,
     /// File with the token that `/sessions`, `/revocations` and `/credentials` want (`Authorization: Bearer`). Unset: they are closed.
     pub token_file: Option<PathBuf>,
+    /// TLS towards operators. Its files are read again on a reload; whether there is any needs a restart.
+    pub tls: Option<AdminTlsConfig>,
+}
+
+/// The `[admin.tls]` table.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminTlsConfig {
+    /// PEM file: the certificate, then its issuers.
+    pub cert_file: PathBuf,
+    /// PEM file: its private key; readable by its owner only.
+    pub key_file: PathBuf,
+    /// PEM file of the CAs whose client certificates open `/sessions` and `/revocations` as the admin token does.
+    #[serde(default)]
+    pub client_ca_file: Option<PathBuf>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 9900)), enabled: true, token_file: None }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 9900)), enabled: true, token_file: None, tls: None }
     }
 }

@@ -257,7 +257,11 @@ impl Oversight for Inner {
         words
     }
 
-    fn desk(&self, head: &http::request::Parts, body: &[u8]) -> http::Response<http_body_util::Full<bytes::Bytes>> {
+    fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.parts.load().admin_tls.clone()
+    }
+
+    fn desk(&self, head: &http::request::Parts, body: &[u8], certified: bool) -> http::Response<http_body_util::Full<bytes::Bytes>> {
         let running = self.running.load();
         let state = &running.state;
         let (token, credentials) = (self.parts.load().admin_token.clone(), self.parts.load().credentials());
@@ -267,6 +271,7 @@ impl Oversight for Inner {
             fleet: state.fleet.as_ref(),
             credentials: &credentials,
             token: token.as_deref(),
+            certified,
             now: self.clock.now(),
         };
         crate::admin::sessions::answer(&head.method, &head.uri, &head.headers, body, &desk)

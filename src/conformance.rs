@@ -2,7 +2,7 @@
 //!
 //! A file of vectors is `{scheme, vectors: [{id, key, input: {method, url, headers, client_ip, country,
 //! alpn, repeat, state: {single_use_seen, revoked_versions}}, now, expected, upstream_path}]}`. Each vector becomes request facts and goes through
-//! [`Verifier::decide`]; nothing here knows how a scheme decides. A scheme that is not built yet is
+//! [`Verifier::decide`]; nothing here knows how a scheme decides. Rewritten playlists are judged next door. A scheme that is not built yet is
 //! counted as unsupported, never as passed.
 
 mod akamai_edgeauth;
@@ -18,6 +18,7 @@ mod google_cloud_cdn;
 mod google_media_cdn;
 mod mux;
 mod request;
+mod rewriting;
 mod rfc9246;
 mod wowza;
 
@@ -188,6 +189,11 @@ fn run_file(report: &mut Report, shown: &str, file: &Value) {
         report.faults.extend(faults.into_iter().map(|fault| format!("{shown}: {fault}")));
         return;
     }
+    if rewriting::is_for(scheme) {
+        let faults: Vec<_> = vectors.iter().filter_map(|vector| run_rewriting(tally, vector).err()).collect();
+        report.faults.extend(faults.iter().map(|fault| format!("{shown}: {fault}")));
+        return;
+    }
     match builder(scheme) {
         Some(build) if usable => {
             let mut faults = Vec::new();
@@ -204,6 +210,17 @@ fn run_file(report: &mut Report, shown: &str, file: &Value) {
 
 fn id(vector: &Value) -> &str {
     vector.get("id").and_then(Value::as_str).unwrap_or("(without id)")
+}
+
+/// Judges one rewritten playlist; one that is right counts as allowed.
+fn run_rewriting(tally: &mut Tally, vector: &Value) -> Result<(), String> {
+    let wrong = rewriting::judge(vector)?;
+    tally.allow.all += 1;
+    match wrong {
+        None => tally.allow.right += 1,
+        Some(fault) => tally.mismatches.push(format!("{}: {fault}", vector["path"].as_str().unwrap_or("(without path)"))),
+    }
+    Ok(())
 }
 
 /// Judges one vector.

@@ -11,7 +11,10 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::Metrics;
 
@@ -20,8 +23,11 @@ pub trait Oversight: Send + Sync {
     /// Why it is not ready for callers, if it is not: one word each.
     fn unready(&self) -> Vec<String>;
 
-    /// Answers what is asked of sessions and revocations.
-    fn desk(&self, head: &Parts, body: &[u8]) -> Response<Full<Bytes>>;
+    /// Answers what is asked of sessions and revocations; `certified` when the caller has shown a certificate of an operator.
+    fn desk(&self, head: &Parts, body: &[u8], certified: bool) -> Response<Full<Bytes>>;
+
+    /// The TLS of new connections, if there is to be any.
+    fn tls(&self) -> Option<Arc<ServerConfig>>;
 
     /// Brings gauges up to date that are only looked at when scraped.
     fn refresh(&self);
@@ -41,31 +47,49 @@ pub async fn serve(listener: TcpListener, metrics: Metrics, oversight: Arc<dyn O
         };
         let (metrics, oversight) = (metrics.clone(), oversight.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let (metrics, oversight) = (metrics.clone(), oversight.clone());
-                async move { Ok::<_, Infallible>(take(request, &metrics, &*oversight).await) }
-            });
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(30));
-            if let Err(error) = builder.serve_connection(TokioIo::new(tcp), service).await {
-                tracing::debug!(%error, "admin connection ended");
+            match oversight.tls() {
+                None => connection(tcp, false, metrics, oversight).await,
+                Some(config) => match tokio::time::timeout(PATIENCE, TlsAcceptor::from(config).accept(tcp)).await {
+                    Ok(Ok(tls)) => {
+                        // A certificate that is there was found good in the handshake.
+                        let certified = tls.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
+                        connection(tls, certified, metrics, oversight).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!(%error, "no TLS with an operator"),
+                    Err(_) => tracing::debug!("no TLS with an operator in time"),
+                },
             }
             drop(place);
         });
     }
 }
 
+/// Longest wait for a handshake, and for a head.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, certified: bool, metrics: Metrics, oversight: Arc<dyn Oversight>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (metrics, oversight) = (metrics.clone(), oversight.clone());
+        async move { Ok::<_, Infallible>(take(request, certified, &metrics, &*oversight).await) }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "admin connection ended");
+    }
+}
+
 /// Longest body of an operator's request.
 const BODY: usize = 64 * 1024;
 
-async fn take(request: Request<Incoming>, metrics: &Metrics, oversight: &dyn Oversight) -> Response<Full<Bytes>> {
+async fn take(request: Request<Incoming>, certified: bool, metrics: &Metrics, oversight: &dyn Oversight) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !["/sessions", "/revocations", "/credentials"].iter().any(|desk| path.starts_with(desk)) {
         return answer(&request, metrics, oversight);
     }
     let (head, body) = request.into_parts();
     match Limited::new(body, BODY).collect().await {
-        Ok(body) => oversight.desk(&head, &body.to_bytes()),
+        Ok(body) => oversight.desk(&head, &body.to_bytes(), certified),
         Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "the body is too long or broke off\n"),
     }
 }
@@ -113,7 +137,10 @@ mod tests {
         fn unready(&self) -> Vec<String> {
             self.0.clone()
         }
-        fn desk(&self, _: &Parts, _: &[u8]) -> Response<Full<Bytes>> {
+        fn tls(&self) -> Option<Arc<ServerConfig>> {
+            None
+        }
+        fn desk(&self, _: &Parts, _: &[u8], _: bool) -> Response<Full<Bytes>> {
             plain(StatusCode::NOT_FOUND, "text/plain", "")
         }
         fn refresh(&self) {}

@@ -1,7 +1,7 @@
 //! Operators look at sessions, end them, and withdraw tokens.
 //!
 //! `GET /sessions` (filters: `route`, `subject`, `asset`, `token`, `client_ip`; `after`, `limit`),
-//! `DELETE /sessions/{id}`, `GET /revocations`, `POST /revocations`, `DELETE /revocations`. All of them want the admin token, and none
+//! `DELETE /sessions/{id}`, `GET /revocations`, `POST /revocations`, `DELETE /revocations`. All of them want the admin token or a certificate of an operator, and none
 //! is answered to a page of another web origin. Tokens are named by fingerprint only.
 
 use bytes::Bytes;
@@ -31,8 +31,10 @@ pub struct Desk<'d> {
     pub fleet: Option<&'d Fleet>,
     /// What origins and vendors are shown.
     pub credentials: &'d [Credential],
-    /// The admin token; without one nothing here is open.
+    /// The admin token, which opens all of it.
     pub token: Option<&'d Secret<String>>,
+    /// Whether the caller has shown a certificate of an operator, which does the same.
+    pub certified: bool,
     /// Now.
     pub now: UnixTime,
 }
@@ -54,7 +56,7 @@ struct Wanted {
 /// The answer to a request for `/sessions…`, `/revocations…` or `/credentials…`.
 #[must_use]
 pub fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8], desk: &Desk<'_>) -> Response<Full<Bytes>> {
-    if let Some(refusal) = refuse(headers, desk.token) {
+    if let Some(refusal) = refuse(headers, desk) {
         return refusal;
     }
     let path = uri.path().trim_end_matches('/');
@@ -72,13 +74,17 @@ pub fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8], desk
     }
 }
 
-fn refuse(headers: &HeaderMap, token: Option<&Secret<String>>) -> Option<Response<Full<Bytes>>> {
-    // A browser says where a page is from; operators' tools do not.
-    if headers.contains_key(ORIGIN) {
+fn refuse(headers: &HeaderMap, desk: &Desk<'_>) -> Option<Response<Full<Bytes>>> {
+    // A browser says where a page is from; operators' tools do not. It shows a certificate to whatever page makes it ask.
+    let site = headers.get("sec-fetch-site").is_some_and(|site| site != "none" && site != "same-origin");
+    if headers.contains_key(ORIGIN) || site {
         return Some(said(StatusCode::FORBIDDEN, "not for pages of other origins"));
     }
-    let Some(token) = token else {
-        return Some(said(StatusCode::FORBIDDEN, "set admin.token_file to open this"));
+    if desk.certified {
+        return None;
+    }
+    let Some(token) = desk.token else {
+        return Some(said(StatusCode::FORBIDDEN, "set admin.token_file, or admin.tls.client_ca_file and show a certificate, to open this"));
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     let good = given.is_some_and(|given| aws_lc_rs::constant_time::verify_slices_are_equal(given, token.expose().as_bytes()).is_ok());
@@ -223,6 +229,7 @@ mod tests {
             fleet: None,
             credentials: &[],
             token: Some(&token),
+            certified: false,
             now: UnixTime(1000),
         };
         let mut headers = HeaderMap::new();
@@ -239,6 +246,9 @@ mod tests {
         assert_eq!(status(&Method::GET, "/sessions", &[("authorization", "Bearer secre")], ""), 401);
         assert_eq!(status(&Method::GET, "/sessions", &[good], ""), 200);
         assert_eq!(status(&Method::GET, "/sessions", &[good, ("origin", "https://evil.example")], ""), 403);
+        for (site, verdict) in [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)] {
+            assert_eq!(status(&Method::GET, "/sessions", &[good, ("sec-fetch-site", site)], ""), verdict, "{site}");
+        }
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Parts {
     mappings: Option<(Vec<Secret<String>>, Arc<Mappings>)>,
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
+    /// TLS towards operators.
+    pub admin_tls: Option<Arc<rustls::ServerConfig>>,
     table: Option<(Sessions, Arc<Revocations>)>,
     uploads: Option<Uploads>,
     /// The fleet: joined once, at the start.
@@ -147,6 +149,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     let geo = work.geo();
     let slow = work.slow();
     work.admin_token();
+    work.admin_tls();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
     let uploads = work.uploads();
@@ -456,6 +459,12 @@ impl Work<'_> {
         };
         self.parts.mappings = Some((secrets, mappings.clone()));
         Some(mappings)
+    }
+
+    fn admin_tls(&mut self) {
+        let Some(table) = &self.config.admin.tls else { return };
+        let made = crate::admin::tls::server_config(table);
+        self.parts.admin_tls = self.note(KeyPath::top("admin").key("tls"), made).map(Arc::new);
     }
 
     fn admin_token(&mut self) {

@@ -123,3 +123,34 @@ async fn a_late_ticket_is_good_where_its_session_goes_on_and_costs_the_store_lit
         eprintln!("{}: 50 requests by a ticket that is over asked the store {asked} times", program.name);
     }
 }
+
+#[tokio::test]
+async fn from_an_operators_word_to_the_refusal_of_a_segment() {
+    for program in programs("revocations over three gateways") {
+        let server = Server::start(&program, &[]);
+        let (origin, folder) = (Origin::plain(), crate::rig::Folder::new());
+        let inline = key(tollgate::keygen::Kind::Ed25519);
+        let admin = json!({ "admin": { "token_file": folder.file("admin", "operators-own-secret\n") } });
+        let config = over(config(&origin.url, &server.url(), &json!({}), &inline), admin);
+        let all = [Gateway::start(config.clone()), Gateway::start(config.clone()), Gateway::start(config)];
+        let host = "Host: video.test\r\nUser-Agent: first\r\n";
+        let child = location(&all[0].get(&all[0].link("/film/master.m3u8"), host).await).replace("master.m3u8", "seg1.ts");
+        for gateway in &all {
+            assert_eq!(gateway.get(&child, host).await.status, 200);
+        }
+        let desk = all[0].inner.admin.expect("an admin listener");
+        let body = br#"{"by":"subject","value":"ann","ttl":"1h"}"#;
+        let began = std::time::Instant::now();
+        let said = client::request(desk, "POST", "/revocations", "Authorization: Bearer operators-own-secret\r\n", body).await;
+        assert_eq!(said.status, 201, "{}", said.text());
+        let here = all[0].get(&child, host).await;
+        let local = began.elapsed();
+        assert_eq!((here.status, here.code().as_str()), (403, "session_revoked"), "the very next one");
+        for gateway in &all[1..] {
+            until_code(gateway, &child, host, "session_revoked").await;
+        }
+        let fleet = began.elapsed();
+        assert!(local.as_secs_f64() <= 1.0 && fleet.as_secs_f64() <= 5.0, "{local:?} here, {fleet:?} on three gateways");
+        eprintln!("{}: a segment refused {local:?} after an operator's word here, {fleet:?} on two other gateways", program.name);
+    }
+}

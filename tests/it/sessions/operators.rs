@@ -7,7 +7,8 @@ use tollgate::demo::origin;
 use super::{asks, beside, config, film, location, named};
 use crate::rig::Folder;
 use crate::support::gateway::over;
-use crate::support::{Answer, Gateway, Origin, client};
+use crate::support::tls::{Authority, Files};
+use crate::support::{Answer, Gateway, Origin, Raw, client};
 
 const HLS: &str = origin::HLS;
 
@@ -109,6 +110,31 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!(status, 200);
     assert_eq!(asks(&desk.gateway, &first, "one").await, "403 session_closed");
     assert_eq!(asks(&desk.gateway, &link, "three").await, "302", "the place is free");
+}
+
+#[tokio::test]
+async fn a_certificate_opens_the_desk_as_the_token_does() {
+    let (ours, strangers) = (Authority::new(), Authority::new());
+    let server = ours.issue("admin", &["localhost"]);
+    let tls = json!({ "cert_file": server.cert, "key_file": server.key, "client_ca_file": ours.ca_file() });
+    let gateway = Gateway::start(over(config("http://127.0.0.1:9", json!({})), json!({ "admin": { "tls": tls } })));
+    let admin = gateway.inner.admin.expect("an admin listener");
+    let revoke = r#"{"by":"subject","value":"ann"}"#;
+    let ask = async |shown: Option<&Files>, method: &str, target: &str, fields: &str, body: &str| {
+        let (mut raw, _) = Raw::tls(admin, ours.client_with(shown), "localhost").await.expect("a handshake");
+        let fields = format!("Content-Length: {}\r\n{fields}", body.len());
+        raw.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}")).await.expect("sent");
+        // One whose certificate is not taken learns so by the end of the connection.
+        raw.answer(false).await.map_or(0, |answer| answer.status)
+    };
+    let operator = ours.issue("operator", &["operator"]);
+    let stranger = strangers.issue("stranger", &["operator"]);
+    assert_eq!(ask(Some(&operator), "POST", "/revocations", "", revoke).await, 201);
+    assert_eq!(ask(Some(&operator), "GET", "/sessions", "", "").await, 200);
+    assert_eq!(ask(Some(&operator), "POST", "/revocations", "Origin: https://evil.test\r\n", revoke).await, 403);
+    assert_eq!(ask(None, "POST", "/revocations", "", revoke).await, 403);
+    assert_eq!(ask(Some(&stranger), "POST", "/revocations", "", revoke).await, 0);
+    assert_eq!(ask(None, "GET", "/metrics", "", "").await, 200, "what shows nothing of viewers needs none");
 }
 
 #[tokio::test]

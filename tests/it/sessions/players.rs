@@ -159,8 +159,11 @@ pub(super) fn gstreamer_is_here() -> bool {
 /// GStreamer on its way to the end of `url`, as fast as it decodes.
 pub(super) fn gstreamer(url: &str, hurry: bool) -> Command {
     let mut command = Command::new("gst-launch-1.0");
-    let sink = |name: &str| format!("{name}-sink=fakesink sync={}", !hurry);
-    command.args(["playbin", &format!("uri={url}"), &sink("video"), &sink("audio")]);
+    let sync = format!("sync={}", !hurry);
+    command.args(["uridecodebin", &format!("uri={url}"), "name=film"]);
+    for kind in ["video/x-raw", "audio/x-raw"] {
+        command.args(["film.", "!", kind, "!", "queue", "!", "fakesink", &sync]);
+    }
     command
 }
 
@@ -174,7 +177,7 @@ fn gstreamer_plays_by_tickets() {
     for way in ["path", "query"] {
         for path in [origin::HLS, origin::DASH] {
             let before = media.count();
-            let ended = tool::run(&mut gstreamer(&site.url(way, path), true), "", Duration::from_secs(60));
+            let ended = tool::run(&mut gstreamer(&site.url(way, path), true), "", Duration::from_secs(120));
             assert!(ended.well() && ended.stdout.contains("EOS"), "{way} {path}: {ended:?}");
             let seen: Vec<String> = media.requests().split_off(before).into_iter().map(|seen| seen.target).collect();
             let has = |name: &str| seen.iter().any(|target| target.contains(name));

@@ -106,6 +106,37 @@ async fn a_reload_keeps_sessions() {
     assert_eq!(asks(&gateway, &link, "two").await, "403 session_concurrent_token");
 }
 
+/// As README says: tickets of a gateway that kept its sessions in memory open nothing after a restart; whoever opens the entry
+/// again goes on, and where the token is in the path nobody notices.
+#[tokio::test]
+async fn after_a_restart_the_entry_opens_again() {
+    let origin = film();
+    let keys = json!({ "sessions": { "ticket_keys": [{ "secret": "0123456789abcdef0123456789abcdef" }] } });
+    for propagation in ["path", "query", "inherit"] {
+        let session = json!({ "propagation": propagation, "concurrent_per_token": 1 });
+        let config = crate::support::gateway::over(super::config(&origin.url, session), keys.clone());
+        let before = Gateway::start(config.clone());
+        let link = match propagation {
+            "inherit" => format!("/t={}/vod/master.m3u8", before.sign("viewer", HLS).token),
+            _ => before.link(HLS),
+        };
+        let child = |answer: &crate::support::Answer| match propagation {
+            "path" => beside(&location(answer), "media_0.m3u8"),
+            "query" => format!("/vod/{}", answer.text().lines().find(|line| line.starts_with("media_0")).expect("a link")),
+            _ => beside(&link, "media_0.m3u8"),
+        };
+        let old = child(&before.get(&link, &super::named("one")).await);
+        assert_eq!(asks(&before, &old, "one").await, "200");
+        drop(before);
+        let after = Gateway::start(config);
+        let kept = asks(&after, &old, "one").await;
+        assert_eq!(kept, if propagation == "inherit" { "200" } else { "403 session_unknown" }, "{propagation}");
+        let again = child(&after.get(&link, &super::named("one")).await);
+        assert_eq!(asks(&after, &again, "one").await, "200", "{propagation}");
+        assert_eq!(after.metric("sessions_active{route=\"vod\"}"), 1.0, "{propagation}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_beside_a_ticket_is_not_needed_and_not_passed_on() {
     let origin = film();

@@ -73,6 +73,20 @@ impl Authority {
         Arc::new(builder.with_single_cert(chain, key).expect("a pair")).into()
     }
 
+    /// The client side, which shows a certificate if it has one.
+    pub(crate) fn client_with(&self, shown: Option<&Files>) -> Arc<rustls::ClientConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+        let builder = builder.with_root_certificates(self.roots());
+        Arc::new(match shown {
+            None => builder.with_no_client_auth(),
+            Some(files) => {
+                let chain = vec![CertificateDer::from_pem_file(&files.cert).expect("PEM")];
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&files.key).expect("PEM")).expect("a pair")
+            }
+        })
+    }
+
     /// The client side, with these versions and protocols.
     pub(crate) fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&str]) -> Arc<rustls::ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
