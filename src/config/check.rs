@@ -237,7 +237,9 @@ fn store(config: &Config, found: &mut Vec<Finding>) {
 fn schemes(config: &Config, found: &mut Vec<Finding>) {
     for (name, scheme) in &config.schemes {
         let path = KeyPath::top("schemes").key(name.as_str()).key("keys");
-        leads_to(scheme.keys(), config.keys.keys(), ("key set", path), found);
+        if let Some(keys) = scheme.keys() {
+            leads_to(keys, config.keys.keys(), ("key set", path), found);
+        }
     }
 }
 
@@ -260,13 +262,16 @@ fn unused(config: &Config, found: &mut Vec<Finding>) {
     let signing = config.routes.iter().filter_map(|route| route.upstream_sign.as_ref()).map(|sign| &sign.scheme);
     let schemes: BTreeSet<&Name> =
         config.routes.iter().flat_map(|route| route.accept.iter().chain(&route.compare)).chain(signing).collect();
-    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).collect();
-    let keys: BTreeSet<&Name> = config.schemes.values().map(|scheme| scheme.keys()).collect();
+    let answers = config.routes.iter().filter_map(|route| route.answers.as_ref()).flat_map(|answers| &answers.origins);
+    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).chain(answers).collect();
+    let credentials: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.inject).map(|entry| &entry.credential).collect();
+    let keys: BTreeSet<&Name> = config.schemes.values().filter_map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {
         let path = KeyPath::top(table).key(name.as_str());
         found.push(Finding::warning(path, format!("no {who} uses `{table}.{name}`")));
     };
     config.keys.keys().filter(|name| !keys.contains(name)).for_each(|name| warn("keys", name, "scheme"));
     config.schemes.keys().filter(|name| !schemes.contains(name)).for_each(|name| warn("schemes", name, "route"));
+    config.credentials.keys().filter(|name| !credentials.contains(name)).for_each(|name| warn("credentials", name, "route"));
     config.origins.keys().filter(|name| !origins.contains(name)).for_each(|name| warn("origins", name, "route"));
 }
