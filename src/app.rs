@@ -6,6 +6,7 @@
 
 pub mod compile;
 pub mod fetch;
+mod places;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -3,6 +3,7 @@
 pub mod base_url;
 pub mod budget;
 pub mod config;
+pub mod fleet;
 pub mod format;
 pub mod json;
 pub mod keeper;

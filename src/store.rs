@@ -9,8 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod embedded;
+mod seal;
 
 pub use embedded::{Embedded, Room};
+pub use seal::Seal;
 
 /// The `[store]` table: what is kept over restarts. Without a folder nothing is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +20,8 @@ pub use embedded::{Embedded, Room};
 pub struct StoreConfig {
     /// The folder that the file `store.redb` lies in; made when it is not there. One gateway at a time. Needs a restart to change.
     pub folder: Option<PathBuf>,
-    /// File with the key that seals all records: 32 characters or more, readable by its owner only.
+    /// File with the key that seals all records: 32 characters or more, readable by its owner only. With a shared session
+    /// store it also seals the credentials that a fleet shares.
     pub key_file: Option<PathBuf>,
 }
 
@@ -38,6 +41,6 @@ pub enum StoreFault {
     #[error("a record cannot be opened with the key: the file was changed or is broken")]
     Changed,
     /// The key cannot be used.
-    #[error("a key of the store needs {} characters or more", Embedded::KEY_MIN)]
+    #[error("a key of the store needs {} characters or more", Seal::KEY_MIN)]
     ShortKey,
 }

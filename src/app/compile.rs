@@ -1,5 +1,7 @@
 //! From a config to what serves it. Nothing takes effect here; all faults are found in one run.
 
+mod credentials;
+
 mod issue;
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,15 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Unfit;
-use super::fetch::{HttpClient, HttpFetch};
+use super::fetch::HttpFetch;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
 use crate::control::serve::Front;
-use crate::credential::config::{Around, Source};
-use crate::credential::keeper::{KeeperParts, Spawn};
+use crate::credential::keeper::Spawn;
 use crate::credential::mapping::Mappings;
-use crate::credential::shelf::{self, Shelf};
-use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
+use crate::credential::{Credential, SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::ledger::lookups::Lookups;
 use crate::ledger::{Account, KeyRing, Ledger};
@@ -74,6 +74,8 @@ pub struct Parts {
     pub admin_tls: Option<Arc<rustls::ServerConfig>>,
     table: Option<(Sessions, Arc<Revocations>)>,
     uploads: Option<Uploads>,
+    /// The store that the fleet shares.
+    shared: Option<Arc<ValkeyStore>>,
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
@@ -142,6 +144,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     work.ledger(purpose);
     let sources = work.keys();
     let schemes = work.schemes(&sources, clock);
+    let shared = work.shared(clock);
     work.credentials(&schemes, world);
     let origins = work.origins();
     let plan = work.plan(&schemes, &origins);
@@ -153,7 +156,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
     let uploads = work.uploads();
-    let fleet = work.fleet((&sessions, &revocations), clock);
+    let fleet = work.fleet((&sessions, &revocations), shared, clock);
     let front = work.front();
     let mappings = work.mappings();
     let (tickets, mappings) = match (tickets, mappings) {
@@ -381,55 +384,6 @@ impl Work<'_> {
 }
 
 impl Work<'_> {
-    /// Credentials: those that are there already, where the config and all that they are made of say the same.
-    fn credentials(&mut self, schemes: &HashMap<Name, RouteScheme>, world: &World<'_>) {
-        for (name, table) in &self.config.credentials {
-            let built = self.credential(name, table, schemes, world);
-            if let Some(kept) = self.note(KeyPath::top("credentials").key(name.as_str()), built) {
-                self.parts.credentials.insert(name.clone(), kept);
-            }
-        }
-    }
-
-    fn credential(
-        &self,
-        name: &Name,
-        config: &CredentialConfig,
-        schemes: &HashMap<Name, RouteScheme>,
-        world: &World<'_>,
-    ) -> Result<KeptCredential, String> {
-        let table = config.table();
-        let scheme = |name: &Name| schemes.get(name).map(|scheme| scheme.scheme.clone());
-        let variable = |name: &str| std::env::var(name).ok();
-        let around = Around::new(&variable, &scheme);
-        let source = table.build(&around)?;
-        let client: Option<Arc<dyn Client>> = match (&source, table.endpoint()) {
-            (Source::Vendor(provider), Some(endpoint)) => {
-                let files = [&endpoint.ca_file, &endpoint.client_cert_file, &endpoint.client_key_file];
-                files.into_iter().flatten().for_each(|file| around.saw(&std::fs::read(file).unwrap_or_default()));
-                Some(Arc::new(HttpClient::new(endpoint, provider.bases())?))
-            }
-            _ => None,
-        };
-        let said = (format!("{config:?}"), around.seen());
-        if let Some(kept) = self.before.and_then(|before| before.credentials.get(name)).filter(|kept| kept.said == said) {
-            return Ok(kept.clone());
-        }
-        let identity = [said.0.as_bytes(), &said.1].concat();
-        let identity = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &identity).as_ref().to_vec();
-        let store = world.store.filter(|_| table.keep().persist);
-        let parts = KeeperParts {
-            client,
-            spawn: world.spawn.clone(),
-            clock: world.clock.clone(),
-            metrics: world.metrics.clone(),
-            shelf: store.map(|store| Shelf { room: store.room(shelf::ROOM), identity }),
-        };
-        Ok(KeptCredential { credential: Credential::new(name.clone(), (source, table.scope()), table.keep(), parts), said })
-    }
-}
-
-impl Work<'_> {
     /// The keys of tickets: the ones in use, if the config says the same, so that a random one outlives a reload.
     fn tickets(&mut self) -> Option<Arc<Tickets>> {
         let key = KeyPath::top("sessions").key("ticket_keys");
@@ -501,15 +455,32 @@ impl Work<'_> {
 }
 
 impl Work<'_> {
+    /// The store that a fleet shares: the one in use, or the one that this config names.
+    fn shared(&mut self, clock: &Clock) -> Option<Arc<ValkeyStore>> {
+        let shared = match (self.before, &self.config.sessions.store) {
+            (Some(before), _) => before.shared.clone(),
+            (None, StoreConfig::Valkey(config)) => {
+                let place = Place { folder: Path::new("/"), variable: &|name| std::env::var(name).ok() };
+                self.note(KeyPath::top("sessions").key("store"), ValkeyStore::new(config, place, clock)).map(Arc::new)
+            }
+            (None, _) => None,
+        };
+        self.parts.shared.clone_from(&shared);
+        shared
+    }
+
     /// The fleet that the running config has joined, or the one that this config names. Another store takes a restart.
-    fn fleet(&mut self, (sessions, revocations): (&Sessions, &Arc<Revocations>), clock: &Clock) -> Option<Fleet> {
+    fn fleet(
+        &mut self,
+        (sessions, revocations): (&Sessions, &Arc<Revocations>),
+        shared: Option<Arc<ValkeyStore>>,
+        clock: &Clock,
+    ) -> Option<Fleet> {
         if let Some(before) = self.before {
             self.parts.fleet = before.fleet.clone();
             return before.fleet.clone();
         }
-        let StoreConfig::Valkey(config) = &self.config.sessions.store else { return None };
-        let place = Place { folder: Path::new("/"), variable: &|name| std::env::var(name).ok() };
-        let store = self.note(KeyPath::top("sessions").key("store"), ValkeyStore::new(config, place, clock))?;
+        let store = shared?;
         let parts = FleetParts {
             sessions: sessions.clone(),
             revocations: revocations.clone(),
@@ -517,7 +488,7 @@ impl Work<'_> {
             clock: clock.clone(),
             renew_every: self.config.sessions.renew_every.0,
         };
-        let fleet = Fleet::start(Arc::new(store), parts, |task| self.tasks.push(task));
+        let fleet = Fleet::start(store, parts, |task| self.tasks.push(task));
         self.parts.fleet = Some(fleet.clone());
         Some(fleet)
     }

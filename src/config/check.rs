@@ -13,6 +13,7 @@ use super::Config;
 use super::fault::{Finding, did_you_mean};
 use super::key_path::KeyPath;
 use crate::name::Name;
+use crate::session::StoreConfig;
 use crate::units::{Period, Size};
 use crate::verifier::KeysConfig;
 
@@ -226,7 +227,9 @@ fn store(config: &Config, found: &mut Vec<Finding>) {
             let finding = Finding::key(path.key("folder"), "a store needs a `key_file`: what it keeps is sealed");
             found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
         }
-        (None, Some(_)) => found.push(Finding::warning(path.key("key_file"), "`key_file` does nothing without `folder`")),
+        (None, Some(_)) if matches!(config.sessions.store, StoreConfig::Memory) => {
+            found.push(Finding::warning(path.key("key_file"), "`key_file` does nothing without `folder` or a shared session store"));
+        }
         _ => {}
     }
 }

@@ -114,7 +114,7 @@ pub struct KeepConfig {
     pub margin: Period,
     /// Whether the gateway is ready only once the first value is there. If not, routes answer 503 until it is.
     pub required: bool,
-    /// Whether values are withdrawn at the vendor when the gateway shuts down in peace.
+    /// Whether values are withdrawn at the vendor when the gateway shuts down in peace; not those that a fleet shares.
     pub revoke_on_shutdown: bool,
     /// Whether values are kept over restarts, where there is a `[store]`.
     pub persist: bool,

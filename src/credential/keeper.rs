@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::config::{KeepConfig, Scope, Source};
+use super::fleet::Fleet;
 use super::provider::Issued;
 use super::shelf::Shelf;
 use super::state::{Now, State};
@@ -66,6 +67,8 @@ pub struct KeeperParts {
     pub metrics: Metrics,
     /// Where its values are kept over restarts.
     pub shelf: Option<Shelf>,
+    /// The gateways that it is called for together with.
+    pub fleet: Option<Fleet>,
 }
 
 /// There is no value that may be used.
@@ -264,9 +267,10 @@ impl Credential {
         Box::pin(async move { keeper.run().await })
     }
 
-    /// Withdraws at the vendor all values that are held here, if the config says so. For a shutdown in peace.
+    /// Withdraws at the vendor all values that are held here, if the config says so. For a shutdown in peace. What a fleet
+    /// shares is left alone: the others go on with it.
     pub async fn leave(&self) {
-        if self.0.keep.revoke_on_shutdown {
+        if self.0.keep.revoke_on_shutdown && self.0.parts.fleet.is_none() {
             self.0.withdraw_all().await;
         }
     }
@@ -382,6 +386,7 @@ impl Keeper {
             _ if fault.is_some() => (State::Stale, 1),
             _ => (State::Fresh, 0),
         };
+        self.slots.run_pending_tasks();
         let shown = |time: Option<UnixTime>| time.filter(|time| *time != UnixTime::MAX);
         Status {
             name: self.name.clone(),

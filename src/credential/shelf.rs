@@ -55,17 +55,7 @@ impl Shelf {
     /// # Errors
     /// [`StoreFault`].
     pub fn put(&self, name: &Name, key: Option<&str>, issued: &Issued) -> Result<(), StoreFault> {
-        let text = |secret: &Secret<String>| secret.expose().clone();
-        let written = Written {
-            identity: self.identity.clone(),
-            value: text(&issued.value),
-            since: issued.since,
-            expires: issued.expires,
-            renewal: issued.renewal.as_ref().map(text),
-            handle: issued.handle.as_ref().map(text),
-            details: issued.details.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
-        };
-        let json = serde_json::to_vec(&written).map(Zeroizing::new).map_err(|fault| StoreFault::Io(fault.to_string()))?;
+        let json = written(&self.identity, issued)?;
         let end = issued.expires.unwrap_or(UnixTime::MAX);
         let end = if issued.renewal.is_some() { end.max(issued.since.plus(RENEWAL_LIFE)) } else { end };
         self.room.put(&place(name, key), &json, end)
@@ -85,24 +75,40 @@ impl Shelf {
     /// [`StoreFault`].
     pub fn all(&self, name: &Name, now: UnixTime) -> Result<Vec<(Option<String>, Issued)>, StoreFault> {
         let records = self.room.all(now)?.into_iter();
-        Ok(records.filter_map(|(at, json)| Some((key_of(name, &at)?, self.read(&json)?))).collect())
+        Ok(records.filter_map(|(at, json)| Some((key_of(name, &at)?, read(&self.identity, &json)?))).collect())
     }
+}
 
-    fn read(&self, json: &[u8]) -> Option<Issued> {
-        let written: Written = serde_json::from_slice(json).ok()?;
-        if written.identity != self.identity {
-            return None;
-        }
-        let secret = |text: &String| Secret::new(text.clone());
-        Some(Issued {
-            value: secret(&written.value),
-            since: written.since,
-            expires: written.expires,
-            renewal: written.renewal.as_ref().map(secret),
-            handle: written.handle.as_ref().map(secret),
-            details: written.details.iter().map(|(name, value)| (name.clone(), secret(value))).collect(),
-        })
+/// A value as it is written down, before it is sealed.
+pub(super) fn written(identity: &[u8], issued: &Issued) -> Result<Zeroizing<Vec<u8>>, StoreFault> {
+    let text = |secret: &Secret<String>| secret.expose().clone();
+    let written = Written {
+        identity: identity.to_vec(),
+        value: text(&issued.value),
+        since: issued.since,
+        expires: issued.expires,
+        renewal: issued.renewal.as_ref().map(text),
+        handle: issued.handle.as_ref().map(text),
+        details: issued.details.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+    };
+    serde_json::to_vec(&written).map(Zeroizing::new).map_err(|fault| StoreFault::Io(fault.to_string()))
+}
+
+/// What was written down, if it is of a credential made of the same.
+pub(super) fn read(identity: &[u8], json: &[u8]) -> Option<Issued> {
+    let written: Written = serde_json::from_slice(json).ok()?;
+    if written.identity != identity {
+        return None;
     }
+    let secret = |text: &String| Secret::new(text.clone());
+    Some(Issued {
+        value: secret(&written.value),
+        since: written.since,
+        expires: written.expires,
+        renewal: written.renewal.as_ref().map(secret),
+        handle: written.handle.as_ref().map(secret),
+        details: written.details.iter().map(|(name, value)| (name.clone(), secret(value))).collect(),
+    })
 }
 
 /// Names hold no zero byte, so no two places read the same.

@@ -21,6 +21,7 @@
 //! tokens are lost then but for sessions that live.
 
 mod link;
+mod places;
 mod settings;
 
 use std::pin::pin;

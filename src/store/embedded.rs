@@ -8,21 +8,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hmac;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use zeroize::Zeroizing;
 
-use super::StoreFault;
+use super::{Seal, StoreFault};
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 
 /// Version of the form of records, their first byte.
 const FORM: u8 = 1;
 
-/// Form, end, nonce.
-const HEAD: usize = 1 + 8 + NONCE_LEN;
+/// Form and end.
+const HEAD: usize = 1 + 8;
 
 /// Memory for pages of the file.
 const PAGES: usize = 4 * 1024 * 1024;
@@ -37,7 +35,7 @@ pub struct Embedded(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    seal: RandomizedNonceKey,
+    seal: Seal,
 }
 
 /// The records of one kind in a file. Clones share it.
@@ -60,20 +58,12 @@ impl std::fmt::Debug for Room {
 }
 
 impl Embedded {
-    /// Fewest characters of a key.
-    pub const KEY_MIN: usize = 32;
-
     /// Opens a file, or makes it, readable by its owner alone.
     ///
     /// # Errors
     /// [`StoreFault`].
     pub fn open(file: &Path, key: &Secret<String>) -> Result<Self, StoreFault> {
-        if key.expose().len() < Self::KEY_MIN {
-            return Err(StoreFault::ShortKey);
-        }
-        // A label of its own, so that one text can be the key of several things (NIST SP 800-108 §4.1).
-        let sealing = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes()), b"tollgate store records v1");
-        let seal = RandomizedNonceKey::new(&AES_256_GCM, sealing.as_ref()).map_err(|_| StoreFault::ShortKey)?;
+        let seal = Seal::new(key)?;
         let open = private(file).map_err(|fault| StoreFault::Io(format!("{}: {fault}", file.display())))?;
         let opened = FileBackend::new(open).and_then(|file| Database::builder().set_cache_size(PAGES).create_with_backend(file));
         let database = opened.map_err(|fault| match fault {
@@ -184,37 +174,14 @@ impl Room {
     }
 
     fn seal(&self, key: &[u8], value: &[u8], end: UnixTime) -> Result<Vec<u8>, StoreFault> {
-        let mut body = Zeroizing::new(value.to_vec());
-        let sealing = &self.store.0.seal;
-        let (nonce, tag) = sealing
-            .seal_in_place_separate_tag(Aad::from(self.place(key, end)), &mut body)
-            .map_err(|_| StoreFault::Io("a record cannot be sealed".into()))?;
-        let mut sealed = vec![FORM];
-        sealed.extend(end.0.to_be_bytes());
-        sealed.extend(nonce.as_ref());
-        sealed.extend_from_slice(&body);
-        sealed.extend(tag.as_ref());
-        Ok(sealed)
+        let end = end.0.to_be_bytes();
+        let body = self.store.0.seal.seal(&[self.name.as_bytes(), key, &end], value)?;
+        Ok([&[FORM][..], &end, &body].concat())
     }
 
     fn unseal(&self, key: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreFault> {
         let (head, body) = sealed.split_at_checked(HEAD).filter(|(head, _)| head[0] == FORM).ok_or(StoreFault::Changed)?;
-        let nonce = Nonce::try_assume_unique_for_key(&head[9..]).map_err(|_| StoreFault::Changed)?;
-        let mut body = Zeroizing::new(body.to_vec());
-        let aad = Aad::from(self.place(key, end_of(sealed)));
-        let length = self.store.0.seal.open_in_place(nonce, aad, &mut body).map_err(|_| StoreFault::Changed)?.len();
-        body.truncate(length);
-        Ok(body)
-    }
-
-    /// What a record is bound to. Every part has its length in front, so that no two places read the same.
-    fn place(&self, key: &[u8], end: UnixTime) -> Vec<u8> {
-        let mut place = vec![FORM];
-        for part in [self.name.as_bytes(), key, &end.0.to_be_bytes()] {
-            place.extend((part.len() as u64).to_be_bytes());
-            place.extend(part);
-        }
-        place
+        self.store.0.seal.open(&[self.name.as_bytes(), key, &head[1..]], body)
     }
 }
 
@@ -246,7 +213,7 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_700_000_000);
 
     fn key(text: &str) -> Secret<String> {
-        Secret::new(text.repeat(Embedded::KEY_MIN))
+        Secret::new(text.repeat(Seal::KEY_MIN))
     }
 
     #[test]

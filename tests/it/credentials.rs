@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use tollgate::demo;
 
+use crate::fleet::server::{Server, programs};
 use crate::loopback::Loopback;
 use crate::rig::{self, Answer, Folder, Process, ask, get};
 
@@ -206,4 +207,27 @@ fn a_store_has_one_gateway_and_one_key() {
     folder.file("store-key", "another-key-of-thirty-two-characters-or-more");
     let fault = &start(&config)[0];
     assert_eq!((fault.0.to_string().as_str(), fault.1.contains("not the one")), ("store.key_file", true), "{fault:?}");
+}
+
+#[test]
+fn a_fleet_that_shares_a_store_asks_once() {
+    for program in programs("one call for a credential over a fleet") {
+        let (folder, issuer) = (Folder::new(), Issuer::default());
+        let (server, store) = (issuer.serve(), Server::start(&program, &[]));
+        let mut config = config(&folder, &server);
+        config["store"].as_object_mut().expect("a table").remove("folder");
+        config["sessions"] = json!({ "store": { "valkey": { "url": store.url() } } });
+        let gateways: Vec<_> = (0..3).map(|_| rig::gateway(config.clone())).collect();
+        until("ready", || gateways.iter().all(|gateway| gateway.unready().is_empty()));
+        assert_eq!(issuer.asked("/token"), 1, "{}", program.name);
+        let admin = gateways[0].admin.expect("an admin listener");
+        assert_eq!(operator(admin, "POST", "/credentials/partner/renew").status, 202);
+        until("renewed", || issuer.asked("/token") == 2);
+        // The next one finds what the first has put down.
+        until("put down", || get(admin, "/metrics").body.contains("credential=\"partner\",provider=\"oauth2\",result=\"ok\"} 2"));
+        let admin = gateways[1].admin.expect("an admin listener");
+        assert_eq!(operator(admin, "POST", "/credentials/partner/renew").status, 202);
+        until("taken", || get(admin, "/metrics").body.contains("credential=\"partner\",provider=\"oauth2\",result=\"ok\"} 2"));
+        assert_eq!(issuer.asked("/token"), 2, "{}", program.name);
+    }
 }

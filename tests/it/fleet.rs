@@ -6,7 +6,7 @@
 mod model;
 mod relay;
 mod rig;
-mod server;
+pub(crate) mod server;
 mod walk;
 
 use std::sync::{Arc, Barrier};

@@ -163,13 +163,24 @@ impl Flight {
     }
 
     async fn run(self) {
-        let mut outcome = self.call().await;
+        let Some(fleet) = self.keeper.parts.fleet.clone() else {
+            let outcome = self.call_or_begin_anew().await;
+            return self.settle(outcome);
+        };
+        let at = (&self.keeper.name, self.slot.key.as_deref());
+        let now = self.keeper.parts.clock.now();
+        let outcome = fleet.call(at, self.slot.previous(), now, self.call_or_begin_anew()).await;
+        self.settle(outcome);
+    }
+
+    async fn call_or_begin_anew(&self) -> Result<Issued, Refused> {
+        let outcome = self.call().await;
         if matches!(outcome, Err(Refused::Account { renewal: true, .. })) {
             // The account's own key has not been tried.
             self.slot.forget_renewal();
-            outcome = self.call().await;
+            return self.call().await;
         }
-        self.settle(outcome);
+        outcome
     }
 
     async fn call(&self) -> Result<Issued, Refused> {
