@@ -421,7 +421,7 @@ fn control(
                 let credentials = inner.parts.load().credentials();
                 let leaving = async {
                     for credential in &credentials {
-                        credential.leave().await
+                        credential.leave().await;
                     }
                 };
                 if tokio::time::timeout(LEAVING, leaving).await.is_err() {
