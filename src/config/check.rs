@@ -29,6 +29,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     ledger(config, &mut found);
     schemes(config, &mut found);
     credentials::check(config, &mut found);
+    store(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
     unused(config, &mut found);
@@ -215,6 +216,18 @@ fn remote(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
     }
     if keys.refresh.is_some_and(|refresh| refresh.is_zero()) {
         found.push(Finding::value(path.key("refresh"), "`refresh` must not be 0"));
+    }
+}
+
+fn store(config: &Config, found: &mut Vec<Finding>) {
+    let path = KeyPath::top("store");
+    match (&config.store.folder, &config.store.key_file) {
+        (Some(_), None) => {
+            let finding = Finding::key(path.key("folder"), "a store needs a `key_file`: what it keeps is sealed");
+            found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
+        }
+        (None, Some(_)) => found.push(Finding::warning(path.key("key_file"), "`key_file` does nothing without `folder`")),
+        _ => {}
     }
 }
 

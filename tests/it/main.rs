@@ -7,6 +7,7 @@ mod canary;
 mod cli;
 mod config;
 mod control;
+mod credentials;
 mod deploy;
 mod ffmpeg;
 mod fleet;
