@@ -11,6 +11,7 @@ pub mod mapping;
 pub mod place;
 pub mod provider;
 pub mod shelf;
+pub mod sign_head;
 pub mod signed;
 pub mod state;
 

@@ -29,6 +29,16 @@
 //! let forward: Forward = unimplemented!();
 //! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).service(forward));
 //! ```
+//!
+//! With it, it does:
+//!
+//! ```no_run
+//! # use tollgate::proxy::{filter::FilterLayer, outbound::PrepareOutbound, inject::InjectLayer, forward::Forward, request::Admitted};
+//! # use tower::{Service, ServiceBuilder};
+//! # fn is_a_walk(_: impl Service<Admitted>) {}
+//! # let forward: Forward = unimplemented!();
+//! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).layer(InjectLayer).service(forward));
+//! ```
 
 pub mod admit_session;
 pub mod body;

@@ -60,7 +60,7 @@ struct Failure {
 }
 
 async fn forward(pool: Rc<Pool>, request: Credentialed) -> Result<Response<Body>, Error> {
-    let Credentialed { head, body, record, origin, authority, private, pace, .. } = request;
+    let Credentialed { head, body, record, origin, authority, private, pace, signing, .. } = request;
     let origin = &origin;
     let Some(slot) = origin.enter() else {
         origin.metrics.failed("busy");
@@ -77,7 +77,11 @@ async fn forward(pool: Rc<Pool>, request: Credentialed) -> Result<Response<Body>
         let spare = (idempotent && left > 0).then(|| copy(&request, &record));
         let index = origin.choose(tried, fastrand::u64(..));
         tried |= 1_u64.checked_shl(u32::try_from(index).unwrap_or(64)).unwrap_or(0);
-        let outcome = exchange(&pool, origin, index, prepare(request, origin, index, &authority)).await;
+        request = prepare(request, origin, index, &authority);
+        if let Some(signing) = &signing {
+            request = signing.sign(request, origin.endpoints[index].tls.is_some())?;
+        }
+        let outcome = exchange(&pool, origin, index, request).await;
         let again = match outcome {
             Ok((response, held)) => {
                 let transient =

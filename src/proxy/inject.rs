@@ -8,6 +8,7 @@
 mod answer;
 mod body;
 mod head;
+mod sign;
 mod trail;
 
 use std::future::{Future, poll_fn};
@@ -42,6 +43,7 @@ pub struct Credentialed {
     pub(super) authority: String,
     pub(super) private: bool,
     pub(super) pace: Option<u64>,
+    pub(super) signing: Option<sign::Signing>,
     _by: ThisRoom,
 }
 
@@ -52,8 +54,8 @@ impl Credentialed {
     fn bare(outbound: Outbound) -> Self {
         let Outbound { head, body, record, route, authority, state, private, pace, .. } = outbound;
         let body = RequestBody::new(body, state.limits.body_silence.0, record.clone());
-        let origin = route.origin.clone();
-        Self { head, body, record, origin, authority, private, pace, _by: ThisRoom }
+        let (origin, signing) = (route.origin.clone(), sign::Signing::of(&route, &state));
+        Self { head, body, record, origin, authority, private, pace, signing, _by: ThisRoom }
     }
 }
 
@@ -115,7 +117,8 @@ where
         let (record, authority) = (record.clone(), authority.clone());
         let origin = trail.origin.clone().unwrap_or_else(|| route.origin.clone());
         let shown = head.uri.clone();
-        Ok::<_, Error>((Credentialed { head, body, record, origin, authority, private, pace, _by: ThisRoom }, shown))
+        let signing = if trail.is_foreign() { None } else { sign::Signing::of(&route, &state) };
+        Ok::<_, Error>((Credentialed { head, body, record, origin, authority, private, pace, signing, _by: ThisRoom }, shown))
     };
     let (request, mut target) = make(head, &held, &mut source)?;
     let mut response = inner.call(request).await?;

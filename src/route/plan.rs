@@ -9,6 +9,7 @@ use super::inject::{Answers, Injection};
 use super::session::RouteSession;
 use super::{RouteConfig, RouteMode};
 use crate::credential::Signer;
+use crate::credential::sign_head::SignHead;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
 use crate::path::{CleanPath, PathFault};
@@ -40,6 +41,8 @@ pub struct Route<O> {
     pub forward_token: bool,
     /// What signs its requests anew for the origin.
     pub upstream_sign: Option<Signer>,
+    /// What signs its requests as a whole, last of all.
+    pub sign_head: Option<Arc<dyn SignHead>>,
     /// The credentials that its requests show the origin.
     pub inject: Vec<Injection>,
     /// What callers must not see of its answers.
@@ -79,6 +82,7 @@ impl<O> Route<O> {
             allow_path_parameters: config.allow_path_parameters,
             forward_token: config.forward_token,
             upstream_sign: None,
+            sign_head: None,
             inject: Vec::new(),
             answers: None,
             session: config.session.as_ref().map(RouteSession::new).transpose()?,
@@ -103,6 +107,13 @@ impl<O> Route<O> {
     pub fn comparing(mut self, schemes: Vec<RouteScheme>) -> Self {
         self.path_tokens.extend(schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()));
         self.compare = schemes;
+        self
+    }
+
+    /// The same route, with its requests signed as a whole.
+    #[must_use]
+    pub fn signing_heads(mut self, by: Option<Arc<dyn SignHead>>) -> Self {
+        self.sign_head = by;
         self
     }
 
