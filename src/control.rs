@@ -27,8 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, UnixTime};
 use crate::ledger::record::{Audit, Body, Role};
-use crate::ledger::{Account, Batch, Changed, Fault, Ledger, Record};
+use crate::ledger::{Account, Batch, Changed, Fault, KeyRing, Ledger, Record};
 use crate::name::Name;
+use crate::revocation::{Revocation, Target};
 use crate::server::TlsConfig;
 use crate::units::{Period, Size};
 use crate::verifier::RouteScheme;
@@ -56,6 +57,8 @@ pub struct ControlConfig {
     pub keep_audit: Period,
     /// API keys by name, beside those made through the API.
     pub api_keys: BTreeMap<Name, ApiKeyConfig>,
+    /// Policies by name: what tokens may be issued for, and what they get where the request does not say.
+    pub policies: BTreeMap<Name, PolicyConfig>,
     /// Accounts by name; records of one are not seen by another. Keys that name no account work on `default`.
     pub accounts: BTreeMap<Name, AccountConfig>,
 }
@@ -71,6 +74,7 @@ impl Default for ControlConfig {
             allowed_origins: Vec::new(),
             keep_audit: Period::seconds(90 * 24 * 3600),
             api_keys: BTreeMap::new(),
+            policies: BTreeMap::new(),
             accounts: BTreeMap::new(),
         }
     }
@@ -110,6 +114,43 @@ pub struct ApiKeyConfig {
     /// Requests in a minute. Unset: `control.per_minute`. 0: no limit.
     #[serde(default)]
     pub per_minute: Option<u32>,
+}
+
+/// One policy: a name that issuers use instead of saying everything, and cannot go beyond.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// The scheme that signs.
+    pub scheme: Name,
+    /// How long a token is good where the request does not say.
+    #[serde(default = "hour")]
+    pub ttl: Period,
+    /// How long it may be good at most.
+    #[serde(default = "day")]
+    pub max_ttl: Period,
+    /// Paths that may be asked for: each with what is below it. Empty: every path.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Sessions at the same time, which a request cannot raise. Unset: as the request says.
+    #[serde(default)]
+    pub concurrent: Option<u32>,
+    /// Sessions over the token's life, which a request cannot raise. Unset: as the request says.
+    #[serde(default)]
+    pub total: Option<u32>,
+    /// Seconds of one session, which a request cannot raise. Unset: as the request says.
+    #[serde(default)]
+    pub session_seconds: Option<u32>,
+    /// Wants every token bound to an address.
+    #[serde(default)]
+    pub bind_address: bool,
+}
+
+const fn hour() -> Period {
+    Period::seconds(3600)
+}
+
+const fn day() -> Period {
+    Period::seconds(24 * 3600)
 }
 
 /// One account, as the vendors' APIs know it.
@@ -222,6 +263,8 @@ impl Call {
 pub struct Desk {
     /// The record of what was issued.
     pub ledger: Ledger,
+    /// Its signing keys, as schemes use them.
+    pub keys: Arc<KeyRing>,
     /// Who may do what.
     pub gate: Gate,
     /// The listener's config.
@@ -239,6 +282,23 @@ impl Desk {
     #[must_use]
     pub fn scheme(&self, name: &str) -> Option<&RouteScheme> {
         self.schemes.iter().find(|scheme| scheme.name.as_str() == name)
+    }
+
+    /// Withdraws tokens on every gateway until `until`, and over restarts. Gives how many sessions it ended here.
+    ///
+    /// # Errors
+    /// When the list of what is withdrawn is full, or the ledger cannot be written.
+    pub async fn withdraw(&self, call: &Call, caller: &Caller, target: Target, until: UnixTime) -> Result<usize, Fault> {
+        let revocation = Revocation { target, since: call.now, until };
+        let id = serde_json::to_string(&revocation.target).unwrap_or_default();
+        let record = Record::new(&caller.account, &id, call.now, Body::Revoked(revocation.clone())).until(until);
+        // First for good, then here: what was answered holds, whatever happens next.
+        call.commit(caller, Batch::at(call.now).put(record)).await?;
+        let ended = match &self.state.fleet {
+            Some(fleet) => fleet.revoke(&revocation, call.now),
+            None => self.state.revocations.revoke(&revocation, &self.state.sessions, call.now),
+        };
+        ended.map_err(|full| Fault::Broken(full.to_string()))
     }
 
     /// The account of this name in the config.

@@ -6,8 +6,10 @@
 //! knows what is *not* there, and reads the file on a miss only.
 
 mod book;
+pub mod lookups;
 mod memory;
 pub mod record;
+mod ring;
 mod seal;
 mod writer;
 
@@ -22,6 +24,7 @@ use tokio::sync::{broadcast, oneshot};
 
 pub use self::book::{Cursor, Listing, Order, Page, SCHEMA, Start};
 pub use self::record::{Account, Body, Kind, Record};
+pub use self::ring::KeyRing;
 
 use self::book::{Book, Place};
 use self::memory::Memory;

@@ -1,5 +1,7 @@
 //! From a config to what serves it. Nothing takes effect here; all faults are found in one run.
 
+mod issue;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,16 +10,21 @@ use super::Unfit;
 use super::fetch::{HttpClient, HttpFetch};
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
+use crate::control::serve::Front;
 use crate::credential::config::{Around, Source};
 use crate::credential::keeper::{KeeperParts, Spawn};
+use crate::credential::mapping::Mappings;
+use crate::credential::shelf::{self, Shelf};
 use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
+use crate::ledger::{Account, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
 use crate::proxy::origin::{self, HostPolicy, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
+use crate::route::RouteConfig;
 use crate::route::RouteMode;
 use crate::secret::Secret;
 use crate::server::connection::Protocols;
@@ -27,7 +34,8 @@ use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
 use crate::session::valkey::{Place, ValkeyStore};
 use crate::session::{Sessions, StoreConfig};
-use crate::token::{Geo, KeySource, NoGeo};
+use crate::store::Embedded;
+use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
@@ -57,12 +65,27 @@ pub struct Parts {
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
     slow: Option<((u32, u32), Arc<Slow>)>,
     tickets: Option<(Vec<Secret<String>>, Arc<Tickets>)>,
+    mappings: Option<(Vec<Secret<String>>, Arc<Mappings>)>,
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
+    ledger: Option<(Ledger, Arc<KeyRing>)>,
+    /// The control listener's side, where there is one.
+    pub front: Option<Front>,
+}
+
+/// What a config is compiled for.
+#[derive(Clone, Copy)]
+pub enum Purpose<'p> {
+    /// To see whether it can be: nothing on the disk is made or held.
+    Try,
+    /// For a gateway that starts.
+    Start,
+    /// For a running gateway, which is made of these.
+    Reload(&'p Parts),
 }
 
 impl Parts {
@@ -99,15 +122,19 @@ pub struct World<'w> {
     pub clock: &'w Clock,
     /// What runs the calls of credentials.
     pub spawn: &'w Spawn,
+    /// What is kept over restarts.
+    pub store: Option<&'w Embedded>,
 }
 
-/// Builds everything that `config` says. `before` is what the running config is made of.
+/// Builds everything that `config` says.
 ///
 /// # Errors
 /// Every part that cannot be built, each with its key.
-pub fn compile(config: &Config, before: Option<&Parts>, world: &World<'_>) -> Result<Compiled, Unfit> {
+pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Result<Compiled, Unfit> {
     let World { metrics, clock, .. } = *world;
+    let before = if let Purpose::Reload(before) = purpose { Some(before) } else { None };
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
+    work.ledger(purpose);
     let sources = work.keys();
     let schemes = work.schemes(&sources);
     work.credentials(&schemes, world);
@@ -120,8 +147,10 @@ pub fn compile(config: &Config, before: Option<&Parts>, world: &World<'_>) -> Re
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
     let fleet = work.fleet((&sessions, &revocations), clock);
-    let tickets = match tickets {
-        Some(tickets) if work.unfit.is_empty() => tickets,
+    let front = work.front();
+    let mappings = work.mappings();
+    let (tickets, mappings) = match (tickets, mappings) {
+        (Some(tickets), Some(mappings)) if work.unfit.is_empty() => (tickets, mappings),
         _ => return Err(work.unfit),
     };
     let used = before.map_or_else(Arc::default, |before| before.used.clone());
@@ -134,6 +163,7 @@ pub fn compile(config: &Config, before: Option<&Parts>, world: &World<'_>) -> Re
         sessions,
         fleet,
         tickets,
+        mappings,
         revocations,
         geo,
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -143,7 +173,12 @@ pub fn compile(config: &Config, before: Option<&Parts>, world: &World<'_>) -> Re
         metrics: metrics.clone(),
     };
     let ids = origins.values().map(|origin| origin.id).collect();
-    let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    let state = Arc::new(state);
+    work.desk(front, &state, schemes, purpose);
+    if !work.unfit.is_empty() {
+        return Err(work.unfit);
+    }
+    let running = Running { state, limits: limits.clone(), protocols, origins: ids };
     work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
     Ok(Compiled { running, parts: work.parts, tasks: work.tasks })
@@ -158,6 +193,14 @@ struct Work<'c> {
     tasks: Vec<Task>,
 }
 
+impl Parts {
+    /// The ledger, where there is one.
+    #[must_use]
+    pub fn ledger(&self) -> Option<Ledger> {
+        self.ledger.as_ref().map(|(ledger, _)| ledger.clone())
+    }
+}
+
 impl Work<'_> {
     fn note<T>(&mut self, key: KeyPath, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.unfit.push((key, message))).ok()
@@ -169,6 +212,7 @@ impl Work<'_> {
             let key = KeyPath::top("keys").key(name.as_str());
             let source = match &table.url {
                 Some(_) => self.remote(name, table),
+                None if table.ledger.is_some() => self.issued(table),
                 // A broken file of a running gateway keeps the reload, and with it the old keys.
                 None => keys::load(name, table, around()).map(|loaded| loaded.source),
             };
@@ -177,6 +221,16 @@ impl Work<'_> {
             }
         }
         sources
+    }
+
+    /// Keys that the control API made. A config that is only tried has none.
+    fn issued(&self, table: &KeysConfig) -> Result<KeySource, String> {
+        let account = table.ledger.as_ref().ok_or("no account")?;
+        let (_, ring) = match &self.parts.ledger {
+            Some(ledger) => ledger,
+            None => return Ok(KeySource::default()),
+        };
+        Ok(ring.source(&Account::new(account.as_str()), table.algorithm))
     }
 
     /// A key set that is fetched: the one that is there already, if the config says the same of it.
@@ -197,10 +251,15 @@ impl Work<'_> {
 
     fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>) -> HashMap<Name, RouteScheme> {
         let mut schemes = HashMap::new();
+        let issued: Arc<dyn Issued> = Arc::new(NothingIssued);
         for (name, table) in &self.config.schemes {
             // A key set that is not there has been named already.
-            let Some(source) = sources.get(table.keys()) else { continue };
-            let built = table.build(source.clone());
+            let source = match table.keys().map(|keys| sources.get(keys)) {
+                Some(None) => continue,
+                Some(Some(source)) => source.clone(),
+                None => KeySource::default(),
+            };
+            let built = table.build_with(source, &issued);
             if let Some(scheme) = self.note(KeyPath::top("schemes").key(name.as_str()), built) {
                 schemes.insert(name.clone(), RouteScheme { name: name.clone(), scheme: scheme.into() });
             }
@@ -254,13 +313,30 @@ impl Work<'_> {
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer))
+                let made = Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer));
+                made.and_then(|route| self.injecting(route, table, origins))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
             }
         }
         Plan::new(routes)
+    }
+
+    /// The route with its credentials, and with its rules for answers.
+    fn injecting(&self, route: Route, table: &RouteConfig, origins: &BTreeMap<Name, Arc<Origin>>) -> Result<Route, String> {
+        let inject = table.inject.iter().map(|entry| {
+            let kept = self.parts.credentials.get(&entry.credential);
+            let kept = kept.ok_or_else(|| format!("inject.credential \"{}\" cannot be built", entry.credential))?;
+            entry.build(kept.credential.clone(), table.public)
+        });
+        let inject = inject.collect::<Result<Vec<_>, _>>()?;
+        let answers = table.answers.as_ref().map(|answers| {
+            let found = answers.origins.iter().map(|name| origins.get(name).cloned());
+            let found = found.collect::<Option<Vec<_>>>().ok_or("answers.origins: one of them cannot be built")?;
+            answers.build(found)
+        });
+        Ok(route.injecting(inject, answers.transpose()?))
     }
 
     fn protocols(&mut self) -> HashMap<std::net::SocketAddr, Protocols> {
@@ -328,7 +404,16 @@ impl Work<'_> {
         if let Some(kept) = self.before.and_then(|before| before.credentials.get(name)).filter(|kept| kept.said == said) {
             return Ok(kept.clone());
         }
-        let parts = KeeperParts { client, spawn: world.spawn.clone(), clock: world.clock.clone(), metrics: world.metrics.clone() };
+        let identity = [said.0.as_bytes(), &said.1].concat();
+        let identity = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &identity).as_ref().to_vec();
+        let store = world.store.filter(|_| table.keep().persist);
+        let parts = KeeperParts {
+            client,
+            spawn: world.spawn.clone(),
+            clock: world.clock.clone(),
+            metrics: world.metrics.clone(),
+            shelf: store.map(|store| Shelf { room: store.room(shelf::ROOM), identity }),
+        };
         Ok(KeptCredential { credential: Credential::new(name.clone(), (source, table.scope()), table.keep(), parts), said })
     }
 }
@@ -350,6 +435,19 @@ impl Work<'_> {
         let tickets = tickets?;
         self.parts.tickets = Some((secrets, tickets.clone()));
         Some(tickets)
+    }
+
+    /// The keys of mapping tickets, made of those of the sessions' tickets.
+    fn mappings(&mut self) -> Option<Arc<Mappings>> {
+        let (secrets, _) = self.parts.tickets.as_ref()?;
+        let kept = self.before.and_then(|before| before.mappings.as_ref()).filter(|(before, _)| before == secrets);
+        let secrets = secrets.clone();
+        let mappings = match kept {
+            Some((_, mappings)) => mappings.clone(),
+            None => self.note(KeyPath::top("sessions").key("ticket_keys"), Mappings::new(&secrets).map(Arc::new))?,
+        };
+        self.parts.mappings = Some((secrets, mappings.clone()));
+        Some(mappings)
     }
 
     fn admin_token(&mut self) {

@@ -26,8 +26,19 @@ const HEAD: Duration = Duration::from_secs(10);
 /// A whole request body, and its answer.
 const WHOLE: Duration = Duration::from_secs(60);
 
-/// Serves until dropped.
-pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, dialects: Dialects, desk: Arc<Desk>) {
+/// What the listener serves by.
+#[derive(Clone)]
+pub struct Front {
+    /// Its TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// What is spoken, and where.
+    pub dialects: Dialects,
+    /// What handlers work on.
+    pub desk: Arc<Desk>,
+}
+
+/// Serves until dropped, each connection and each request by what `front` gives then: a reload may take it all away.
+pub async fn serve(listener: TcpListener, front: impl Fn() -> Option<Front> + Clone + Send + 'static) {
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -37,12 +48,13 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, dialects: Di
             continue;
         };
         let _ = tcp.set_nodelay(true);
-        let (tls, dialects, desk) = (tls.clone(), dialects.clone(), desk.clone());
+        let front = front.clone();
         tokio::spawn(async move {
+            let Some(Front { tls, .. }) = front() else { return };
             match tls {
-                None => connection(tcp, (peer.ip(), false), dialects, desk).await,
+                None => connection(tcp, (peer.ip(), false), front).await,
                 Some(tls) => match tokio::time::timeout(HEAD, tls.accept(tcp)).await {
-                    Ok(Ok(stream)) => connection(stream, (peer.ip(), true), dialects, desk).await,
+                    Ok(Ok(stream)) => connection(stream, (peer.ip(), true), front).await,
                     Ok(Err(error)) => tracing::debug!(%error, "control handshake failed"),
                     Err(_) => tracing::debug!("control handshake took too long"),
                 },
@@ -52,13 +64,18 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, dialects: Di
     }
 }
 
-async fn connection<S>(stream: S, (peer, https): (IpAddr, bool), dialects: Dialects, desk: Arc<Desk>)
+async fn connection<S>(stream: S, (peer, https): (IpAddr, bool), front: impl Fn() -> Option<Front> + Clone + Send + 'static)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (dialects, desk) = (dialects.clone(), desk.clone());
-        async move { Ok::<_, Infallible>(take(request, (peer, https), &dialects, desk).await) }
+        let front = front();
+        async move {
+            Ok::<_, Infallible>(match front {
+                Some(Front { dialects, desk, .. }) => take(request, (peer, https), &dialects, desk).await,
+                None => plain(StatusCode::SERVICE_UNAVAILABLE, "closed by the config\n"),
+            })
+        }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::clock::UnixTime;
+use crate::revocation::Revocation;
 use crate::secret::{Fingerprint, Secret};
 use crate::token::Algorithm;
 
@@ -43,11 +44,13 @@ pub enum Kind {
     Answered = 11,
     /// A session of a viewer that a vendor's API opened (Ziggeo).
     ViewerSession = 12,
+    /// Something withdrawn before its time.
+    Revoked = 13,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::UploadToken,
         Self::AuthToken,
         Self::SigningKey,
@@ -60,6 +63,7 @@ impl Kind {
         Self::Audit,
         Self::Answered,
         Self::ViewerSession,
+        Self::Revoked,
     ];
 
     /// Its word in metrics, exports and the audit log.
@@ -78,6 +82,7 @@ impl Kind {
             Self::Audit => "audit",
             Self::Answered => "answered",
             Self::ViewerSession => "viewer_session",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -188,6 +193,7 @@ pub enum Body {
     Audit(Audit),
     Answered(Answered),
     ViewerSession(ViewerSession),
+    Revoked(Revocation),
 }
 
 impl Body {
@@ -207,6 +213,7 @@ impl Body {
             Self::Audit(_) => Kind::Audit,
             Self::Answered(_) => Kind::Answered,
             Self::ViewerSession(_) => Kind::ViewerSession,
+            Self::Revoked(_) => Kind::Revoked,
         }
     }
 }
@@ -314,6 +321,8 @@ pub struct Issued {
     pub claims: Map<String, Value>,
     /// SHA-256 of the token's text, so that a token can be found by what it is; hexadecimal.
     pub token_sha256: String,
+    /// What it is withdrawn by.
+    pub token_key: Option<crate::session::Key>,
     /// When it was revoked, if it was.
     pub revoked: Option<UnixTime>,
 }

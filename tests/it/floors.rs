@@ -11,13 +11,13 @@ const FLOORS: &[(&str, &[&str], Option<&[&str]>)] = &[
     ("ground", &["clock", "name", "path", "query", "secret", "units"], Some(GROUND)),
     ("token", &["token", "manifest", "form"], Some(TOKEN)),
     ("store", &["store"], None),
-    ("keepers", &["files", "geo", "metrics", "verifier", "session", "upload", "credential", "ledger", "revocation"], None),
+    ("keepers", &["files", "geo", "metrics", "verifier", "session", "upload", "credential", "ledger", "revocation", "keygen"], None),
     ("route", &["route"], None),
     ("proxy", &["proxy"], None),
     ("edges", &["server", "admin", "telemetry", "control"], None),
     ("config", &["config"], None),
     ("app", &["app", "demo"], None),
-    ("command line", &["cli", "conformance", "keygen", "main"], None),
+    ("command line", &["cli", "conformance", "main"], None),
 ];
 
 const GROUND: &[&str] = &["serde", "thiserror", "zeroize", "schemars", "humantime", "bytesize", "aws_lc_rs"];

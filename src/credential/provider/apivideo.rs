@@ -75,7 +75,7 @@ pub enum ApivideoIssue {
     UploadToken,
     /// An access token of an hour for the whole API, renewed with its refresh token.
     Bearer,
-    /// No call: the key as user, with an empty password, for `Basic`.
+    /// No call: the key itself, which is the user of `Basic` with an empty password.
     Basic,
     /// A one-time token of the private video that is asked for.
     PrivateVideo,
@@ -334,9 +334,8 @@ impl Mint for ApivideoKey {
         "apivideo"
     }
 
-    /// `key:`, user and empty password.
     fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String> {
-        Ok(Issued::new(format!("{}:", self.0.expose()), ask.now, None))
+        Ok(Issued::new(self.0.expose().clone(), ask.now, None))
     }
 
     fn renews(&self) -> bool {

@@ -89,7 +89,7 @@ pub enum ZiggeoIssue {
     ServerAuth,
     /// A token that is encrypted here, without a call (`client_auth`); it cannot be withdrawn.
     ClientAuth,
-    /// No call: application token and private key, for `Basic`.
+    /// No call: the private key itself, which is the password of `Basic`; the user is the application token.
     Basic,
 }
 
@@ -168,10 +168,6 @@ impl ZiggeoConfig {
         options
     }
 
-    fn pair(&self, around: &Around<'_>) -> Result<Secret<String>, String> {
-        Ok(Secret::new(format!("{}:{}", self.application_token, around.secret(&self.private_key())?.expose())))
-    }
-
     fn end(&self, now: UnixTime) -> UnixTime {
         now.plus(self.lifetime.as_unix())
     }
@@ -221,7 +217,7 @@ impl Table for ZiggeoConfig {
         Ok(match self.issue {
             ZiggeoIssue::ServerAuth => Source::Vendor(Box::new(Ziggeo::new(self, around)?)),
             ZiggeoIssue::ClientAuth => Source::Mint(Box::new(ZiggeoGenerator::new(self, around)?)),
-            ZiggeoIssue::Basic => Source::Mint(Box::new(ZiggeoKey(self.pair(around)?))),
+            ZiggeoIssue::Basic => Source::Mint(Box::new(ZiggeoKey(around.secret(&self.private_key())?))),
         })
     }
 }
@@ -343,7 +339,7 @@ impl Mint for ZiggeoGenerator {
     }
 }
 
-/// Application token and private key, for `Basic`.
+/// The private key itself.
 #[derive(Debug)]
 struct ZiggeoKey(Secret<String>);
 

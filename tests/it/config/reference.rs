@@ -150,10 +150,12 @@ impl<'s> Cover<'s> {
 }
 
 /// Keys whose line shows an example, though they have a default.
-const EXAMPLES: [&str; 4] = [
+const EXAMPLES: [&str; 6] = [
     "credentials.NAME(type = \"cloudflare-stream\").access_rules",
     "routes[].accept",
+    "routes[].answers.json",
     "routes[].compare",
+    "routes[].inject",
     "schemes.NAME(type = \"rfc9246\").unsigned",
 ];
 
@@ -181,6 +183,7 @@ fn every_example_loads_with_its_files() {
         "minimal.toml",
         "minimal.yaml",
         "cloudflare-stream.toml",
+        "cloudflare-upload.toml",
         "mux.toml",
         "jwt-jwks.toml",
         "tls-sni.toml",
