@@ -11,7 +11,7 @@ use aws_lc_rs::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::provider::{Mint, Provider, fixed, oauth2};
+use super::provider::{Mint, Provider, apivideo, cloudflare, fixed, mux, oauth2, ziggeo};
 use crate::name::Name;
 use crate::secret::Secret;
 use crate::token::Scheme;
@@ -25,6 +25,14 @@ pub enum CredentialConfig {
     Static(Box<fixed::Config>),
     /// Access tokens of an OAuth 2.0 server.
     Oauth2(Box<oauth2::Config>),
+    /// Upload tokens, access tokens and private videos of api.video.
+    Apivideo(Box<apivideo::ApivideoConfig>),
+    /// Playback tokens, signing keys and upload addresses of Cloudflare Stream.
+    CloudflareStream(Box<cloudflare::CloudflareConfig>),
+    /// Playback tokens, signing keys and upload addresses of Mux.
+    Mux(Box<mux::MuxConfig>),
+    /// Server tokens and client tokens of Ziggeo.
+    Ziggeo(Box<ziggeo::ZiggeoConfig>),
 }
 
 impl CredentialConfig {
@@ -34,6 +42,10 @@ impl CredentialConfig {
         match self {
             Self::Static(table) => &**table,
             Self::Oauth2(table) => &**table,
+            Self::Apivideo(table) => &**table,
+            Self::CloudflareStream(table) => &**table,
+            Self::Mux(table) => &**table,
+            Self::Ziggeo(table) => &**table,
         }
     }
 }

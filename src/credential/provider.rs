@@ -5,11 +5,15 @@
 //! the answer to [`Provider::parse`].
 
 pub mod apivideo;
+pub mod aws_sigv4;
+pub mod cloudflare;
 pub mod fixed;
+pub mod mux;
 pub mod oauth2;
 #[cfg(test)]
 mod testing;
 pub mod vendor;
+pub mod ziggeo;
 
 use std::collections::BTreeMap;
 

@@ -22,6 +22,7 @@ mod metrics;
 mod readme;
 mod remote_keys;
 mod rig;
+mod sdk;
 mod server;
 mod sessions;
 mod support;

@@ -1,5 +1,7 @@
 //! The stand-ins for vendors, over the wire: TLS, faults, and what they remember.
 
+mod providers;
+
 use std::time::Duration;
 
 use serde_json::json;

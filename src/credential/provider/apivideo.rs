@@ -12,9 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::vendor::{self, Variable};
+use super::vendor;
 use super::{Ask, Issued, Mint, Provider, Refused};
 use crate::credential::base_url::BaseUrl;
+use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::secret::Secret;
 use crate::units::Period;
 
@@ -54,6 +55,15 @@ pub struct ApivideoConfig {
     /// How long an upload token lives, in whole seconds; `0`: until it is withdrawn.
     #[serde(default = "one_hour")]
     pub ttl: Period,
+    /// What one value serves: of private videos `resource`, of recorders best `session`.
+    #[serde(default)]
+    pub scope: Scope,
+    /// How its values are kept.
+    #[serde(default)]
+    pub keep: KeepConfig,
+    /// How the vendor is reached.
+    #[serde(default)]
+    pub endpoint: EndpointConfig,
 }
 
 /// What is got with an API key.
@@ -65,7 +75,7 @@ pub enum ApivideoIssue {
     UploadToken,
     /// An access token of an hour for the whole API, renewed with its refresh token.
     Bearer,
-    /// No call: the key as user, with an empty password, for `Basic`.
+    /// No call: the key itself, which is the user of `Basic` with an empty password.
     Basic,
     /// A one-time token of the private video that is asked for.
     PrivateVideo,
@@ -104,19 +114,61 @@ pub struct UploadTokens {
     pub pages: u64,
 }
 
+impl ApivideoConfig {
+    fn api_key(&self) -> SecretIn<'_> {
+        SecretIn { key: "api_key", text: None, file: self.api_key_file.as_deref(), env: self.api_key_env.as_deref() }
+    }
+}
+
+impl Table for ApivideoConfig {
+    fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    fn keep(&self) -> &KeepConfig {
+        &self.keep
+    }
+
+    fn endpoint(&self) -> Option<&EndpointConfig> {
+        (self.issue != ApivideoIssue::Basic).then_some(&self.endpoint)
+    }
+
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let mut fault = |key, is: bool, sentence: String| {
+            if is {
+                faults.push((key, sentence));
+            }
+        };
+        let of_a_video = matches!(self.issue, ApivideoIssue::PrivateVideo | ApivideoIssue::Session);
+        let whole = self.ttl.0.subsec_nanos() == 0 && self.ttl.as_unix() <= LONGEST_TTL;
+        fault("ttl", !whole, format!("`ttl` is whole seconds, {LONGEST_TTL} at most"));
+        fault(
+            "scope",
+            of_a_video != (self.scope == Scope::Resource),
+            "`resource` is for tokens of private videos, and they are for nothing else".into(),
+        );
+        faults.extend(self.api_key().fault(true));
+        faults
+    }
+
+    fn build(&self, around: &Around<'_>) -> Result<Source, String> {
+        Ok(match self.issue {
+            ApivideoIssue::Basic => Source::Mint(Box::new(ApivideoKey(around.secret(&self.api_key())?))),
+            _ => Source::Vendor(Box::new(Apivideo::new(self, around)?)),
+        })
+    }
+}
+
 impl Apivideo {
-    /// Takes its config; `variable` reads the environment.
+    /// Takes its config.
     ///
     /// # Errors
     /// A sentence for the operator, without the key.
-    pub fn new(config: &ApivideoConfig, variable: Variable<'_>) -> Result<Self, String> {
-        let key = vendor::secret("api_key", config.api_key_file.as_deref(), config.api_key_env.as_deref(), variable)?;
-        let ttl = config.ttl.as_unix();
-        if config.ttl.0.subsec_nanos() != 0 || ttl > LONGEST_TTL {
-            return Err(format!("ttl is whole seconds, {LONGEST_TTL} at most"));
-        }
+    pub fn new(config: &ApivideoConfig, around: &Around<'_>) -> Result<Self, String> {
+        let key = around.secret(&config.api_key())?;
         let (api, delivery) = (vendor::base("base_url", &config.base_url)?, vendor::base("delivery_url", &config.delivery_url)?);
-        Ok(Self { api, delivery, key, issue: config.issue, ttl })
+        Ok(Self { api, delivery, key, issue: config.issue, ttl: config.ttl.as_unix() })
     }
 
     /// What tells about one upload token.
@@ -275,26 +327,19 @@ impl Provider for Apivideo {
 
 /// The API key itself, for `Basic`.
 #[derive(Debug)]
-pub struct ApivideoKey(Secret<String>);
-
-impl ApivideoKey {
-    /// The key of `config`; `variable` reads the environment.
-    ///
-    /// # Errors
-    /// A sentence for the operator, without the key.
-    pub fn new(config: &ApivideoConfig, variable: Variable<'_>) -> Result<Self, String> {
-        Apivideo::new(config, variable).map(|provider| Self(provider.key))
-    }
-}
+struct ApivideoKey(Secret<String>);
 
 impl Mint for ApivideoKey {
     fn kind(&self) -> &'static str {
         "apivideo"
     }
 
-    /// `key:`, user and empty password.
     fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String> {
-        Ok(Issued::new(format!("{}:", self.0.expose()), ask.now, None))
+        Ok(Issued::new(self.0.expose().clone(), ask.now, None))
+    }
+
+    fn renews(&self) -> bool {
+        false
     }
 }
 

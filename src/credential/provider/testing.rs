@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Ask, Issued};
 use crate::clock::UnixTime;
+use crate::credential::config::{Around, Source, Table};
 
 pub(super) const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -19,6 +20,7 @@ pub(super) fn variable(name: &str) -> Option<String> {
         ("API_KEY", "9VxMaPgsaFg7EBqmuspSzF7"),
         ("CF_TOKEN", "cf-api-token"),
         ("CF_KEY", "cf-api-key"),
+        ("CF_PEM", "LS0tLS1CRUdJTg=="),
         ("MUX_SECRET", "tsec"),
         ("PRIVATE_KEY", "priv1key"),
         ("ENCRYPTION_KEY", "enc1key"),
@@ -81,4 +83,22 @@ fn text(value: &Value) -> &str {
 /// An answer of ours.
 pub(super) fn answer(status: u16, body: &Value) -> Response<Bytes> {
     Response::builder().status(status).body(Bytes::from(body.to_string())).expect("an answer")
+}
+
+/// Builds with the environment of a test.
+pub(super) fn around<T>(build: impl FnOnce(&Around<'_>) -> T) -> T {
+    build(&Around::new(&variable, &|_| None))
+}
+
+/// What a table makes.
+pub(super) fn source(table: &dyn Table) -> Result<Source, String> {
+    around(|around| table.build(around))
+}
+
+/// A private RSA key as PEM.
+pub(super) fn rsa_pem() -> String {
+    use base64::Engine as _;
+    let key = crate::token::scheme::testing::rsa();
+    let der = base64::engine::general_purpose::STANDARD.encode(key.private_der().expect("a private key").expose());
+    format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")
 }

@@ -1,10 +1,7 @@
-//! What the vendors' providers share: base addresses, secrets from files and the environment, calls in
-//! JSON, and what a refusal means.
+//! What the vendors' providers share: calls in JSON and in forms, what answers hold, and what a refusal means.
 //!
 //! A reason given to the operator holds words of the vendor's error code only, never a body: bodies
 //! repeat what was sent.
-
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +13,6 @@ use serde_json::{Map, Value};
 use super::Refused;
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
-use crate::secret::Secret;
 use crate::token::json;
 
 /// Largest answer that is read as JSON, as the trait says.
@@ -27,22 +23,6 @@ const LONGEST_WORD: usize = 64;
 
 /// Longest wait that a vendor may ask for, in seconds: a day.
 const LONGEST_WAIT: u64 = 86_400;
-
-/// Reads the environment.
-pub type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// The secret of the twin keys `{key}_file` and `{key}_env`.
-///
-/// # Errors
-/// A sentence for the operator, which never shows the secret.
-pub fn secret(key: &str, file: Option<&Path>, env: Option<&str>, variable: Variable<'_>) -> Result<Secret<String>, String> {
-    let text = match (file, env) {
-        (Some(file), None) => crate::files::read_secret(file)?,
-        (None, Some(name)) => Secret::new(variable(name).ok_or_else(|| format!("environment variable {name} is not set"))?),
-        _ => return Err(format!("exactly one of {key}_file and {key}_env must be set")),
-    };
-    if text.expose().is_empty() { Err(format!("{key} is empty")) } else { Ok(text) }
-}
 
 /// The address that the key `key` says, where a vendor is asked.
 ///
@@ -247,16 +227,5 @@ mod tests {
         ] {
             assert_eq!(reason(&answer(400, &[], &body)), shown, "{body}");
         }
-    }
-
-    #[test]
-    fn a_secret_has_one_source() {
-        let variable = |name: &str| (name == "KEY").then(|| "canary".to_owned()).or_else(|| (name == "EMPTY").then(String::new));
-        let read = |env| secret("api_key", None, env, &variable);
-        assert_eq!(read(Some("KEY")).expect("a secret").expose(), "canary");
-        assert_eq!(read(Some("NONE")).expect_err("not set"), "environment variable NONE is not set");
-        assert_eq!(read(Some("EMPTY")).expect_err("empty"), "api_key is empty");
-        assert_eq!(read(None).expect_err("none"), "exactly one of api_key_file and api_key_env must be set");
-        assert!(secret("api_key", Some(Path::new("/none")), Some("KEY"), &variable).is_err());
     }
 }

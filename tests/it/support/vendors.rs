@@ -8,6 +8,11 @@
 //! … vendor.url … vendor.vendor().uploads() …
 //! ```
 
+pub(crate) mod cloudflare;
+pub(crate) mod mux;
+pub(crate) mod oauth2;
+pub(crate) mod ziggeo;
+
 use std::ops::Deref;
 
 use tollgate::clock::Clock;

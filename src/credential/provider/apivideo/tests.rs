@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::testing::{NOW, Recorded, answer, ask, variable};
+use super::super::testing::{NOW, Recorded, answer, around, ask, source};
 use super::*;
 use crate::clock::UnixTime;
 
@@ -17,7 +17,7 @@ fn config(more: &Value) -> ApivideoConfig {
 }
 
 fn provider(more: &Value) -> Apivideo {
-    Apivideo::new(&config(more), &variable).expect("a provider")
+    around(|around| Apivideo::new(&config(more), around)).expect("a provider")
 }
 
 #[test]
@@ -114,17 +114,25 @@ fn a_video_without_a_token_gives_none() {
 }
 
 #[test]
-fn the_key_alone_is_a_user_without_password() {
-    let key = ApivideoKey::new(&config(&json!({ "issue": "basic" })), &variable).expect("a key");
-    assert_eq!(key.mint(&ask(None, None)).expect("minted").value.expose(), "9VxMaPgsaFg7EBqmuspSzF7:");
+fn the_key_alone_costs_no_call() {
+    let Ok(Source::Mint(key)) = source(&config(&json!({ "issue": "basic" }))) else { panic!("not minted") };
+    assert_eq!(key.mint(&ask(None, None)).expect("minted").value.expose(), "9VxMaPgsaFg7EBqmuspSzF7");
     assert!(!format!("{key:?}").contains("9VxMa"));
 }
 
 #[test]
-fn odd_configs_are_refused() {
-    for bad in [json!({ "ttl": "1500ms" }), json!({ "ttl": "100years" }), json!({ "base_url": "ws.api.video" })] {
-        assert!(Apivideo::new(&config(&bad), &variable).is_err(), "{bad}");
+fn odd_tables_are_refused() {
+    for (more, key) in [
+        (json!({ "ttl": "1500ms" }), "ttl"),
+        (json!({ "ttl": "100years" }), "ttl"),
+        (json!({ "issue": "session" }), "scope"),
+        (json!({ "scope": "resource" }), "scope"),
+        (json!({ "api_key_env": null }), "api_key"),
+    ] {
+        let faults = config(&more).faults();
+        assert_eq!(faults.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [key], "{more}");
     }
+    assert!(source(&config(&json!({ "base_url": "ws.api.video" }))).is_err());
 }
 
 #[test]
