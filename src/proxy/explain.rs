@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use http::Uri;
 use http::request::Parts;
 use serde_json::{Value, json};
 
@@ -10,6 +11,7 @@ use super::guard::{self, Settled};
 use super::{Error, Route, State, outbound, request};
 use crate::clock::UnixTime;
 use crate::name::Name;
+use crate::query;
 use crate::route::RouteMode;
 use crate::route::plan::Found;
 use crate::token::{Geo, Grant, Scope};
@@ -110,8 +112,43 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         answer["grant"] = grant(verdict);
     }
     let kept = || head.uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned();
-    answer["upstream_path"] = json!(target.unwrap_or_else(kept));
+    let target = target.unwrap_or_else(kept);
+    let signed = target.parse().map_err(|_| Error::Internal).and_then(|asked: Uri| {
+        let anew = outbound::signed(route, (&settled.authority, &head.headers), &|| now, &asked)?;
+        Ok(anew.map(|anew| signed_anew(route, &asked, &anew)))
+    });
+    match signed {
+        Ok(signed) => answer["upstream_signed"] = json!(signed),
+        Err(error) => return with_error(answer, &error),
+    }
+    answer["upstream_path"] = json!(target);
     answer
+}
+
+/// What is sent in place of `asked`, without what opens the origin: of each value that was added only its name is told.
+fn signed_anew(route: &Route, asked: &Uri, anew: &outbound::SignedAnew) -> Value {
+    const HIDDEN: &str = "[redacted]";
+    let had: Vec<&str> = asked.path().split('/').collect();
+    let shown = |segment: &str| match segment.split_once('=') {
+        _ if had.contains(&segment) => segment.to_owned(),
+        Some((name, _)) => format!("{name}={HIDDEN}"),
+        None => HIDDEN.to_owned(),
+    };
+    let path: Vec<String> = anew.signed.path.split('/').map(shown).collect();
+    let own: Vec<(&str, &str)> = query::pairs(asked.query().unwrap_or("")).collect();
+    let pair = |(name, value)| if own.contains(&(name, value)) { format!("{name}={value}") } else { format!("{name}={HIDDEN}") };
+    let query: Vec<String> = query::pairs(anew.signed.query.as_deref().unwrap_or("")).map(pair).collect();
+    let scheme = route.upstream_sign.as_ref().map(|signer| (signer.scheme(), signer.scope()));
+    json!({
+        "scheme": scheme.map(|((name, _), _)| name.as_str()),
+        "scheme_type": scheme.map(|((_, kind), _)| kind),
+        "scope": scheme.map(|(_, scope)| scope),
+        "path": path.join("/"),
+        "query": query.join("&"),
+        "headers": anew.signed.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        "cookies": anew.signed.cookies.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        "taken_out": anew.strip.iter().map(|strip| format!("{strip:?}")).collect::<Vec<_>>(),
+    })
 }
 
 fn with_error(mut answer: Value, error: &Error) -> Value {

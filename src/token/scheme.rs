@@ -35,7 +35,7 @@ pub mod wowza;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Denial, Grant, Presented, RequestFacts};
+use super::{Denial, Grant, Presented, RequestFacts, Where};
 use crate::clock::UnixTime;
 
 /// One token format with its rules, keys and carriers, as configured.
@@ -100,6 +100,15 @@ pub trait Scheme: Send + Sync {
     /// [`SignError`] when the scheme cannot sign, has no private key, or cannot express the request.
     fn sign(&self, _request: &SignRequest) -> Result<Signed, SignError> {
         Err(SignError::CannotSign)
+    }
+
+    /// Whether this scheme takes what stands in `place` for its token, or for a part of it: what must not come from
+    /// somebody else where a token of this scheme is put.
+    fn reads(&self, place: Where<'_>) -> bool;
+
+    /// A path that it could sign, for trying out whether it can sign at all.
+    fn sample_path(&self) -> String {
+        "/tollgate/folder/file.m3u8".to_owned()
     }
 
     /// Beginnings of path segments that hold this scheme's token, for

@@ -23,5 +23,7 @@ mod server;
 mod sessions;
 mod support;
 mod tool;
+mod translation;
 mod upstream;
+mod vendors;
 mod walk;

@@ -18,7 +18,7 @@ use crate::name::Name;
 use crate::path;
 use crate::secret::Secret;
 use crate::token::grant::Window;
-use crate::token::{Binding, Carrier, Denial, Grant, KeySource, PathRule, Presented, RequestFacts, Scope, Strip, access, carrier};
+use crate::token::{Binding, Carrier, Denial, Grant, KeySource, PathRule, Presented, RequestFacts, Scope, Strip, Where, access, carrier};
 use crate::units::Period;
 
 const LONGEST: usize = 8192;
@@ -290,6 +290,10 @@ impl Scheme for AkamaiEdgeauth {
         let mac = fields::hex(&self.hash().mac(octets, &[fields.as_bytes(), url.as_bytes(), salt.as_bytes()]));
         let token = format!("{fields}~hmac={mac}");
         self.place(request, name, token)
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        self.carriers.iter().any(|carrier| carrier.reads(place))
     }
 
     fn path_tokens(&self) -> Vec<String> {

@@ -20,7 +20,9 @@ use crate::name::Name;
 use crate::path;
 use crate::token::grant::Window;
 use crate::token::key::Family;
-use crate::token::{Binding, Carrier, Denial, Grant, Key, KeySource, PathRule, Presented, RequestFacts, Scope, Strip, access, carrier};
+use crate::token::{
+    Binding, Carrier, Denial, Grant, Key, KeySource, PathRule, Presented, RequestFacts, Scope, Strip, Where, access, carrier,
+};
 use crate::units::Period;
 
 const COOKIE: &str = "Edge-Cache-Cookie";
@@ -204,6 +206,15 @@ impl Scheme for GoogleMediaCdn {
         };
         let encode = |bytes: Vec<u8>| base64::engine::general_purpose::URL_SAFE.encode(bytes);
         google_signed::sign(request, put, name, |text| key.sign(text.as_bytes()).map(encode))
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        let named = |text: &str| self.config.names.iter().any(|name| name == text);
+        let in_path = |segment: &str| self.path_tokens().iter().any(|start| segment.starts_with(start));
+        google_signed::reads(place)
+            || place == Where::Cookie(COOKIE)
+            || matches!(place, Where::Query(name) if named(name))
+            || matches!(place, Where::Segment(segment) if in_path(segment))
     }
 
     fn path_tokens(&self) -> Vec<String> {

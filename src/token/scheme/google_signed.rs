@@ -9,7 +9,7 @@ use super::{SignError, SignRequest, Signed, fields};
 use crate::path::percent_decode;
 use crate::token::grant::Window;
 use crate::token::url_rule::{self, UrlPrefix, UrlRule};
-use crate::token::{Carrier, Denial, Grant, Presented, RequestFacts, Scope, Strip, carrier};
+use crate::token::{Carrier, Denial, Grant, Presented, RequestFacts, Scope, Strip, Where, carrier};
 
 const FIELDS: [&str; 4] = ["URLPrefix", "Expires", "KeyName", "Signature"];
 const LONGEST: usize = 8192;
@@ -55,6 +55,11 @@ fn text(form: Form, signature: &str, signed: &str) -> Result<String, Denial> {
     let text = format!("{letter}\n{signature}\n{signed}");
     SignedRequest::parse(&text)?;
     Ok(text)
+}
+
+/// Whether these are the name of a field in the query.
+pub(super) fn reads(place: Where<'_>) -> bool {
+    matches!(place, Where::Query(name) if FIELDS.contains(&name))
 }
 
 /// A signed URL or URL prefix in the query.
