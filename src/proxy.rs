@@ -30,6 +30,7 @@ pub mod forward;
 pub mod guard;
 pub mod origin;
 pub mod outbound;
+pub mod own_answer;
 pub mod pace;
 pub mod pool;
 pub mod preflight;
@@ -114,7 +115,9 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(guard::Guard))
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
+        .layer(AnswerLayer(own_answer::BeforeToken))
         .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(AnswerLayer(own_answer::WithToken))
         .layer(admit_session::AdmitLayer)
         .layer(AnswerLayer(propagate::Redirect))
         .layer(propagate::PropagateLayer)

@@ -31,7 +31,7 @@ use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
 use crate::session::valkey::{Place, ValkeyStore};
 use crate::session::{Sessions, StoreConfig};
-use crate::token::{Geo, KeySource, NoGeo};
+use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
@@ -242,10 +242,15 @@ impl Work<'_> {
 
     fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>) -> HashMap<Name, RouteScheme> {
         let mut schemes = HashMap::new();
+        let issued: Arc<dyn Issued> = Arc::new(NothingIssued);
         for (name, table) in &self.config.schemes {
             // A key set that is not there has been named already.
-            let Some(source) = sources.get(table.keys()) else { continue };
-            let built = table.build(source.clone());
+            let source = match table.keys().map(|keys| sources.get(keys)) {
+                Some(None) => continue,
+                Some(Some(source)) => source.clone(),
+                None => KeySource::default(),
+            };
+            let built = table.build_with(source, &issued);
             if let Some(scheme) = self.note(KeyPath::top("schemes").key(name.as_str()), built) {
                 schemes.insert(name.clone(), RouteScheme { name: name.clone(), scheme: scheme.into() });
             }

@@ -221,7 +221,9 @@ fn remote(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
 fn schemes(config: &Config, found: &mut Vec<Finding>) {
     for (name, scheme) in &config.schemes {
         let path = KeyPath::top("schemes").key(name.as_str()).key("keys");
-        leads_to(scheme.keys(), config.keys.keys(), ("key set", path), found);
+        if let Some(keys) = scheme.keys() {
+            leads_to(keys, config.keys.keys(), ("key set", path), found);
+        }
     }
 }
 
@@ -245,7 +247,7 @@ fn unused(config: &Config, found: &mut Vec<Finding>) {
     let schemes: BTreeSet<&Name> =
         config.routes.iter().flat_map(|route| route.accept.iter().chain(&route.compare)).chain(signing).collect();
     let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).collect();
-    let keys: BTreeSet<&Name> = config.schemes.values().map(|scheme| scheme.keys()).collect();
+    let keys: BTreeSet<&Name> = config.schemes.values().filter_map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {
         let path = KeyPath::top(table).key(name.as_str());
         found.push(Finding::warning(path, format!("no {who} uses `{table}.{name}`")));

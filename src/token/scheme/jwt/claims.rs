@@ -103,6 +103,7 @@ impl ClaimNames {
                 concurrent: find(&self.concurrent).map(number).transpose()?,
                 total: find(&self.total).map(number).transpose()?,
                 seconds: find(&self.session_seconds).map(number).transpose()?,
+                once: false,
             },
             upload: UploadTerms {
                 bytes: find(&self.upload_bytes).map(|value| value.as_u64().ok_or(Denial::Claim)).transpose()?,
