@@ -353,7 +353,7 @@ fn control(
             }
             if let Some(listener) = issuing.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) {
                 let inner = inner.clone();
-                tokio::spawn(crate::control::serve::serve(listener, move || inner.front()));
+                tokio::task::spawn_local(crate::control::serve::serve(listener, move || inner.front()));
             }
             tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
             tokio::spawn(run_calls(calls));

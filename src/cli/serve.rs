@@ -49,6 +49,9 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     for address in &gateway.addresses {
         tracing::info!(%address, "serving");
     }
+    if let Some(address) = gateway.control {
+        tracing::info!(%address, "applications");
+    }
     if let Some(address) = gateway.admin {
         tracing::info!(%address, "operators");
     }
