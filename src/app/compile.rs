@@ -13,6 +13,7 @@ use crate::config::{Config, KeyPath};
 use crate::control::serve::Front;
 use crate::credential::config::{Around, Source};
 use crate::credential::keeper::{KeeperParts, Spawn};
+use crate::credential::mapping::Mappings;
 use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::ledger::{Account, KeyRing, Ledger};
@@ -22,6 +23,7 @@ use crate::proxy::origin::{self, HostPolicy, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
+use crate::route::RouteConfig;
 use crate::route::RouteMode;
 use crate::secret::Secret;
 use crate::server::connection::Protocols;
@@ -61,6 +63,7 @@ pub struct Parts {
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
     slow: Option<((u32, u32), Arc<Slow>)>,
     tickets: Option<(Vec<Secret<String>>, Arc<Tickets>)>,
+    mappings: Option<(Vec<Secret<String>>, Arc<Mappings>)>,
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
@@ -141,8 +144,9 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     let (sessions, revocations) = work.table();
     let fleet = work.fleet((&sessions, &revocations), clock);
     let front = work.front();
-    let tickets = match tickets {
-        Some(tickets) if work.unfit.is_empty() => tickets,
+    let mappings = work.mappings();
+    let (tickets, mappings) = match (tickets, mappings) {
+        (Some(tickets), Some(mappings)) if work.unfit.is_empty() => (tickets, mappings),
         _ => return Err(work.unfit),
     };
     let used = before.map_or_else(Arc::default, |before| before.used.clone());
@@ -155,6 +159,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
         sessions,
         fleet,
         tickets,
+        mappings,
         revocations,
         geo,
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -304,13 +309,30 @@ impl Work<'_> {
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer))
+                let made = Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer));
+                made.and_then(|route| self.injecting(route, table, origins))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
             }
         }
         Plan::new(routes)
+    }
+
+    /// The route with its credentials, and with its rules for answers.
+    fn injecting(&self, route: Route, table: &RouteConfig, origins: &BTreeMap<Name, Arc<Origin>>) -> Result<Route, String> {
+        let inject = table.inject.iter().map(|entry| {
+            let kept = self.parts.credentials.get(&entry.credential);
+            let kept = kept.ok_or_else(|| format!("inject.credential \"{}\" cannot be built", entry.credential))?;
+            entry.build(kept.credential.clone(), table.public)
+        });
+        let inject = inject.collect::<Result<Vec<_>, _>>()?;
+        let answers = table.answers.as_ref().map(|answers| {
+            let found = answers.origins.iter().map(|name| origins.get(name).cloned());
+            let found = found.collect::<Option<Vec<_>>>().ok_or("answers.origins: one of them cannot be built")?;
+            answers.build(found)
+        });
+        Ok(route.injecting(inject, answers.transpose()?))
     }
 
     fn protocols(&mut self) -> HashMap<std::net::SocketAddr, Protocols> {
@@ -400,6 +422,19 @@ impl Work<'_> {
         let tickets = tickets?;
         self.parts.tickets = Some((secrets, tickets.clone()));
         Some(tickets)
+    }
+
+    /// The keys of mapping tickets, made of those of the sessions' tickets.
+    fn mappings(&mut self) -> Option<Arc<Mappings>> {
+        let (secrets, _) = self.parts.tickets.as_ref()?;
+        let kept = self.before.and_then(|before| before.mappings.as_ref()).filter(|(before, _)| before == secrets);
+        let secrets = secrets.clone();
+        let mappings = match kept {
+            Some((_, mappings)) => mappings.clone(),
+            None => self.note(KeyPath::top("sessions").key("ticket_keys"), Mappings::new(&secrets).map(Arc::new))?,
+        };
+        self.parts.mappings = Some((secrets, mappings.clone()));
+        Some(mappings)
     }
 
     fn admin_token(&mut self) {

@@ -133,6 +133,8 @@ fn needs_restart(current: &Loaded, next: &Loaded) {
         ("server.listeners", addresses(current) != addresses(next)),
         ("server.workers", before.server.workers != after.server.workers),
         ("admin", (before.admin.address, before.admin.enabled) != (after.admin.address, after.admin.enabled)),
+        ("ledger", serde_json::to_value(&before.ledger).ok() != serde_json::to_value(&after.ledger).ok()),
+        ("control.address", before.control.as_ref().map(|it| it.address) != after.control.as_ref().map(|it| it.address)),
         ("log", serde_json::to_value(&before.log).ok() != serde_json::to_value(&after.log).ok()),
     ];
     for (key, _) in changes.iter().filter(|(_, changed)| *changed) {

@@ -246,7 +246,9 @@ fn unused(config: &Config, found: &mut Vec<Finding>) {
     let signing = config.routes.iter().filter_map(|route| route.upstream_sign.as_ref()).map(|sign| &sign.scheme);
     let schemes: BTreeSet<&Name> =
         config.routes.iter().flat_map(|route| route.accept.iter().chain(&route.compare)).chain(signing).collect();
-    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).collect();
+    let answers = config.routes.iter().filter_map(|route| route.answers.as_ref()).flat_map(|answers| &answers.origins);
+    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).chain(answers).collect();
+    let credentials: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.inject).map(|entry| &entry.credential).collect();
     let keys: BTreeSet<&Name> = config.schemes.values().filter_map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {
         let path = KeyPath::top(table).key(name.as_str());
@@ -254,5 +256,6 @@ fn unused(config: &Config, found: &mut Vec<Finding>) {
     };
     config.keys.keys().filter(|name| !keys.contains(name)).for_each(|name| warn("keys", name, "scheme"));
     config.schemes.keys().filter(|name| !schemes.contains(name)).for_each(|name| warn("schemes", name, "route"));
+    config.credentials.keys().filter(|name| !credentials.contains(name)).for_each(|name| warn("credentials", name, "route"));
     config.origins.keys().filter(|name| !origins.contains(name)).for_each(|name| warn("origins", name, "route"));
 }

@@ -127,6 +127,8 @@ where
     }
     finish(&mut answer, &id);
     let status = answer.status().as_u16();
+    let code = answer.status();
+    desk.state.metrics.control_requests.with_label_values(&[dialect.name(), code.as_str()]).inc();
     note.tell(&Told { id: &id, now, peer, dialect: dialect.name(), method: method.as_str(), status });
     answer
 }

@@ -364,8 +364,7 @@ pin_project! {
     pub struct RequestBody {
         #[pin]
         kind: RequestKind,
-        progress: Rc<Progress>,
-        record: Shared,
+        caller: Caller,
     }
 }
 
@@ -374,9 +373,16 @@ pin_project! {
     enum RequestKind {
         None,
         Full { bytes: Option<Bytes> },
-        Caller { #[pin] body: Timed<RequestEnding>, kept: Option<Rc<Kept>> },
+        Caller { #[pin] body: Timed<RequestEnding> },
         Edited { #[pin] body: Timed<RequestEnding>, editing: Editing },
     }
+}
+
+/// What is noted of a body while it passes.
+struct Caller {
+    progress: Rc<Progress>,
+    record: Shared,
+    kept: Option<Rc<Kept>>,
 }
 
 /// An edit under way.
@@ -395,15 +401,15 @@ impl RequestBody {
         let kind = if incoming.is_end_stream() {
             RequestKind::None
         } else {
-            RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())), kept: None }
+            RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())) }
         };
-        Self { kind, progress, record }
+        Self { kind, caller: Caller { progress, record, kept: None } }
     }
 
     /// No body, for another try of a request that had none.
     #[must_use]
     pub fn none(record: Shared) -> Self {
-        Self { kind: RequestKind::None, progress: Progress::new(true, Duration::ZERO), record }
+        Self { kind: RequestKind::None, caller: Caller { progress: Progress::new(true, Duration::ZERO), record, kept: None } }
     }
 
     /// These bytes.
@@ -412,15 +418,14 @@ impl RequestBody {
         if bytes.is_empty() {
             return Self::none(record);
         }
-        Self { kind: RequestKind::Full { bytes: Some(bytes) }, progress: Progress::new(false, Duration::ZERO), record }
+        let caller = Caller { progress: Progress::new(false, Duration::ZERO), record, kept: None };
+        Self { kind: RequestKind::Full { bytes: Some(bytes) }, caller }
     }
 
-    /// The same body, with what passes kept beside; only a caller's unedited one.
+    /// The same body, with what comes of it kept beside, as it was before any edit.
     #[must_use]
     pub fn keeping(mut self, by: Rc<Kept>) -> Self {
-        if let RequestKind::Caller { kept, .. } = &mut self.kind {
-            *kept = Some(by);
-        }
+        self.caller.kept = Some(by);
         self
     }
 
@@ -428,7 +433,7 @@ impl RequestBody {
     #[must_use]
     pub fn edited(mut self, edit: Box<dyn Edit>) -> Self {
         self.kind = match self.kind {
-            RequestKind::Caller { body, .. } => {
+            RequestKind::Caller { body } => {
                 let length = body.size_hint().exact().and_then(|length| edit.length(length));
                 RequestKind::Edited { body, editing: Editing { edit, out: VecDeque::new(), length, ended: false } }
             }
@@ -440,7 +445,7 @@ impl RequestBody {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Rc<Progress> {
-        self.progress.clone()
+        self.caller.progress.clone()
     }
 }
 
@@ -453,18 +458,12 @@ impl HttpBody for RequestBody {
         match this.kind.project() {
             RequestKindProj::None => Poll::Ready(None),
             RequestKindProj::Full { bytes } => {
-                this.progress.begun.set(true);
-                this.progress.whole.set(true);
+                this.caller.progress.begun.set(true);
+                this.caller.progress.whole.set(true);
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
-            RequestKindProj::Caller { body, kept } => {
-                let frame = next_of_caller(body, this.progress, this.record, cx);
-                if let (Some(kept), Poll::Ready(Some(Ok(frame)))) = (kept, &frame) {
-                    frame.data_ref().into_iter().for_each(|data| kept.add(data));
-                }
-                frame
-            }
-            RequestKindProj::Edited { body, editing } => next_edited(body, editing, (this.progress, this.record), cx),
+            RequestKindProj::Caller { body } => this.caller.next(body, cx),
+            RequestKindProj::Edited { body, editing } => editing.next(body, this.caller, cx),
         }
     }
 
@@ -472,7 +471,7 @@ impl HttpBody for RequestBody {
         match &self.kind {
             RequestKind::None => true,
             RequestKind::Full { bytes } => bytes.is_none(),
-            RequestKind::Caller { body, .. } => body.is_end_stream(),
+            RequestKind::Caller { body } => body.is_end_stream(),
             RequestKind::Edited { editing, .. } => editing.ended && editing.out.is_empty(),
         }
     }
@@ -481,7 +480,7 @@ impl HttpBody for RequestBody {
         match &self.kind {
             RequestKind::None => SizeHint::with_exact(0),
             RequestKind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            RequestKind::Caller { body, .. } => body.size_hint(),
+            RequestKind::Caller { body } => body.size_hint(),
             // Only asked for before the first piece, when the head is written.
             RequestKind::Edited { editing, .. } => editing.length.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
@@ -490,58 +489,62 @@ impl HttpBody for RequestBody {
 
 type NextFrame = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
-/// The caller's next piece, noted.
-fn next_of_caller(body: Pin<&mut Timed<RequestEnding>>, progress: &Progress, record: &Shared, cx: &mut Context<'_>) -> NextFrame {
-    progress.begun.set(true);
-    progress.moved.set(Instant::now());
-    let frame = body.poll_frame(cx);
-    progress.empty.set(frame.is_pending());
-    match &frame {
-        Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
-            Some(data) => record.bytes_in.set(record.bytes_in.get() + data.len() as u64),
-            None => {
-                // Trailers are the end of it.
-                progress.whole.set(true);
-                return Poll::Ready(None);
-            }
-        },
-        Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
-        Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
-        Poll::Ready(None) | Poll::Pending => {}
+impl Caller {
+    /// The caller's next piece, noted.
+    fn next(&self, body: Pin<&mut Timed<RequestEnding>>, cx: &mut Context<'_>) -> NextFrame {
+        let (progress, record) = (&self.progress, &self.record);
+        progress.begun.set(true);
+        progress.moved.set(Instant::now());
+        let frame = body.poll_frame(cx);
+        progress.empty.set(frame.is_pending());
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                Some(data) => {
+                    record.bytes_in.set(record.bytes_in.get() + data.len() as u64);
+                    self.kept.iter().for_each(|kept| kept.add(data));
+                }
+                None => {
+                    // Trailers are the end of it.
+                    progress.whole.set(true);
+                    return Poll::Ready(None);
+                }
+            },
+            Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
+            Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        frame
     }
-    frame
 }
 
-/// The next piece of an edited body.
-fn next_edited(
-    mut body: Pin<&mut Timed<RequestEnding>>,
-    editing: &mut Editing,
-    (progress, record): (&Progress, &Shared),
-    cx: &mut Context<'_>,
-) -> NextFrame {
-    loop {
-        if let Some(piece) = editing.out.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        if editing.ended {
-            return Poll::Ready(None);
-        }
-        let frame = match next_of_caller(body.as_mut(), progress, record, cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => return Poll::Pending,
-        };
-        let edited = match frame {
-            Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |piece| editing.edit.push(piece, &mut editing.out)),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            None => {
-                editing.ended = true;
-                editing.edit.finish(&mut editing.out)
+impl Editing {
+    /// The next piece of an edited body.
+    fn next(&mut self, mut body: Pin<&mut Timed<RequestEnding>>, caller: &Caller, cx: &mut Context<'_>) -> NextFrame {
+        loop {
+            if let Some(piece) = self.out.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-        };
-        if edited.is_err() {
-            editing.ended = true;
-            progress.broken.set(true);
-            return Poll::Ready(Some(Err(BodyError::Malformed)));
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let frame = match caller.next(body.as_mut(), cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => return Poll::Pending,
+            };
+            let edited = match frame {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |piece| self.edit.push(piece, &mut self.out)),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.ended = true;
+                    self.edit.finish(&mut self.out)
+                }
+            };
+            if edited.is_err() {
+                self.ended = true;
+                self.out.clear();
+                caller.progress.broken.set(true);
+                return Poll::Ready(Some(Err(BodyError::Malformed)));
+            }
         }
     }
 }

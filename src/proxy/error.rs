@@ -59,6 +59,16 @@ pub enum Error {
     StoreAway,
     /// The origin's playlist cannot be read, so no ticket can be put on it.
     PlaylistBroken,
+    /// There is no credential for the origin that may be used; after this time there may be.
+    CredentialUnavailable(Duration),
+    /// The origin's answer shows what callers must not see, and cannot be changed.
+    AnswerWithheld,
+    /// The route puts its credential into a form, and the request has none.
+    FormExpected,
+    /// The address is under a ticket that is not ours, or not for this place or caller.
+    MappingInvalid,
+    /// The address was given out, and its time is over.
+    MappingExpired,
     /// This caller has presented too many bad tokens lately.
     Slowed(Duration),
     /// The origin has as many requests in flight as it may.
@@ -99,6 +109,11 @@ impl Error {
             Self::SessionGone(gone) => gone_code(*gone),
             Self::StoreAway => "session_store_away",
             Self::PlaylistBroken => "playlist_broken",
+            Self::CredentialUnavailable(_) => "credential_unavailable",
+            Self::AnswerWithheld => "answer_withheld",
+            Self::FormExpected => "form_expected",
+            Self::MappingInvalid => "address_invalid",
+            Self::MappingExpired => "address_expired",
             Self::Slowed(_) => "too_many_refusals",
             Self::OriginBusy => "origin_busy",
             Self::OriginUnreachable => "origin_unreachable",
@@ -130,7 +145,12 @@ impl Error {
             Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionRefused(_, status) => *status,
             Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
-            Self::PlaylistBroken => StatusCode::BAD_GATEWAY,
+            Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
+            Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FormExpected => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            // tus 1.0.0: a client that is told 404 or 410 begins its upload anew.
+            Self::MappingInvalid => StatusCode::NOT_FOUND,
+            Self::MappingExpired => StatusCode::GONE,
             Self::Slowed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
             Self::OriginUnreachable | Self::OriginBroken => StatusCode::BAD_GATEWAY,
@@ -161,6 +181,11 @@ impl Error {
             Self::SessionGone(gone) => gone_title(*gone),
             Self::StoreAway => "Sessions cannot be counted right now",
             Self::PlaylistBroken => "The origin's playlist could not be read",
+            Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
+            Self::AnswerWithheld => "The origin's answer cannot be shown",
+            Self::FormExpected => "The request needs a form as its body",
+            Self::MappingInvalid => "This address was not given out for this request",
+            Self::MappingExpired => "This address has expired",
             Self::Slowed(_) => "Too many refused tokens; slow down",
             Self::OriginBusy => "The origin is busy",
             Self::OriginUnreachable => "The origin cannot be reached",
@@ -217,7 +242,7 @@ impl Error {
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow);
             }
-            Self::Slowed(wait) => {
+            Self::Slowed(wait) | Self::CredentialUnavailable(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
             Self::OriginBusy | Self::StoreAway | Self::SessionRefused(Limit::Ceiling, _) => {
@@ -403,6 +428,11 @@ impl Error {
             Self::TicketExpired,
             Self::StoreAway,
             Self::PlaylistBroken,
+            Self::CredentialUnavailable(Duration::ZERO),
+            Self::AnswerWithheld,
+            Self::FormExpected,
+            Self::MappingInvalid,
+            Self::MappingExpired,
             Self::Slowed(Duration::ZERO),
             Self::OriginBusy,
             Self::OriginUnreachable,

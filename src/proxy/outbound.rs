@@ -7,6 +7,7 @@ use http::uri::PathAndQuery;
 use http::{Uri, Version};
 
 use super::guard::Settled;
+use super::inject::Trail;
 use super::origin::HostPolicy;
 use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
@@ -24,28 +25,43 @@ impl Filter<Admitted> for PrepareOutbound {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Error> {
-        let Admitted { routed, proof, .. } = admitted;
-        let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
-        let (strip, grant) = proof.strip_and_grant();
-        let uri = match target(&facts, &routed.route, strip, grant)? {
-            Some(target) => Some(uri(&target)?),
-            None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
-            None => None,
+        let Admitted { routed, proof, session } = admitted;
+        let mut trail = Trail::of(&routed, &proof, session.as_deref())?;
+        let uri = match trail.as_mut().and_then(|trail| trail.target.take()) {
+            Some(target) => Some(target),
+            None => own_target(&routed, &proof)?,
         };
         let request = &routed.request;
-        let signed = signed(
-            &routed.route,
-            (&request.settled.authority, &request.head.headers),
-            &|| request.state.clock.now(),
-            uri.as_ref().unwrap_or(&request.head.uri),
-        )?;
+        let elsewhere = trail.as_ref().is_some_and(|trail| trail.is_foreign());
+        let signed = if elsewhere {
+            None
+        } else {
+            signed(
+                &routed.route,
+                (&request.settled.authority, &request.head.headers),
+                &|| request.state.clock.now(),
+                uri.as_ref().unwrap_or(&request.head.uri),
+            )?
+        };
         let mut outbound = outbound(routed, &proof, uri);
+        outbound.trail = trail;
         if let Some(anew) = signed {
             outbound.head.uri = uri_of(&anew.signed)?;
             add(&mut outbound.head.headers, &anew)?;
         }
         Ok(outbound)
     }
+}
+
+/// The target that the caller asked for, as the origin gets it; `None` when it stays as it came.
+fn own_target(routed: &Routed, proof: &Proof) -> Result<Option<Uri>, Error> {
+    let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
+    let (strip, grant) = proof.strip_and_grant();
+    Ok(match target(&facts, &routed.route, strip, grant)? {
+        Some(target) => Some(uri(&target)?),
+        None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
+        None => None,
+    })
 }
 
 /// A request signed anew.
@@ -162,7 +178,7 @@ fn outbound(routed: Routed, proof: &Proof, uri: Option<Uri>) -> Outbound {
     set_ours(&mut head, &forwarded_for, (&authority, https), &record);
     let private = !matches!(proof, Proof::Public);
     let pace = proof.strip_and_grant().1.and_then(|grant| grant.pace);
-    Outbound { head, body, record, route, authority, state, private, pace }
+    Outbound { head, body, record, route, authority, state, private, pace, trail: None }
 }
 
 /// A page that was itself reached by a tokened URL would send that URL along.

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::Route;
 use super::guard::Settled;
+use super::inject::Trail;
 use super::record::Shared;
 use crate::session::ticket::Opened as Ticket;
 use crate::session::{Gone, Session};
@@ -57,6 +58,8 @@ pub struct Routed {
     pub mount: usize,
     /// Where a ticket was taken out of the path: the path as it came, and the ticket's segment.
     pub ticketed: Option<(String, String)>,
+    /// A mapping ticket that was taken out of the path: it leads to an upstream URL.
+    pub mapped: Option<String>,
 }
 
 /// What lets a request in.
@@ -138,6 +141,8 @@ pub struct Outbound {
     pub private: bool,
     /// Bytes a second at which the answer may go out, where the token limits it.
     pub pace: Option<u64>,
+    /// What its credentials need to know of it; `None` on a route without any.
+    pub trail: Option<Box<Trail>>,
 }
 
 impl Request {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
+use super::inject::{Answers, Injection};
 use super::session::RouteSession;
 use super::{RouteConfig, RouteMode};
 use crate::credential::Signer;
@@ -38,6 +39,10 @@ pub struct Route<O> {
     pub forward_token: bool,
     /// What signs its requests anew for the origin.
     pub upstream_sign: Option<Signer>,
+    /// The credentials that its requests show the origin.
+    pub inject: Vec<Injection>,
+    /// What callers must not see of its answers.
+    pub answers: Option<Answers<O>>,
     /// What it does about sessions, if anything.
     pub session: Option<RouteSession>,
     /// Who may read answers across web origins.
@@ -71,6 +76,8 @@ impl<O> Route<O> {
             allow_path_parameters: config.allow_path_parameters,
             forward_token: config.forward_token,
             upstream_sign: None,
+            inject: Vec::new(),
+            answers: None,
             session: config.session.as_ref().map(RouteSession::new).transpose()?,
             cors: Cors::new(&config.cors)?,
             metrics,
@@ -92,6 +99,14 @@ impl<O> Route<O> {
     pub fn comparing(mut self, schemes: Vec<RouteScheme>) -> Self {
         self.path_tokens.extend(schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()));
         self.compare = schemes;
+        self
+    }
+
+    /// The same route, showing its origin these credentials, with these rules for its answers.
+    #[must_use]
+    pub fn injecting(mut self, inject: Vec<Injection>, answers: Option<Answers<O>>) -> Self {
+        self.inject = inject;
+        self.answers = answers;
         self
     }
 

@@ -12,6 +12,7 @@ mod ffmpeg;
 mod fleet;
 mod floors;
 mod guard;
+mod inject;
 mod interop;
 mod loopback;
 mod media;

@@ -95,7 +95,12 @@ async fn issue(call: &Call) -> Outcome {
         subject: wanted.subject.clone(),
         key_id: wanted.key_id.clone(),
         client_ip: wanted.client_ip,
-        session: SessionTerms { concurrent: wanted.session.concurrent, total: wanted.session.total, seconds: wanted.session.seconds, ..SessionTerms::default() },
+        session: SessionTerms {
+            concurrent: wanted.session.concurrent,
+            total: wanted.session.total,
+            seconds: wanted.session.seconds,
+            once: false,
+        },
         claims,
     };
     let signed = scheme.scheme.sign(&request).map_err(|error| Problem::Invalid(error.to_string()))?;

@@ -20,8 +20,8 @@ use crate::clock::UnixTime;
 use crate::path;
 use crate::token::issued::PrivateToken;
 use crate::token::{
-    Denial, Details, Grant, Issue, Issued, Kind, PathRule, Presented, Renewal, RenewalCarrier, Renewed, RequestFacts, Scope, Strip, Window,
-    carrier,
+    Denial, Details, Grant, Issue, Issued, Kind, PathRule, Presented, Renewal, RenewalCarrier, Renewed, RequestFacts, Scope, Strip, Where,
+    Window, carrier,
 };
 
 /// api.video private videos: one-time tokens of our own in the path, then session tokens.
@@ -136,6 +136,14 @@ fn session<'r>(facts: &RequestFacts<'r>) -> Result<Option<Cow<'r, str>>, Denial>
 impl Scheme for ApivideoPrivate {
     fn kind(&self) -> &'static str {
         "apivideo-private"
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) => name == SESSION || name == "token",
+            Where::Header(name) => *name == HEADER,
+            _ => false,
+        }
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Reply, Scheme};
-use crate::token::{Denial, Grant, Issue, Issued, Kind, Presented, RequestFacts, Window, carrier};
+use crate::token::{Denial, Grant, Issue, Issued, Kind, Presented, RequestFacts, Where, Window, carrier};
 
 /// api.video upload tokens of our own: made over the control listener, presented as `POST /upload?token=to…`.
 ///
@@ -56,6 +56,10 @@ impl ApivideoUpload {
 impl Scheme for ApivideoUpload {
     fn kind(&self) -> &'static str {
         "apivideo-upload"
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        place == Where::Query(&self.config.parameter)
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {

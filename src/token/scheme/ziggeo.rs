@@ -24,7 +24,9 @@ use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::issued::AuthToken;
 use crate::token::ziggeo::{self, Cipher, fields};
-use crate::token::{Denial, Details, Grant, Issue, Issued, KeySource, Kind, Presented, RequestFacts, SessionTerms, Strip, Window, carrier};
+use crate::token::{
+    Denial, Details, Grant, Issue, Issued, KeySource, Kind, Presented, RequestFacts, SessionTerms, Strip, Where, Window, carrier,
+};
 
 /// Ziggeo auth tokens of our own, and client tokens that its SDKs make.
 ///
@@ -188,6 +190,13 @@ fn is_nonce(text: &str) -> bool {
 impl Scheme for Ziggeo {
     fn kind(&self) -> &'static str {
         "ziggeo"
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) | Where::Cookie(name) => [CLIENT, SERVER, INTERMEDIATE].contains(&name) || name.starts_with(COOKIE),
+            _ => false,
+        }
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {

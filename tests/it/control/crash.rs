@@ -68,7 +68,7 @@ async fn listed(control: SocketAddr) -> (u64, BTreeSet<String>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
     let folder = Folder::new();
     let file = config(&folder);
