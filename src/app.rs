@@ -279,6 +279,12 @@ impl Oversight for Inner {
     }
 
     fn refresh(&self) {
+        if let Some(ledger) = self.parts.load().ledger() {
+            self.metrics.ledger_commits.inc_by(ledger.commits().saturating_sub(self.metrics.ledger_commits.get()));
+            for (kind, count) in ledger.counts().unwrap_or_default() {
+                self.metrics.ledger_records.with_label_values(&[kind.word()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
         if let Some(dropped) = self.dropped_lines.load().as_ref() {
             let now = dropped();
             let before = self.dropped_seen.swap(now, Ordering::AcqRel);
@@ -406,7 +412,7 @@ fn control(
             }
             if let Some(listener) = issuing.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) {
                 let inner = inner.clone();
-                tokio::spawn(crate::control::serve::serve(listener, move || inner.front()));
+                tokio::task::spawn_local(crate::control::serve::serve(listener, move || inner.front()));
             }
             tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
             tokio::spawn(run_calls(calls));

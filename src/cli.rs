@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod explain;
 mod keys;
+mod ledger;
 mod serve;
 mod sign;
 
@@ -41,6 +42,9 @@ enum Command {
     /// Make keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// The record of what was issued: copies of it
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Judge test vectors: one line a scheme, exit code 1 on any mismatch
     Conformance {
         /// Folder with `*.json` files of vectors
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Keys(command) => keys::run(&command),
+        Command::Ledger(command) => ledger::run(&command),
         Command::Conformance { folder, output } => conformance(&folder, output),
         Command::Config(ConfigCommand::Schema) => {
             put_json(&crate::config::schema::json_schema());

@@ -6,6 +6,7 @@
 //! origins, the audit log. Who may do what is asked of the [`gate::Gate`], which knows API keys; how a
 //! refusal looks is the dialect's own.
 
+mod authz;
 pub mod dialect;
 pub mod dialects;
 pub mod gate;
@@ -53,6 +54,8 @@ pub struct ControlConfig {
     pub per_minute: u32,
     /// Web origins whose pages may make changes, such as `https://admin.example.com`. Empty: none.
     pub allowed_origins: Vec<String>,
+    /// Networks of servers that may ask `/authz/…`: they say who the viewer is.
+    pub authz_peers: Vec<ipnet::IpNet>,
     /// How long records of the audit log stay in the ledger.
     pub keep_audit: Period,
     /// API keys by name, beside those made through the API.
@@ -72,12 +75,20 @@ impl Default for ControlConfig {
             max_body: Size::kib(1024),
             per_minute: 600,
             allowed_origins: Vec::new(),
+            authz_peers: loopback(),
             keep_audit: Period::seconds(90 * 24 * 3600),
             api_keys: BTreeMap::new(),
             policies: BTreeMap::new(),
             accounts: BTreeMap::new(),
         }
     }
+}
+
+/// This machine.
+fn loopback() -> Vec<ipnet::IpNet> {
+    let v4 = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8);
+    let v6 = ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128);
+    vec![v4.into(), v6.into()]
 }
 
 /// The `[control.base]` table: where each API begins.

@@ -6,6 +6,7 @@
 //! knows what is *not* there, and reads the file on a miss only.
 
 mod book;
+mod copy;
 pub mod lookups;
 mod memory;
 pub mod record;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, oneshot};
 
 pub use self::book::{Cursor, Listing, Order, Page, SCHEMA, Start};
+pub use self::copy::Form;
 pub use self::record::{Account, Body, Kind, Record};
 pub use self::ring::KeyRing;
 

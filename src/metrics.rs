@@ -43,6 +43,9 @@ pub struct Families {
     pub reload_success_timestamp: Gauge,
     pub reloads: IntCounterVec,
     pub certificate_not_after: GaugeVec,
+    pub ledger_records: IntGaugeVec,
+    pub ledger_commits: IntCounter,
+    pub control_requests: IntCounterVec,
     pub keys: IntGaugeVec,
     pub keys_refresh_successful: IntGaugeVec,
     pub log_lines_dropped: IntCounter,
@@ -157,6 +160,13 @@ impl Metrics {
             reload_successful: make.gauge("config_last_reload_successful", "Whether the last reload of the config was taken.")?,
             reload_success_timestamp: make.float("config_last_reload_success_timestamp_seconds", "When the running config was taken.")?,
             reloads: make.counters("config_reloads_total", "Reloads tried, by result.", &["result"])?,
+            ledger_records: make.gauges("ledger_records", "Records of the ledger, by kind.", &["kind"])?,
+            ledger_commits: make.counter("ledger_commits_total", "Commits of the ledger; changes made at the same time share one.")?,
+            control_requests: make.counters(
+                "control_requests_total",
+                "Requests answered by the control listener, by API and status.",
+                &["api", "code"],
+            )?,
             certificate_not_after: make.floats(
                 "tls_certificate_not_after_timestamp_seconds",
                 "When a certificate ends.",
@@ -366,6 +376,10 @@ impl Families {
     }
 
     fn create_closed_series(&self) {
+        for kind in crate::ledger::Kind::ALL {
+            self.ledger_records.with_label_values(&[kind.word()]);
+        }
+        self.control_requests.with_label_values(&["tollgate", "200"]);
         for reason in CLOSED {
             self.connections_closed.with_label_values(&[reason]);
         }

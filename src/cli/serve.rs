@@ -49,6 +49,9 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     for address in &gateway.addresses {
         tracing::info!(%address, "serving");
     }
+    if let Some(address) = gateway.control {
+        tracing::info!(%address, "applications");
+    }
     if let Some(address) = gateway.admin {
         tracing::info!(%address, "operators");
     }
@@ -131,6 +134,8 @@ fn needs_restart(current: &Loaded, next: &Loaded) {
         ("store", before.store != after.store),
         ("server.workers", before.server.workers != after.server.workers),
         ("admin", (before.admin.address, before.admin.enabled) != (after.admin.address, after.admin.enabled)),
+        ("ledger", serde_json::to_value(&before.ledger).ok() != serde_json::to_value(&after.ledger).ok()),
+        ("control.address", before.control.as_ref().map(|it| it.address) != after.control.as_ref().map(|it| it.address)),
         ("log", serde_json::to_value(&before.log).ok() != serde_json::to_value(&after.log).ok()),
     ];
     for (key, _) in changes.iter().filter(|(_, changed)| *changed) {

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use super::authz;
 use super::dialects::Dialects;
 use super::note::{Note, Told};
 use super::{Answer, Call, Desk, Refusal};
@@ -49,7 +50,8 @@ pub async fn serve(listener: TcpListener, front: impl Fn() -> Option<Front> + Cl
         };
         let _ = tcp.set_nodelay(true);
         let front = front.clone();
-        tokio::spawn(async move {
+        // Decisions for other servers go through rooms that stay on one thread.
+        tokio::task::spawn_local(async move {
             let Some(Front { tls, .. }) = front() else { return };
             match tls {
                 None => connection(tcp, (peer.ip(), false), front).await,
@@ -72,7 +74,7 @@ where
         let front = front();
         async move {
             Ok::<_, Infallible>(match front {
-                Some(Front { dialects, desk, .. }) => take(request, (peer, https), &dialects, desk).await,
+                Some(Front { dialects, desk, .. }) => whole(request, (peer, https), &dialects, desk).await,
                 None => plain(StatusCode::SERVICE_UNAVAILABLE, "closed by the config\n"),
             })
         }
@@ -81,6 +83,15 @@ where
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "control connection ended");
+    }
+}
+
+async fn whole(request: Request<hyper::body::Incoming>, from: (IpAddr, bool), dialects: &Dialects, desk: Arc<Desk>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let base = desk.config.base.tollgate.as_deref().map(|base| base.trim_end_matches('/'));
+    match base.and_then(|base| path.strip_prefix(base)).and_then(authz::asker) {
+        Some(asked) => authz::answer(request, asked, from.0, &desk).await,
+        None => take(request, from, dialects, desk).await,
     }
 }
 
@@ -116,6 +127,8 @@ where
     }
     finish(&mut answer, &id);
     let status = answer.status().as_u16();
+    let code = answer.status();
+    desk.state.metrics.control_requests.with_label_values(&[dialect.name(), code.as_str()]).inc();
     note.tell(&Told { id: &id, now, peer, dialect: dialect.name(), method: method.as_str(), status });
     answer
 }

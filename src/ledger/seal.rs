@@ -68,6 +68,11 @@ impl Seal {
         Place(place)
     }
 
+    /// What stands for an id where the id itself must not be shown.
+    pub(super) fn name(&self, kind: Kind, id: &str) -> String {
+        self.place(kind, id).0[1..].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// What stands for an account in the file.
     pub(super) fn account(&self, account: &Account) -> [u8; 8] {
         let tag = self.digest(&[b"account", account.as_str().as_bytes()]);

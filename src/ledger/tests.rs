@@ -203,3 +203,82 @@ fn another_key_or_layout_is_refused_with_words() {
     std::fs::remove_file(&key).expect("removed");
     assert!(said("cannot be read without it").is_some());
 }
+
+fn copied(ledger: &Ledger, form: Form) -> String {
+    let mut out = Vec::new();
+    ledger.export(form, T, &mut out).expect("exported");
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn copies_are_whole_or_free_of_secrets() {
+    let (one, two) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let ledger = open(one.path()).expect("ledger");
+    let key = SigningKey { algorithm: Algorithm::RS256, public_jwk: None, name: None, retires: None, vendor_id: None };
+    let key = Record::new(&acme(), "k1", T, Body::SigningKey(key)).with_secret(Secret::new("PRIVATE".into()));
+    ledger.write_blocking(Batch::at(T).create(token("toSecret", 100, 50)).create(key)).expect("created");
+    let (sealed, plain, open_text) = (copied(&ledger, Form::Sealed), copied(&ledger, Form::Plain), copied(&ledger, Form::WithSecrets));
+    for safe in [&sealed, &plain] {
+        assert!(!safe.contains("toSecret") && !safe.contains("PRIVATE"), "{safe}");
+    }
+    assert!(plain.contains("k1") && open_text.contains("toSecret") && open_text.contains("PRIVATE"));
+    let other = open(two.path()).expect("ledger");
+    assert_eq!(other.import(T, &mut open_text.as_bytes()), Ok(2));
+    assert_eq!(other.import(T, &mut open_text.as_bytes()), Ok(2), "again changes nothing");
+    let found = other.find(Kind::SigningKey, "k1", T).expect("read").expect("there");
+    assert_eq!(found.secret.as_ref().map(|secret| secret.expose().as_str()), Some("PRIVATE"));
+    assert_eq!(other.find(Kind::UploadToken, "toSecret", T).expect("read").expect("there").expires, UnixTime(150));
+    for wrong in [sealed.as_str(), plain.as_str(), "", "{}", "x"] {
+        assert!(other.import(T, &mut wrong.as_bytes()).is_err(), "another ledger's key, or none: {wrong}");
+    }
+    assert_eq!(ledger.import(T, &mut sealed.as_bytes()), Ok(2));
+}
+
+/// Not a test of the machine: prints rates. `cargo test --release --lib ledger::tests::rates -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints rates; takes a while"]
+fn rates() {
+    let folder = tempfile::tempdir().expect("folder");
+    let big = LedgerConfig { remembered: 100_000, ..config(folder.path()) };
+    let open = || Ledger::open(&big, |work| std::thread::Builder::new().spawn(work).map(drop).map_err(|e| e.to_string()));
+    let ledger = open().expect("ledger");
+    let many: i64 = std::env::var("RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let began = std::time::Instant::now();
+    for from in (0..many).step_by(5000) {
+        let batch = (from..(from + 5000).min(many)).fold(Batch::at(T), |batch, n| batch.create(token(&format!("to{n:022}"), n, 0)));
+        ledger.write_blocking(batch).expect("created");
+    }
+    eprintln!("{many} made in batches of 5000: {:.0}/s", f64::from(u32::try_from(many).expect("small")) / began.elapsed().as_secs_f64());
+    for writers in [1, 64] {
+        let began = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for writer in 0..writers {
+                let ledger = &ledger;
+                scope.spawn(move || {
+                    for n in 0..2000 / writers {
+                        ledger.write_blocking(Batch::at(T).create(token(&format!("w{writers}-{writer}-{n}"), 100, 0))).expect("created");
+                    }
+                });
+            }
+        });
+        eprintln!("single creates by {writers} writers: {:.0}/s", 2000.0 / began.elapsed().as_secs_f64());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    for offset in [0, 1000, u64::try_from(many).expect("small") / 2, u64::try_from(many).expect("small") - 100] {
+        let began = std::time::Instant::now();
+        let page = runtime.block_on(ledger.list(listing(Order::Created, true, Start::Offset(offset), 100), T)).expect("page");
+        eprintln!("page of {} at {offset} of {}: {:?}", page.records.len(), page.total, began.elapsed());
+    }
+    for (what, distinct) in [("missed", 50_000), ("remembered", 1)] {
+        let began = std::time::Instant::now();
+        for n in 0..50_000 {
+            assert!(ledger.find(Kind::UploadToken, &format!("to{:022}", n % distinct), T).expect("read").is_some());
+        }
+        eprintln!("found, {what}: {:.0}/s", 50_000.0 / began.elapsed().as_secs_f64());
+    }
+    drop(ledger);
+    let began = std::time::Instant::now();
+    let again = (0..500).find_map(|_| open().map_err(|_| std::thread::sleep(std::time::Duration::from_millis(10))).ok());
+    eprintln!("opened again after {:?}", began.elapsed());
+    drop(again);
+}

@@ -1,5 +1,7 @@
 //! The control listener of a whole gateway: keys, tokens, accounts, what is refused.
 
+mod authz;
+mod crash;
 mod own;
 
 use std::net::SocketAddr;

@@ -123,6 +123,11 @@ impl Process {
         address(&self.logged("operators")[0])
     }
 
+    /// The address that applications issue tokens by.
+    pub(crate) fn control(&self) -> SocketAddr {
+        address(&self.logged("applications")[0])
+    }
+
     /// The log lines with this message.
     pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
         let lines = self.said();
