@@ -15,18 +15,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::admin::serve::Oversight;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
+use crate::credential::Credential;
+use crate::credential::keeper::Spawn;
 use crate::metrics::Metrics;
 use crate::proxy::record::Journal;
 use crate::server::listen;
 use crate::server::worker::{self, Census, Running, Shared, Stage};
 use crate::telemetry::access::AccessLog;
-use compile::{Compiled, Parts, Purpose};
+use compile::{Compiled, Parts, Purpose, World};
 
 /// Faults of a config that only putting it to use shows, each with the key it stands under.
 pub type Unfit = Vec<(KeyPath, String)>;
@@ -60,6 +62,10 @@ struct Inner {
     stage: watch::Sender<Stage>,
     /// Key sets that the control thread keeps fresh.
     remotes: watch::Sender<Vec<compile::RemoteKeys>>,
+    /// Credentials that the control thread keeps fresh.
+    credentials: watch::Sender<Vec<Credential>>,
+    /// What runs the calls of credentials: the control thread.
+    begin: Spawn,
     dropped_lines: ArcSwap<Option<Box<dyn Fn() -> usize + Send + Sync>>>,
     dropped_seen: AtomicUsize,
     reload: std::sync::Mutex<()>,
@@ -69,7 +75,11 @@ struct Inner {
 #[must_use]
 pub fn try_out(config: &Config) -> Unfit {
     match Metrics::new() {
-        Ok(metrics) => compile::compile(config, Purpose::Try, &metrics, &Clock::System).err().unwrap_or_default(),
+        Ok(metrics) => {
+            let nothing: Spawn = Arc::new(drop);
+            let world = World { metrics: &metrics, clock: &Clock::System, spawn: &nothing };
+            compile::compile(config, Purpose::Try, &world).err().unwrap_or_default()
+        }
         Err(error) => vec![(KeyPath::default(), error.to_string())],
     }
 }
@@ -82,13 +92,17 @@ impl Gateway {
     pub fn start(config: &Config, around: &Surroundings) -> Result<Self, Unfit> {
         let whole = |message: String| vec![(KeyPath::default(), message)];
         let metrics = Metrics::new().map_err(|e| whole(e.to_string()))?;
-        let compiled = compile::compile(config, Purpose::Start, &metrics, &around.clock)?;
+        let (sender, calls) = mpsc::unbounded_channel();
+        // One task a value at most, and values are bounded; after the control thread has ended nothing is called any more.
+        let begin: Spawn = Arc::new(move |task| drop(sender.send(task)));
+        let compiled = compile::compile(config, Purpose::Start, &World { metrics: &metrics, clock: &around.clock, spawn: &begin })?;
         let workers = worker_count(config);
         let (sockets, addresses) = bind(config, workers)?;
         let admin = bind_admin(config)?;
         let issuing = bind_control(config)?;
         let (stage, _) = watch::channel(Stage::Up);
         let (remotes, _) = watch::channel(compiled.parts.remotes.clone());
+        let (credentials, _) = watch::channel(compiled.parts.credentials());
         let Compiled { running, parts, tasks } = compiled;
         let inner = Arc::new(Inner {
             running: Arc::new(ArcSwap::from_pointee(running)),
@@ -97,6 +111,8 @@ impl Gateway {
             clock: around.clock.clone(),
             stage,
             remotes,
+            credentials,
+            begin,
             dropped_lines: ArcSwap::from_pointee(None),
             dropped_seen: AtomicUsize::new(0),
             reload: std::sync::Mutex::new(()),
@@ -111,7 +127,7 @@ impl Gateway {
             stage: inner.stage.subscribe(),
         };
         let mut threads = Vec::with_capacity(workers + 1);
-        threads.push(spawn("control", control(inner.clone(), (admin, issuing), tasks)).map_err(whole)?);
+        threads.push(spawn("control", control(inner.clone(), (admin, issuing), (tasks, calls))).map_err(whole)?);
         for (number, listeners) in sockets.into_iter().enumerate() {
             let journal = AccessLog::new(config.log.access.clone());
             threads.push(spawn(&format!("worker-{number}"), serve(shared.clone(), listeners, journal)).map_err(whole)?);
@@ -126,8 +142,10 @@ impl Gateway {
     pub fn reload(&self, config: &Config) -> Result<(), Unfit> {
         let _one_at_a_time = self.inner.reload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = self.inner.parts.load_full();
-        match compile::compile(config, Purpose::Reload(&before), &self.inner.metrics, &self.inner.clock) {
+        let world = World { metrics: &self.inner.metrics, clock: &self.inner.clock, spawn: &self.inner.begin };
+        match compile::compile(config, Purpose::Reload(&before), &world) {
             Ok(Compiled { running, parts, .. }) => {
+                self.inner.credentials.send_replace(parts.credentials());
                 self.inner.remotes.send_replace(parts.remotes.clone());
                 self.inner.parts.store(Arc::new(parts));
                 self.inner.running.store(Arc::new(running));
@@ -223,6 +241,8 @@ impl Oversight for Inner {
             .map(|keys| format!("keys {}", keys.name))
             .collect::<Vec<_>>();
         words.extend(missing);
+        let credentials = self.parts.load().credentials();
+        words.extend(credentials.iter().filter(|it| !it.is_ready()).map(|it| format!("credential {}", it.name())));
         words
     }
 
@@ -316,11 +336,14 @@ fn serve(
     }
 }
 
-/// The control thread: operators, key sets, the end.
+/// Calls of credentials, as they are begun.
+type Calls = mpsc::UnboundedReceiver<crate::credential::keeper::Task>;
+
+/// The control thread: operators, key sets, credentials, the end.
 fn control(
     inner: Arc<Inner>,
     (admin, issuing): (Option<std::net::TcpListener>, Option<std::net::TcpListener>),
-    tasks: Vec<crate::session::fleet::Task>,
+    (tasks, calls): (Vec<crate::session::fleet::Task>, Calls),
 ) -> impl FnOnce() -> Task + Send + 'static {
     move || {
         Box::pin(async move {
@@ -333,7 +356,9 @@ fn control(
                 tokio::spawn(crate::control::serve::serve(listener, move || inner.front()));
             }
             tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
+            tokio::spawn(run_calls(calls));
             let keeping = tokio::task::spawn_local(keep_keys(inner.clone()));
+            tokio::spawn(keep_credentials(inner.credentials.subscribe()));
             let sweeping = tokio::task::spawn_local(sweep_sessions(inner.clone()));
             let _ = stage.wait_for(|stage| *stage == Stage::Down).await;
             keeping.abort();
@@ -358,6 +383,39 @@ async fn sweep_sessions(inner: Arc<Inner>) {
         {
             tracing::error!(%fault, "the ledger cannot be swept");
         }
+    }
+}
+
+/// Runs the calls of credentials, each as its own task, so that none waits for another.
+async fn run_calls(mut calls: Calls) {
+    while let Some(call) = calls.recv().await {
+        tokio::spawn(call);
+    }
+}
+
+/// Keeps the credentials of the running config fresh. A reload leaves those alone that it takes over.
+async fn keep_credentials(mut credentials: watch::Receiver<Vec<Credential>>) {
+    let mut kept: Vec<(Credential, tokio::task::AbortHandle)> = Vec::new();
+    let mut keepers = tokio::task::JoinSet::new();
+    loop {
+        let now = credentials.borrow_and_update().clone();
+        kept.retain(|(credential, keeper)| {
+            let stays = now.iter().any(|it| it.is(credential));
+            if !stays {
+                keeper.abort();
+            }
+            stays
+        });
+        for credential in now {
+            if !kept.iter().any(|(it, _)| it.is(&credential)) {
+                let keeper = keepers.spawn(credential.keep());
+                kept.push((credential, keeper));
+            }
+        }
+        if credentials.changed().await.is_err() {
+            return;
+        }
+        while keepers.try_join_next().is_some() {}
     }
 }
 

@@ -25,6 +25,7 @@ use serde::Deserialize;
 
 use crate::admin::AdminConfig;
 use crate::control::ControlConfig;
+use crate::credential::CredentialConfig;
 use crate::ledger::LedgerConfig;
 use crate::name::Name;
 use crate::proxy::origin::OriginConfig;
@@ -63,6 +64,8 @@ pub struct Config {
     pub keys: BTreeMap<Name, KeysConfig>,
     /// Token schemes by name.
     pub schemes: BTreeMap<Name, SchemeConfig>,
+    /// What origins and vendors are shown, by name.
+    pub credentials: BTreeMap<Name, CredentialConfig>,
     /// Origins by name.
     pub origins: BTreeMap<Name, OriginConfig>,
     /// Routes.

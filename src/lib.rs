@@ -7,6 +7,7 @@
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
 //! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten; [`form`]: form bodies edited |
+//! | store | [`store`]: durable records, sealed |
 //! | keepers | [`files`], [`metrics`], [`keygen`], [`ledger`]: what was issued; [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`upload`]: one file is one upload; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
@@ -25,6 +26,8 @@ pub mod units;
 pub mod form;
 pub mod manifest;
 pub mod token;
+
+pub mod store;
 
 pub mod credential;
 pub mod files;

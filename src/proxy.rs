@@ -23,6 +23,7 @@ pub mod admit_session;
 pub mod body;
 pub mod door;
 pub mod error;
+pub mod explain;
 pub mod filter;
 pub mod find_route;
 pub mod forward;

@@ -30,6 +30,7 @@ pub use self::store::Change;
 use self::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
 use crate::clock::UnixTime;
+use crate::manifest::Facts;
 use crate::name::Name;
 use crate::token::Grant;
 
@@ -132,6 +133,8 @@ pub struct Session {
     pub seen: Seen,
     idle: AtomicU32,
     last_seen: AtomicI64,
+    /// Until when its film lasts, as its playlist said.
+    lasts: AtomicI64,
     bytes: AtomicU64,
     /// The first 8 bytes of the network that it was last seen in.
     network: AtomicU64,
@@ -158,6 +161,7 @@ impl Session {
             seen: ask.seen.clone(),
             idle: AtomicU32::new(ask.terms.idle),
             last_seen: AtomicI64::new(ask.now.0),
+            lasts: AtomicI64::new(i64::MIN),
             bytes: AtomicU64::new(0),
             network: AtomicU64::new(head(ask.network)),
             ended: AtomicU8::new(0),
@@ -196,8 +200,11 @@ impl Session {
         self.network.store(head(network), Ordering::Relaxed);
     }
 
-    fn copy_idle(&self, other: &Self) {
-        self.idle.store(other.idle(), Ordering::Relaxed);
+    /// Takes over what an earlier session of the same viewing has come to.
+    fn go_on_from(&self, before: &Self) {
+        self.add_bytes(before.bytes());
+        self.idle.store(before.idle(), Ordering::Relaxed);
+        self.lasts.fetch_max(before.lasts.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Marks it as ended; `false` when it was.
@@ -255,11 +262,34 @@ impl Session {
         self.terms.bytes.is_some_and(|most| self.bytes() >= most)
     }
 
-    /// Follows its playlist: three target durations of silence end it, [`IDLE_FLOOR`] at least. What was configured stays.
-    pub fn follow_target_duration(&self, seconds: u32) {
-        if !self.terms.idle_is_fixed {
+    /// Follows its playlist. Three target durations of silence end it, [`IDLE_FLOOR`] at least; what was configured stays.
+    /// A recorded film can be seen to its end, however short its tickets are.
+    pub fn follow(&self, playlist: &Facts, now: UnixTime) {
+        if let Some(seconds) = playlist.target_duration.filter(|_| !self.terms.idle_is_fixed) {
             self.idle.store(seconds.saturating_mul(3).max(IDLE_FLOOR), Ordering::Relaxed);
         }
+        if let Some(film) = playlist.duration.filter(|_| !playlist.live) {
+            let whole = i64::try_from(film.as_secs()).unwrap_or(i64::MAX);
+            self.lasts.fetch_max(now.plus(whole.saturating_add(1)).0, Ordering::Relaxed);
+        }
+    }
+
+    /// Until when a ticket that is made at `now` is good by itself: `lifetime` seconds, and as long as the film lasts. It ends with
+    /// the session, and in whole eighths of its lifetime, so that a playlist asked for again is the same to the byte.
+    #[must_use]
+    pub fn ticket_until(&self, now: UnixTime, lifetime: i64) -> UnixTime {
+        let step = (lifetime / 8).max(1);
+        let until = now.plus(lifetime).0;
+        let until = until.saturating_add((step - until.rem_euclid(step)) % step);
+        UnixTime(until.max(self.lasts.load(Ordering::Relaxed))).min(self.ends)
+    }
+
+    /// Whether a ticket is good at `now` that no longer is by itself: a session that goes on carries the tickets that it was
+    /// given, so that a live stream, whose addresses players keep, does not end with the first of them.
+    #[must_use]
+    pub fn vouches(&self, now: UnixTime) -> bool {
+        let alive = self.ended().is_none() && !self.is_idle(now);
+        now < self.ends && (alive || now.0 < self.lasts.load(Ordering::Relaxed))
     }
 
     /// How it ended, once it has.
@@ -267,6 +297,12 @@ impl Session {
     pub fn ended(&self) -> Option<End> {
         let ended = self.ended.load(Ordering::Acquire);
         End::ALL.into_iter().nth(usize::from(ended).wrapping_sub(1))
+    }
+
+    /// Whether it ended by silence, or has to.
+    #[must_use]
+    pub fn is_silent(&self, now: UnixTime) -> bool {
+        self.ended().map_or_else(|| self.is_idle(now), |end| end == End::Idle)
     }
 
     /// Whether it has been silent for too long. It lives through the whole of its last second.

@@ -19,7 +19,7 @@ pub mod url_rule;
 pub mod ziggeo;
 
 pub use access::{AccessRule, Country, Geo, NoGeo};
-pub use carrier::{Carrier, Presented, Strip};
+pub use carrier::{Carrier, Presented, Strip, Where};
 pub use denial::Denial;
 pub use facts::RequestFacts;
 pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRule, Scope, SessionTerms, UploadTerms, Window};

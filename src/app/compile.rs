@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Unfit;
-use super::fetch::HttpFetch;
+use super::fetch::{HttpClient, HttpFetch};
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
 use crate::control::serve::Front;
-use crate::credential::{SignConfig, Signer};
+use crate::credential::config::{Around, Source};
+use crate::credential::keeper::{KeeperParts, Spawn};
+use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::ledger::lookups::Lookups;
 use crate::ledger::{Account, KeyRing, Ledger};
@@ -53,6 +55,8 @@ pub struct RemoteKeys {
 pub struct Parts {
     /// Key sets that are fetched.
     pub remotes: Vec<RemoteKeys>,
+    /// Credentials by name.
+    pub credentials: BTreeMap<Name, KeptCredential>,
     /// All key sets by name.
     pub sources: Vec<(Name, KeySource)>,
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
@@ -80,6 +84,22 @@ pub enum Purpose<'p> {
     Reload(&'p Parts),
 }
 
+impl Parts {
+    /// The credentials.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<Credential> {
+        self.credentials.values().map(|kept| kept.credential.clone()).collect()
+    }
+}
+
+/// A credential, and what it was made of.
+#[derive(Clone)]
+pub struct KeptCredential {
+    /// The credential.
+    pub credential: Credential,
+    said: (String, Vec<u8>),
+}
+
 /// A config, ready to serve.
 pub struct Compiled {
     /// For the workers.
@@ -90,16 +110,28 @@ pub struct Compiled {
     pub tasks: Vec<Task>,
 }
 
+/// What a config is put to use with.
+pub struct World<'w> {
+    /// The counters.
+    pub metrics: &'w Metrics,
+    /// The time.
+    pub clock: &'w Clock,
+    /// What runs the calls of credentials.
+    pub spawn: &'w Spawn,
+}
+
 /// Builds everything that `config` says.
 ///
 /// # Errors
 /// Every part that cannot be built, each with its key.
-pub fn compile(config: &Config, purpose: Purpose<'_>, metrics: &Metrics, clock: &Clock) -> Result<Compiled, Unfit> {
+pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Result<Compiled, Unfit> {
+    let World { metrics, clock, .. } = *world;
     let before = if let Purpose::Reload(before) = purpose { Some(before) } else { None };
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
     work.ledger(purpose);
     let sources = work.keys();
     let schemes = work.schemes(&sources, clock);
+    work.credentials(&schemes, world);
     let origins = work.origins();
     let plan = work.plan(&schemes, &origins);
     let protocols = work.protocols();
@@ -266,11 +298,17 @@ impl Work<'_> {
                 RouteMode::Shadow => metrics.announce_shadow(),
                 RouteMode::Dual => metrics.announce_compared(),
             }
+            let signer = match table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose() {
+                Ok(signer) => signer,
+                Err((key, message)) => {
+                    self.unfit.push((KeyPath::top("routes").at(index).key("upstream_sign").key(key), message));
+                    continue;
+                }
+            };
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                let signer = table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose();
-                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.comparing(compared).signing(signer)))
+                Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
@@ -306,6 +344,46 @@ impl Work<'_> {
         let slow = kept.map_or_else(|| Arc::new(Slow::new(said.0, said.1)), |(_, slow)| slow.clone());
         self.parts.slow = Some((said, slow.clone()));
         slow
+    }
+}
+
+impl Work<'_> {
+    /// Credentials: those that are there already, where the config and all that they are made of say the same.
+    fn credentials(&mut self, schemes: &HashMap<Name, RouteScheme>, world: &World<'_>) {
+        for (name, table) in &self.config.credentials {
+            let built = self.credential(name, table, schemes, world);
+            if let Some(kept) = self.note(KeyPath::top("credentials").key(name.as_str()), built) {
+                self.parts.credentials.insert(name.clone(), kept);
+            }
+        }
+    }
+
+    fn credential(
+        &self,
+        name: &Name,
+        config: &CredentialConfig,
+        schemes: &HashMap<Name, RouteScheme>,
+        world: &World<'_>,
+    ) -> Result<KeptCredential, String> {
+        let table = config.table();
+        let scheme = |name: &Name| schemes.get(name).map(|scheme| scheme.scheme.clone());
+        let variable = |name: &str| std::env::var(name).ok();
+        let around = Around::new(&variable, &scheme);
+        let source = table.build(&around)?;
+        let client: Option<Arc<dyn Client>> = match (&source, table.endpoint()) {
+            (Source::Vendor(provider), Some(endpoint)) => {
+                let files = [&endpoint.ca_file, &endpoint.client_cert_file, &endpoint.client_key_file];
+                files.into_iter().flatten().for_each(|file| around.saw(&std::fs::read(file).unwrap_or_default()));
+                Some(Arc::new(HttpClient::new(endpoint, provider.bases())?))
+            }
+            _ => None,
+        };
+        let said = (format!("{config:?}"), around.seen());
+        if let Some(kept) = self.before.and_then(|before| before.credentials.get(name)).filter(|kept| kept.said == said) {
+            return Ok(kept.clone());
+        }
+        let parts = KeeperParts { client, spawn: world.spawn.clone(), clock: world.clock.clone(), metrics: world.metrics.clone() };
+        Ok(KeptCredential { credential: Credential::new(name.clone(), (source, table.scope()), table.keep(), parts), said })
     }
 }
 
@@ -377,11 +455,11 @@ impl Work<'_> {
 const REVOCATIONS: usize = 1_000_000;
 
 /// What signs a route's requests for `origin`.
-fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, String> {
-    let scheme = schemes.get(&config.scheme).ok_or_else(|| format!("upstream_sign.scheme \"{}\" cannot be built", config.scheme))?;
+fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, (&'static str, String)> {
+    let scheme = schemes.get(&config.scheme).ok_or_else(|| ("scheme", format!("the scheme \"{}\" cannot be built", config.scheme)))?;
     // A signature may name the host, which then has to be known before the endpoint is chosen.
     if origin.config.host == HostPolicy::Endpoint && origin.endpoints.len() > 1 {
-        return Err("upstream_sign needs an origin with one endpoint, or with `host` set to a name".to_owned());
+        return Err(("scheme", "what is signed names a host: the origin needs one endpoint, or `host` set to a name".to_owned()));
     }
     Signer::new(config, scheme.scheme.clone())
 }

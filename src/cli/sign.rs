@@ -96,6 +96,7 @@ fn signed(args: &SignArgs, config: &Config) -> Result<(Uri, Signed), String> {
         key_id: args.key.clone(),
         client_ip: args.client_ip,
         claims: claims(&args.claim),
+        ..SignRequest::default()
     };
     let signed = scheme.sign(&request).map_err(|e| e.to_string())?;
     Ok((uri, signed))

@@ -3,6 +3,7 @@
 //!
 //! All rules are asked, and every fault carries the key it is about. Nothing here reads a file.
 
+mod credentials;
 mod origins;
 mod routes;
 
@@ -27,6 +28,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     }
     ledger(config, &mut found);
     schemes(config, &mut found);
+    credentials::check(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
     unused(config, &mut found);

@@ -5,6 +5,8 @@
 //! the answer to [`Provider::parse`].
 
 pub mod apivideo;
+pub mod fixed;
+pub mod oauth2;
 #[cfg(test)]
 mod testing;
 pub mod vendor;
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use http::{Request, Response};
 
+use super::base_url::BaseUrl;
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 
@@ -49,8 +52,18 @@ pub struct Ask<'a> {
     pub now: UnixTime,
     /// What it is for, where it is for one thing: a video's id, a path.
     pub resource: Option<&'a str>,
-    /// The one before it, whatever its state.
+    /// The one before it, whatever its state. Without its `renewal` where the vendor has refused that.
     pub previous: Option<&'a Issued>,
+    /// A number that no other call has, for what must be unlike every other request (`jti`, RFC 7519 §4.1.7).
+    pub nonce: u128,
+}
+
+impl Ask<'_> {
+    /// A first value for the whole route.
+    #[must_use]
+    pub const fn first(now: UnixTime) -> Self {
+        Self { now, resource: None, previous: None, nonce: 0 }
+    }
 }
 
 /// Why there is none.
@@ -79,6 +92,9 @@ pub enum Refused {
 pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Its word in the config and in metrics.
     fn kind(&self) -> &'static str;
+
+    /// Where it is asked. Its requests go to the scheme, host and port of one of these and nowhere else, whatever they say.
+    fn bases(&self) -> Vec<BaseUrl>;
 
     /// What to send, with an absolute URI. Sent with [`Ask::previous`] as it stands.
     ///
@@ -111,9 +127,9 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         Ok(issued)
     }
 
-    /// What withdraws `issued` at the vendor, where the vendor can.
-    fn revoke(&self, issued: &Issued) -> Option<Request<Bytes>> {
-        let _ = issued;
+    /// What withdraws `issued` at the vendor, where the vendor can. `ask` has the time of this call and what it was for.
+    fn revoke(&self, ask: &Ask<'_>, issued: &Issued) -> Option<Request<Bytes>> {
+        let _ = (ask, issued);
         None
     }
 }
@@ -128,4 +144,9 @@ pub trait Mint: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// A sentence for the operator, without secrets.
     fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String>;
+
+    /// Whether another one would be unlike the one before: a fixed value that the upstream rejects is the best there is.
+    fn renews(&self) -> bool {
+        true
+    }
 }

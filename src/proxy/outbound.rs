@@ -10,6 +10,7 @@ use super::guard::Settled;
 use super::origin::HostPolicy;
 use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
+use crate::clock::UnixTime;
 use crate::credential::signed::{self, Target};
 use crate::path::CleanPath;
 use crate::token::carrier::{self, Strip};
@@ -31,41 +32,67 @@ impl Filter<Admitted> for PrepareOutbound {
             None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
             None => None,
         };
-        let signed = signed(&routed, uri.as_ref())?;
+        let request = &routed.request;
+        let signed = signed(
+            &routed.route,
+            (&request.settled.authority, &request.head.headers),
+            &|| request.state.clock.now(),
+            uri.as_ref().unwrap_or(&request.head.uri),
+        )?;
         let mut outbound = outbound(routed, &proof, uri);
-        if let Some((uri, signed)) = signed {
-            outbound.head.uri = uri;
-            add(&mut outbound.head.headers, &signed)?;
+        if let Some(anew) = signed {
+            outbound.head.uri = uri_of(&anew.signed)?;
+            add(&mut outbound.head.headers, &anew)?;
         }
         Ok(outbound)
     }
 }
 
-/// Where the request goes and what it carries, signed anew, on a route that does so.
-fn signed(routed: &Routed, uri: Option<&Uri>) -> Result<Option<(Uri, Signed)>, Error> {
-    let Some(signer) = &routed.route.upstream_sign else { return Ok(None) };
-    let (request, origin) = (&routed.request, &routed.route.origin);
+/// A request signed anew.
+pub struct SignedAnew {
+    /// What is sent.
+    pub signed: Signed,
+    /// What of the viewer's stood where the origin looks for it.
+    pub strip: Vec<Strip>,
+}
+
+/// What is sent instead of `asked` on a route that signs for its origin.
+///
+/// # Errors
+/// [`Error::Denied`] when the path holds what the origin would take for the signature; [`Error::Internal`] when it cannot be signed.
+pub fn signed(
+    route: &Route,
+    (authority, headers): (&str, &HeaderMap),
+    now: &dyn Fn() -> UnixTime,
+    asked: &Uri,
+) -> Result<Option<SignedAnew>, Error> {
+    let Some(signer) = &route.upstream_sign else { return Ok(None) };
+    let origin = &route.origin;
     let endpoint = origin.endpoints.first().ok_or(Error::Internal)?;
     let host = match &origin.config.host {
-        HostPolicy::Preserve => request.settled.authority.as_str(),
+        HostPolicy::Preserve => authority,
         HostPolicy::Fixed(name) => name.as_str(),
         HostPolicy::Endpoint => endpoint.authority.to_str().map_err(|_| Error::Internal)?,
     };
-    let asked = uri.unwrap_or(&request.head.uri);
     let target = Target { https: endpoint.tls.is_some(), host, path: asked.path(), query: asked.query() };
-    let signed = signer.sign(target, request.state.clock.now()).map_err(|fault| {
-        tracing::error!(route = %routed.route.name, %fault, "a request cannot be signed for its origin");
+    let strip = signer.in_the_way(target, headers)?;
+    let taken = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
+    let query = target.query.and_then(|query| crate::query::without(query, taken));
+    let signed = signer.sign(Target { query: query.as_deref(), ..target }, now()).map_err(|fault| {
+        tracing::error!(route = %route.name, %fault, "a request cannot be signed for its origin");
         Error::Internal
     })?;
-    let target = signed.query.as_ref().map_or_else(|| signed.path.clone(), |query| format!("{}?{query}", signed.path));
-    Ok(Some((self::uri(&target)?, signed)))
+    Ok(Some(SignedAnew { signed, strip }))
 }
 
-/// Cookies stand beside the viewer's own, in place of any of the same name; other fields replace what the viewer sent.
-fn add(headers: &mut HeaderMap, signed: &Signed) -> Result<(), Error> {
-    let own: Vec<Strip> = signed.cookies.iter().map(|(name, _)| Strip::Cookie(name.clone())).collect();
-    carrier::strip_headers(headers, &own);
-    for (name, value) in &signed::headers(signed).ok_or(Error::Internal)? {
+fn uri_of(signed: &Signed) -> Result<Uri, Error> {
+    uri(&signed.query.as_ref().map_or_else(|| signed.path.clone(), |query| format!("{}?{query}", signed.path)))
+}
+
+/// Cookies stand beside the viewer's own; nothing that the origin would read as a signature comes from the viewer.
+fn add(headers: &mut HeaderMap, anew: &SignedAnew) -> Result<(), Error> {
+    carrier::strip_headers(headers, &anew.strip);
+    for (name, value) in &signed::headers(&anew.signed).ok_or(Error::Internal)? {
         if name == COOKIE {
             headers.append(COOKIE, value.clone());
         } else {
@@ -190,7 +217,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_static("a=1; sig=forged"));
         let signed = Signed { cookies: vec![("sig".into(), "x".into()), ("key".into(), "y".into())], ..Signed::default() };
-        add(&mut headers, &signed).expect("added");
+        add(&mut headers, &SignedAnew { signed, strip: vec![Strip::Cookie("sig".into())] }).expect("added");
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1", "sig=x; key=y"]);
     }
 

@@ -17,12 +17,11 @@ use tower::{Layer, Service};
 use super::filter::{Answer, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
-use crate::clock::UnixTime;
 use crate::session::ticket::TicketClaims;
 use crate::session::{Propagation, Session};
 
-/// Longest life of a ticket whose session has no end of its own: a day of film.
-const LONGEST: i64 = 24 * 3600;
+/// Longest life of a cookie in seconds: browsers keep none for more than 400 days (RFC 6265bis §5.5).
+const LONGEST: i64 = 400 * 24 * 3600;
 
 /// Answers entries with the redirect under their ticket.
 #[derive(Debug, Clone)]
@@ -60,11 +59,12 @@ fn under(admitted: &Admitted, component: &str) -> String {
     format!("{prefix}/{component}{rest}{query}")
 }
 
-/// A ticket for `session`, good until the session's end.
+/// A ticket for `session`, good by itself for as long as its route says.
 pub(super) fn ticket(admitted: &Admitted, session: &Session) -> String {
     let request = &admitted.routed.request;
     let state = &request.state;
-    let expires: UnixTime = session.ends.min(state.clock.now().plus(LONGEST));
+    let lifetime = admitted.routed.route.session.as_ref().map_or(0, |session| session.config.ticket_lifetime.as_unix());
+    let expires = session.ticket_until(state.clock.now(), lifetime);
     let bound = super::ticket::bound(&admitted.routed);
     state.tickets.issue(&TicketClaims { session: session.id, expires, scope: session.scope, bound })
 }
@@ -128,7 +128,8 @@ where
     }
 }
 
-/// The cookie of an entry that a token let in, bound to the entry's folder.
+/// The cookie of an entry that a token let in, bound to the entry's folder. It stays as long as the session may: who comes
+/// back with a ticket that is late is told so.
 fn cookie(admitted: &Admitted, session: &Session) -> Option<HeaderValue> {
     let of_route = admitted.routed.route.session.as_ref()?;
     let config = &of_route.config;

@@ -9,7 +9,7 @@ use super::request::Routed;
 use super::{Error, State};
 use crate::path::CleanPath;
 use crate::secret::Fingerprint;
-use crate::session::fleet::Fleet;
+use crate::session::fleet::{EntryFault, Fleet};
 use crate::session::ticket::{Bound, Opened as Ticket};
 use crate::session::{End, Gone, Key, OnStoreError, Propagation, ResumeFault, Seen, Session};
 use crate::token::RequestFacts;
@@ -69,14 +69,20 @@ pub enum Opened {
     },
 }
 
-/// The session that a ticket stands for. Costs no lock but that of the table's shard, for reading.
+/// The session that a ticket stands for. Costs no lock but that of the table's shard, for reading. A late ticket is good
+/// where its session vouches for it, here or on another gateway.
 ///
 /// # Errors
 /// Why the ticket, or its session, cannot be used.
 pub fn open(routed: &Routed, found: &Found) -> Result<Opened, Error> {
     let state = &*routed.request.state;
     let now = state.clock.now();
-    let ticket = state.tickets.open(&found.text, bound(routed), now).map_err(Error::from)?;
+    let ticket = state.tickets.read(&found.text, bound(routed)).map_err(Error::from)?;
+    if ticket.is_late(now) && !state.sessions.vouches(ticket.session, now) {
+        // What ended here by silence may go on elsewhere.
+        let elsewhere = state.fleet.is_some() && state.sessions.get(ticket.session).is_none_or(|session| session.is_silent(now));
+        return if elsewhere { Ok(Opened::Asked { ticket, gone: Gone::Unknown }) } else { Err(Error::TicketExpired) };
+    }
     match state.sessions.touch(ticket.session, now, 0) {
         Ok(session) => {
             fits(routed, &session, &ticket, &found.strip)?;
@@ -112,7 +118,11 @@ pub async fn ask_fleet(routed: &Routed, (ticket, gone): (&Ticket, Gone), strip: 
         Gone::Unknown => {
             let agent = routed.request.head.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
             let seen = Seen::new(Fingerprint::of(ticket.session.as_bytes()), routed.request.settled.client_ip, agent);
-            fleet.take_in(ticket.session, now, seen).await
+            let taken = fleet.take_in(ticket.session, now, seen).await;
+            if ticket.is_late(now) && matches!(taken, Err(EntryFault::Gone(Gone::Unknown))) {
+                return Err(Error::TicketExpired);
+            }
+            taken
         }
         _ => fleet.resume(ticket.session, now, network(routed), policy).await.map(|admission| admission.session),
     };

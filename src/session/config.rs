@@ -196,6 +196,9 @@ pub struct RouteSessionConfig {
     pub idle_timeout: Option<Period>,
     /// How long an admitted session may go on after its token's end. 0: it ends with the token.
     pub outlive: Period,
+    /// How long a ticket is good by itself: in a saved playlist, and after a silence longer than `idle_timeout`. While its
+    /// session goes on it is good to the session's end, and live playlists bring new ones. A film's are good for its length.
+    pub ticket_lifetime: Period,
     /// What happens when the shared store does not answer.
     pub on_store_error: OnStoreError,
     /// File extensions that open a session: playlists and files that are played by themselves. Segments
@@ -232,6 +235,7 @@ impl Default for RouteSessionConfig {
             on_full: OnFull::default(),
             idle_timeout: None,
             outlive: Period::seconds(0),
+            ticket_lifetime: Period::seconds(24 * 3600),
             on_store_error: OnStoreError::default(),
             entries: words(&["m3u8", "mpd", "mp4", "m4v", "m4a", "mp3", "webm", "mov", "mkv"]),
             probes: ProbesConfig::default(),
@@ -270,10 +274,10 @@ impl RouteSessionConfig {
             faults.push(("probes", format!("\"{path}\" matches nothing: a path begins with `/`")));
         }
         let off = |period: Option<Period>| period.is_some_and(|period| period.as_unix() == 0);
-        for (key, zero) in [("idle_timeout", off(self.idle_timeout)), ("max_duration", off(self.max_duration))] {
-            if zero {
-                faults.push((key, format!("`{key}` must be a second or more; leave it out for none of your own")));
-            }
+        let periods =
+            [("idle_timeout", self.idle_timeout), ("max_duration", self.max_duration), ("ticket_lifetime", Some(self.ticket_lifetime))];
+        for (key, _) in periods.into_iter().filter(|(_, period)| off(*period)) {
+            faults.push((key, format!("`{key}` must be a second or more; leave it out for none of your own")));
         }
         faults
     }

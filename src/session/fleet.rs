@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use moka::sync::Cache;
 use tokio::sync::{Notify, watch};
 
 use super::store::{Answer, AskRecord, Change, SharedStore, StoreFault};
@@ -31,6 +32,11 @@ use crate::revocation::{Full, Revocation, Revocations, Target};
 pub const FAULTS: u32 = 3;
 /// Most things that wait for the store to come back. Over it the oldest is dropped: it holds here, and ends by itself.
 const ERRANDS: usize = 100_000;
+
+/// How long the store is not asked again for a session that it does not have.
+const ABSENT_FOR: Duration = Duration::from_secs(1);
+/// How many of those are remembered.
+const ABSENT: u64 = 10_000;
 
 /// A gateway's part in its fleet. Clones share it.
 #[derive(Clone)]
@@ -82,6 +88,8 @@ struct Inner {
     /// Sessions that the store knows as living here.
     held: Mutex<HashSet<SessionId>>,
     errands: Mutex<Vec<Errand>>,
+    /// Sessions that the store did not have a moment ago: who goes on asking for one that is over does not reach the store.
+    absent: Cache<SessionId, ()>,
     faults: AtomicU32,
     /// Whether everything has to be renewed, not only what was seen.
     all: AtomicBool,
@@ -120,6 +128,7 @@ impl Fleet {
             parts,
             held: Mutex::default(),
             errands: Mutex::default(),
+            absent: Cache::builder().max_capacity(ABSENT).time_to_live(ABSENT_FOR).build(),
             faults: AtomicU32::new(0),
             all: AtomicBool::new(true),
             nudge: Notify::new(),
@@ -180,7 +189,13 @@ impl Fleet {
     pub async fn take_in(&self, id: SessionId, now: UnixTime, seen: Seen) -> Result<Arc<Session>, EntryFault> {
         let inner = &self.0;
         inner.reachable()?;
-        let mut record = inner.timed("find", inner.store.find(id)).await?.ok_or(Gone::Unknown)?;
+        if inner.absent.contains_key(&id) {
+            return Err(Gone::Unknown.into());
+        }
+        let Some(mut record) = inner.timed("find", inner.store.find(id)).await? else {
+            inner.absent.insert(id, ());
+            return Err(Gone::Unknown.into());
+        };
         if let Some(end) = inner.parts.sessions.get(id).and_then(|session| session.ended()).filter(|end| *end != End::Idle) {
             return Err(Gone::Ended(end).into());
         }
@@ -448,6 +463,7 @@ impl Inner {
     }
 
     fn hold(&self, id: SessionId) {
+        self.absent.invalidate(&id);
         self.lock_held().insert(id);
     }
 

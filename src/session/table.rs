@@ -186,6 +186,12 @@ impl Sessions {
         Ok(session)
     }
 
+    /// Whether the session `id` makes a late ticket good at `now` (see [`Session::vouches`]).
+    #[must_use]
+    pub fn vouches(&self, id: SessionId, now: UnixTime) -> bool {
+        self.0.shards.get(id).is_some_and(|session| session.vouches(now))
+    }
+
     /// A request of `session` came from `network`. Costs a load while it is the one it was last seen in.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ pub mod config;
 pub mod cta_5007;
 pub mod digest;
 pub mod digest_url;
+pub mod exchange;
 mod fields;
 pub mod google_cloud_cdn;
 pub mod google_media_cdn;
@@ -38,7 +39,7 @@ pub mod ziggeo;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Denial, Grant, Presented, RequestFacts};
+use super::{Denial, Grant, Presented, RequestFacts, Where};
 use crate::clock::UnixTime;
 
 /// One token format with its rules, keys and carriers, as configured.
@@ -140,6 +141,15 @@ pub trait Scheme: Send + Sync {
         Err(SignError::CannotSign)
     }
 
+    /// Whether this scheme takes what stands in `place` for its token, or for a part of it: what must not come from
+    /// somebody else where a token of this scheme is put.
+    fn reads(&self, place: Where<'_>) -> bool;
+
+    /// A path that it could sign, for trying out whether it can sign at all.
+    fn sample_path(&self) -> String {
+        "/tollgate/folder/file.m3u8".to_owned()
+    }
+
     /// Beginnings of path segments that hold this scheme's token, for
     /// [`CleanPath::parse_with_tokens`](crate::path::CleanPath::parse_with_tokens).
     fn path_tokens(&self) -> Vec<String> {
@@ -190,6 +200,8 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// How many viewings it allows, and how long; what the scheme has no words for is not said.
+    pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.
     pub claims: Map<String, Value>,
 }

@@ -30,25 +30,34 @@ fn refused(outcome: &Result<tollgate::session::Admission, EntryFault>, limit: Li
     matches!(outcome, Err(EntryFault::Refused(SessionRefusal { limit: met })) if *met == limit)
 }
 
-/// All `viewers` of `token` ask at once, on a runtime of its own; answers with how many were let in.
-fn crowd(url: &str, token: u32, viewers: std::ops::Range<u32>, limit: u32, start: &Barrier) -> (usize, Duration) {
+/// Runs of a thousand at once through each store.
+const RUNS: usize = 50;
+
+/// One gateway, by which `viewers` of each run's token ask at once; answers with how many were let in, run by run, and the time of asking.
+fn crowd(url: &str, viewers: &std::ops::Range<u32>, limits: &[u32], start: &Barrier) -> (Vec<usize>, Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let gateway = Arc::new(Gateway::join(&config(url, ""), &Clock::System).await);
-        let mut asks = tokio::task::JoinSet::new();
-        start.wait();
-        let began = Instant::now();
-        for viewer in viewers {
-            let gateway = gateway.clone();
-            asks.spawn(async move { gateway.admit(&Caller::of(token, viewer).now(at_once(limit, OnFull::Refuse), &Clock::System)).await });
+        let (mut counts, mut took) = (Vec::new(), Duration::ZERO);
+        for (token, limit) in (1..).zip(limits.iter().copied()) {
+            let mut asks = tokio::task::JoinSet::new();
+            start.wait();
+            let (began, before) = (Instant::now(), gateway.sessions.len());
+            for viewer in viewers.clone() {
+                let gateway = gateway.clone();
+                asks.spawn(
+                    async move { gateway.admit(&Caller::of(token, viewer).now(at_once(limit, OnFull::Refuse), &Clock::System)).await },
+                );
+            }
+            let outcomes = asks.join_all().await;
+            took += began.elapsed();
+            let admitted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            let full = outcomes.iter().filter(|outcome| refused(outcome, Limit::ConcurrentToken)).count();
+            assert_eq!(admitted + full, outcomes.len(), "{:?}", outcomes.iter().find(|outcome| outcome.is_err()));
+            assert_eq!(gateway.sessions.len() - before, admitted);
+            counts.push(admitted);
         }
-        let outcomes = asks.join_all().await;
-        let took = began.elapsed();
-        let admitted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        let full = outcomes.iter().filter(|outcome| refused(outcome, Limit::ConcurrentToken)).count();
-        assert_eq!(admitted + full, outcomes.len(), "{:?}", outcomes.iter().find(|outcome| outcome.is_err()));
-        assert_eq!(gateway.sessions.len(), admitted);
-        (admitted, took)
+        (counts, took)
     })
 }
 
@@ -57,17 +66,18 @@ fn of_a_thousand_at_once_exactly_as_many_are_let_in_as_the_limit_says() {
     for program in programs("a thousand first requests at a shared store") {
         let server = Server::start(&program, &[]);
         let url = server.url();
-        for (token, limit) in (1..).zip([1, 3, 10, 100, 999, 1000].repeat(3)) {
-            let start = Barrier::new(2);
-            let (one, other) = std::thread::scope(|scope| {
-                let one = scope.spawn(|| crowd(&url, token, 0..500, limit, &start));
-                let other = scope.spawn(|| crowd(&url, token, 500..1000, limit, &start));
-                (one.join().expect("no panic"), other.join().expect("no panic"))
-            });
-            assert_eq!(one.0 + other.0, limit as usize, "{} at limit {limit}", program.name);
-            let took = one.1.max(other.1);
-            eprintln!("{}: 1000 first requests at limit {limit}: {:.0} a second", program.name, 1000.0 / took.as_secs_f64());
+        let limits: Vec<u32> = [1, 3, 10, 100, 999, 1000, 2, 7, 50, 500].into_iter().cycle().take(RUNS).collect();
+        let start = Barrier::new(2);
+        let (one, other) = std::thread::scope(|scope| {
+            let one = scope.spawn(|| crowd(&url, &(0..500), &limits, &start));
+            let other = scope.spawn(|| crowd(&url, &(500..1000), &limits, &start));
+            (one.join().expect("no panic"), other.join().expect("no panic"))
+        });
+        for (run, limit) in limits.iter().enumerate() {
+            assert_eq!(one.0[run] + other.0[run], *limit as usize, "{} run {run}", program.name);
         }
+        let rate = (1000 * RUNS) as f64 / one.1.max(other.1).as_secs_f64();
+        eprintln!("{}: {RUNS} runs of 1000 first requests over two gateways, all exact: {rate:.0} a second", program.name);
     }
 }
 
@@ -164,10 +174,7 @@ async fn users_passwords_and_polling_alone() {
 #[tokio::test]
 async fn a_cluster_holds_a_fleet_on_one_node() {
     for program in programs("a store that is a cluster") {
-        let bus = server::free_port().to_string();
-        let arguments = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus].map(str::to_owned);
-        let server = Server::start(&program, &arguments);
-        server.become_cluster();
+        let server = server::cluster(&program, 1).remove(0);
         let config = config(&server.url(), "cluster = true");
         revoke_and_restore(program.name, &config).await;
         let clock = Clock::System;
@@ -181,6 +188,46 @@ async fn a_cluster_holds_a_fleet_on_one_node() {
         assert!(a.admit(&ask(11)).await.is_ok() && b.admit(&ask(12)).await.is_ok());
         let third = a.admit(&ask(13)).await;
         assert!(refused(&third, Limit::ConcurrentAsset), "{third:?}");
+    }
+}
+
+#[tokio::test]
+async fn three_gateways_count_together_on_a_cluster_of_three_masters() {
+    for program in programs("a cluster of three masters") {
+        let mut nodes = server::cluster(&program, 3);
+        let urls: Vec<_> = nodes.iter().map(Server::url).collect();
+        // Each gateway knows them in another order.
+        let place = |first: usize| {
+            let others = [&urls[(first + 1) % 3], &urls[(first + 2) % 3]];
+            config(&urls[first], &format!("cluster = true\nmore_urls = {others:?}"))
+        };
+        let clock = Clock::System;
+        let (ours, theirs, last) = (place(0), place(1), place(2));
+        let (a, b, c) = tokio::join!(Gateway::join(&ours, &clock), Gateway::join(&theirs, &clock), Gateway::join(&last, &clock));
+        let ask = |token, viewer| Caller::of(token, viewer).now(at_once(7, OnFull::Refuse), &clock);
+        let mut admitted = 0;
+        for viewer in 0..30 {
+            let gateway = [&a, &b, &c][viewer as usize % 3];
+            let outcome = gateway.admit(&ask(1, viewer)).await;
+            assert!(outcome.is_ok() || refused(&outcome, Limit::ConcurrentToken), "{outcome:?}");
+            admitted += u32::from(outcome.is_ok());
+        }
+        assert_eq!(admitted, 7, "{}", program.name);
+        let took = revoke_and_restore(program.name, &theirs).await;
+        eprintln!("{}: a revocation reached another over a cluster in {took:?}", program.name);
+
+        let holder = nodes[0].slot("{tollgate:}") * 3 / server::SLOTS;
+        nodes[(holder + 1) % 3].kill();
+        for (gateway, viewer) in [(&a, 100), (&b, 101), (&c, 102)] {
+            let outcome = gateway.admit(&ask(2, viewer)).await;
+            assert!(outcome.is_ok(), "{}: a node without our keys is no loss: {outcome:?}", program.name);
+        }
+        nodes[holder].kill();
+        for (gateway, viewer) in [(&a, 200), (&b, 201), (&c, 202)] {
+            let denied = gateway.fleet.admit(&ask(3, viewer), OnStoreError::Deny).await;
+            assert!(matches!(denied, Err(EntryFault::Away(_))), "{denied:?}");
+            assert!(gateway.fleet.admit(&ask(3, viewer), OnStoreError::Local).await.is_ok());
+        }
     }
 }
 
@@ -230,14 +277,16 @@ async fn a_cut_fleet_admits_at_most_the_limit_on_each_gateway() {
     const LIMIT: u32 = 3;
     for program in programs("a fleet that is cut") {
         let server = Server::start(&program, &[]);
-        let (clock, relay) = (Clock::manual(tollgate::clock::UnixTime(1_800_000_000)), Relay::to(server.port).await);
-        let far = rig::config_within(&format!("redis://{}", relay.address), "", "300ms");
-        let near = config(&server.url(), "");
-        let (a, b) = tokio::join!(Gateway::join(&near, &clock), Gateway::join(&far, &clock));
+        let clock = Clock::manual(tollgate::clock::UnixTime(1_800_000_000));
+        let (cable, other_cable) = tokio::join!(Relay::to(server.port), Relay::to(server.port));
+        let through = |relay: &Relay| rig::config_within(&format!("redis://{}", relay.address), "", "300ms");
+        let (near, far, farther) = (config(&server.url(), ""), through(&cable), through(&other_cable));
+        let (a, b, c) = tokio::join!(Gateway::join(&near, &clock), Gateway::join(&far, &clock), Gateway::join(&farther, &clock));
         let ask = |viewer| Caller::of(1, viewer).now(at_once(LIMIT, OnFull::Refuse), &clock);
         b.admit(&ask(0)).await.expect("before the cut");
 
-        relay.cut();
+        cable.cut();
+        other_cable.cut();
         let count = async |gateway: &Gateway, from: u32| {
             let mut admitted = 0;
             for viewer in from..from + 10 {
@@ -245,26 +294,38 @@ async fn a_cut_fleet_admits_at_most_the_limit_on_each_gateway() {
             }
             admitted
         };
-        assert_eq!(count(&a, 100).await, LIMIT - 1, "the store still counts what the other holds");
+        assert_eq!(count(&a, 100).await, LIMIT - 1, "the store still counts what the others hold");
         assert_eq!(count(&b, 200).await, LIMIT - 1, "its own one counts here too");
-        // After a while the store gives the places of the silent gateway away.
+        assert_eq!(count(&c, 300).await, LIMIT, "knows of nobody");
+        for cut in [&b, &c] {
+            let denied = cut.fleet.admit(&ask(400), OnStoreError::Deny).await;
+            assert!(matches!(denied, Err(EntryFault::Away(_))), "{denied:?}");
+        }
+        // After a while the store gives the places of the silent gateways away.
         clock.set(clock.now().plus(i64::from(60 + RENEWAL_GRACE + 1)));
-        let here = a.sessions.renewals(tollgate::clock::UnixTime::MIN);
-        here.iter().for_each(|one| drop(a.sessions.touch(one.id, clock.now(), 0)));
+        let go_on = |gateway: &Gateway| {
+            let live = gateway.sessions.renewals(tollgate::clock::UnixTime::MIN);
+            live.iter().for_each(|one| drop(gateway.sessions.touch(one.id, clock.now(), 0)));
+        };
+        go_on(&a);
         let renewals = a.fleet.progress().borrow().renewals;
         a.until("renewed", |a| a.fleet.progress().borrow().renewals > renewals + 1).await;
-        count(&a, 300).await;
-        let there = b.sessions.renewals(tollgate::clock::UnixTime::MIN);
-        there.iter().for_each(|one| drop(b.sessions.touch(one.id, clock.now(), 0)));
-        let all = a.sessions.len() + b.sessions.len();
-        assert!(all <= 2 * LIMIT as usize, "{all} at limit {LIMIT} on two gateways");
-        eprintln!("{}: {all} sessions at limit {LIMIT} on two gateways that were cut apart", program.name);
+        count(&a, 500).await;
+        go_on(&b);
+        go_on(&c);
+        let all = a.sessions.len() + b.sessions.len() + c.sessions.len();
+        // What README promises: the limit on each gateway.
+        assert!(all > LIMIT as usize && all <= 3 * LIMIT as usize, "{all} at limit {LIMIT} on three gateways");
+        eprintln!("{}: {all} sessions at limit {LIMIT} on three gateways that were cut apart", program.name);
+        assert!(c.fleet.admit(&ask(600), OnStoreError::Allow).await.is_ok(), "beyond any limit, as it says");
 
-        relay.heal();
-        b.until("back", |b| b.fleet.is_up()).await;
-        let renewals = b.fleet.progress().borrow().renewals;
-        b.until("renewed", |b| b.fleet.progress().borrow().renewals > renewals).await;
-        assert!(refused(&a.admit(&ask(400)).await, Limit::ConcurrentToken), "over the limit until enough have ended");
+        for (cable, gateway) in [(&cable, &b), (&other_cable, &c)] {
+            cable.heal();
+            gateway.until("back", |gateway| gateway.fleet.is_up()).await;
+            let renewals = gateway.fleet.progress().borrow().renewals;
+            gateway.until("renewed", |gateway| gateway.fleet.progress().borrow().renewals > renewals).await;
+        }
+        assert!(refused(&a.admit(&ask(700)).await, Limit::ConcurrentToken), "over the limit until enough have ended");
     }
 }
 

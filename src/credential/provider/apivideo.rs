@@ -12,8 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::vendor::{self, Base, Variable};
+use super::vendor::{self, Variable};
 use super::{Ask, Issued, Mint, Provider, Refused};
+use crate::credential::base_url::BaseUrl;
 use crate::secret::Secret;
 use crate::units::Period;
 
@@ -87,8 +88,8 @@ const fn one_hour() -> Period {
 /// api.video, asked with one API key.
 #[derive(Debug)]
 pub struct Apivideo {
-    api: Base,
-    delivery: Base,
+    api: BaseUrl,
+    delivery: BaseUrl,
     key: Secret<String>,
     issue: ApivideoIssue,
     ttl: i64,
@@ -114,7 +115,7 @@ impl Apivideo {
         if config.ttl.0.subsec_nanos() != 0 || ttl > LONGEST_TTL {
             return Err(format!("ttl is whole seconds, {LONGEST_TTL} at most"));
         }
-        let (api, delivery) = (Base::new("base_url", &config.base_url)?, Base::new("delivery_url", &config.delivery_url)?);
+        let (api, delivery) = (vendor::base("base_url", &config.base_url)?, vendor::base("delivery_url", &config.delivery_url)?);
         Ok(Self { api, delivery, key, issue: config.issue, ttl })
     }
 
@@ -123,7 +124,7 @@ impl Apivideo {
     /// # Errors
     /// [`Refused::Malformed`] when it cannot stand in a path.
     pub fn get(&self, token: &str) -> Result<Request<Bytes>, Refused> {
-        let uri = self.api.at(&format!("/upload-tokens/{}", vendor::id("the upload token", Some(token))?))?;
+        let uri = self.api.join(&format!("/upload-tokens/{}", vendor::id("the upload token", Some(token))?))?;
         Ok(vendor::call(Method::GET, uri, &self.authorization(), None))
     }
 
@@ -132,7 +133,7 @@ impl Apivideo {
     /// # Errors
     /// [`Refused::Malformed`] only when the base address is no URI.
     pub fn list(&self, page: u64) -> Result<Request<Bytes>, Refused> {
-        let uri = self.api.at(&format!("/upload-tokens?currentPage={page}&pageSize=100"))?;
+        let uri = self.api.join(&format!("/upload-tokens?currentPage={page}&pageSize=100"))?;
         Ok(vendor::call(Method::GET, uri, &self.authorization(), None))
     }
 
@@ -153,7 +154,7 @@ impl Apivideo {
     }
 
     fn create(&self) -> Result<Request<Bytes>, Refused> {
-        Ok(vendor::call(Method::POST, self.api.at("/upload-tokens")?, &self.authorization(), Some(&json!({ "ttl": self.ttl }))))
+        Ok(vendor::call(Method::POST, self.api.join("/upload-tokens")?, &self.authorization(), Some(&json!({ "ttl": self.ttl }))))
     }
 
     fn sign_in(&self, ask: &Ask<'_>) -> Result<Request<Bytes>, Refused> {
@@ -161,7 +162,7 @@ impl Apivideo {
             Some(token) => ("/auth/refresh", json!({ "refreshToken": token.expose() })),
             None => ("/auth/api-key", json!({ "apiKey": self.key.expose() })),
         };
-        Ok(vendor::call(Method::POST, self.api.at(path)?, &[], Some(&body)))
+        Ok(vendor::call(Method::POST, self.api.join(path)?, &[], Some(&body)))
     }
 }
 
@@ -219,12 +220,16 @@ impl Provider for Apivideo {
         "apivideo"
     }
 
+    fn bases(&self) -> Vec<BaseUrl> {
+        vec![self.api.clone(), self.delivery.clone()]
+    }
+
     fn request(&self, ask: &Ask<'_>) -> Result<Request<Bytes>, Refused> {
         match self.issue {
             ApivideoIssue::UploadToken => self.create(),
             ApivideoIssue::Bearer => self.sign_in(ask),
             ApivideoIssue::PrivateVideo | ApivideoIssue::Session => {
-                let uri = self.api.at(&format!("/videos/{}", vendor::id("the video's id", ask.resource)?))?;
+                let uri = self.api.join(&format!("/videos/{}", vendor::id("the video's id", ask.resource)?))?;
                 Ok(vendor::call(Method::GET, uri, &self.authorization(), None))
             }
             ApivideoIssue::Basic => Err(Refused::Malformed("an API key is not asked for".into())),
@@ -244,7 +249,7 @@ impl Provider for Apivideo {
             return Ok(None);
         }
         let video = vendor::id("the video's id", ask.resource)?;
-        let uri = self.delivery.at(&format!("/vod/{video}/token/{}/session", issued.value.expose()))?;
+        let uri = self.delivery.join(&format!("/vod/{video}/token/{}/session", issued.value.expose()))?;
         // The token in the path is the credential; the key stays with the API.
         Ok(Some(vendor::call(Method::GET, uri, &[], None)))
     }
@@ -258,12 +263,12 @@ impl Provider for Apivideo {
         Ok(whole)
     }
 
-    fn revoke(&self, issued: &Issued) -> Option<Request<Bytes>> {
+    fn revoke(&self, _: &Ask<'_>, issued: &Issued) -> Option<Request<Bytes>> {
         if self.issue != ApivideoIssue::UploadToken {
             return None;
         }
         let token = vendor::id("the upload token", Some(issued.value.expose())).ok()?;
-        let uri = self.api.at(&format!("/upload-tokens/{token}")).ok()?;
+        let uri = self.api.join(&format!("/upload-tokens/{token}")).ok()?;
         Some(vendor::call(Method::DELETE, uri, &self.authorization(), None))
     }
 }

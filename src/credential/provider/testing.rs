@@ -10,7 +10,7 @@ use crate::clock::UnixTime;
 pub(super) const NOW: UnixTime = UnixTime(1_800_000_000);
 
 pub(super) fn ask<'a>(resource: Option<&'a str>, previous: Option<&'a Issued>) -> Ask<'a> {
-    Ask { now: NOW, resource, previous }
+    Ask { now: NOW, resource, previous, nonce: 7 }
 }
 
 /// The environment of a test.

@@ -10,6 +10,7 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 
+use crate::clock::UnixTime;
 use crate::manifest::{self, Absolute, Kind, Limits, ManifestFault, Mode, Resolver};
 use crate::proxy::request::Admitted;
 use crate::proxy::{Body, Error};
@@ -19,6 +20,7 @@ use crate::session::{Propagation, Session};
 pub(super) struct Plan {
     resolver: Resolver,
     session: Arc<Session>,
+    now: UnixTime,
     path: String,
     head_only: bool,
     /// The caller's own condition, which is answered here: the origin knows another body.
@@ -43,7 +45,8 @@ impl Plan {
             }
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        Some(Self { resolver, session, path, head_only, if_none_match, rewrites_all })
+        let now = request.state.clock.now();
+        Some(Self { resolver, session, now, path, head_only, if_none_match, rewrites_all })
     }
 
     /// The answer, rewritten where it is a playlist.
@@ -77,9 +80,7 @@ impl Plan {
     fn rewrite(&self, kind: Kind, text: &[u8], limits: Limits) -> Result<Option<Vec<u8>>, Error> {
         match manifest::rewrite(kind, text, &self.resolver, limits) {
             Ok(rewritten) => {
-                if let Some(seconds) = rewritten.facts.target_duration {
-                    self.session.follow_target_duration(seconds);
-                }
+                self.session.follow(&rewritten.facts, self.now);
                 Ok((rewritten.changed > 0).then(|| rewritten.body.into_owned()))
             }
             // A file that only has the name of a playlist is none of our business.

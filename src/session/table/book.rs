@@ -146,8 +146,7 @@ impl Book {
         self.count_token(ask, before.is_some());
         let session = self.begin(id, ask, around);
         if let Some(before) = before {
-            session.add_bytes(before.bytes());
-            session.copy_idle(before);
+            session.go_on_from(before);
         }
         Ok(Admission { session, evicted, over, fresh: true })
     }
@@ -407,8 +406,7 @@ impl Book {
         self.count_token(ask, before.is_some());
         let session = self.begin(id, ask, around);
         if let Some(before) = before {
-            session.add_bytes(before.bytes());
-            session.copy_idle(&before);
+            session.go_on_from(&before);
         }
         Ok(Admission { session, evicted, over, fresh: true })
     }

@@ -250,6 +250,12 @@ function operations.admit()
 end
 
 function operations.find()
+  local s = load(arg.id)
+  -- Nobody may have looked since it was over.
+  if s and (s.ends <= now or s.seen + s.idle + GRACE < now) then
+    lapse(s)
+    return {}
+  end
   local f = redis.call('HMGET', P .. 's:' .. arg.id, 'rec', 'bytes', 'idle')
   if not f[1] then return {} end
   return f

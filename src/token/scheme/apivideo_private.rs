@@ -20,8 +20,8 @@ use crate::clock::UnixTime;
 use crate::path;
 use crate::token::issued::PrivateToken;
 use crate::token::{
-    Denial, Details, Grant, Issue, Issued, Kind, PathRule, Presented, Renewal, RenewalCarrier, Renewed, RequestFacts, Scope, Strip, Window,
-    carrier,
+    Denial, Details, Grant, Issue, Issued, Kind, PathRule, Presented, Renewal, RenewalCarrier, Renewed, RequestFacts, Scope, Strip, Where,
+    Window, carrier,
 };
 
 /// api.video private videos: one-time tokens of our own in the path, then session tokens.
@@ -182,6 +182,15 @@ impl Scheme for ApivideoPrivate {
             Some(place) if Some(place.video) != grant.resource.as_deref() => Err(Denial::Path),
             Some(_) => Ok(()),
             None => names(facts, grant.resource.as_deref().unwrap_or_default()),
+        }
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) => matches!(name, "token" | SESSION),
+            Where::Header(name) => *name == HEADER,
+            Where::Segment(segment) => matches!(segment, "token" | "private"),
+            Where::Cookie(_) | Where::PathParameter(_) => false,
         }
     }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Reply, Scheme};
-use crate::token::{Denial, Grant, Issue, Issued, Kind, Presented, RequestFacts, Window, carrier};
+use crate::token::{Denial, Grant, Issue, Issued, Kind, Presented, RequestFacts, Where, Window, carrier};
 
 /// api.video upload tokens of our own: made over the control listener, presented as `POST /upload?token=to…`.
 ///
@@ -87,6 +87,10 @@ impl Scheme for ApivideoUpload {
         }
         let id = grant.token_id.as_deref().unwrap_or_default();
         self.issued.find(Kind::UploadToken, id).map(|_| ()).ok_or(Denial::Revoked)
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        place == Where::Query(&self.config.parameter)
     }
 
     fn refusal(&self, denial: Denial) -> Option<Reply> {

@@ -18,7 +18,7 @@ use crate::token::grant::host_matches;
 use crate::token::jws::{self, Dates, Jws, TimeRules};
 use crate::token::{
     AccessRule, Algorithm, Binding, Country, Denial, Details, Grant, Issue, Issued, KeySource, Kind, NothingIssued, Presented,
-    RequestFacts, Strip, carrier,
+    RequestFacts, Strip, Where, carrier,
 };
 use crate::units::Period;
 
@@ -202,6 +202,15 @@ impl Scheme for CloudflareStream {
         let token = jws::sign(key, header, &claims)?;
         let path = format!("{}/{token}{}", place.before, place.after);
         Ok(Signed { token, path, query: request.query.clone(), ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        matches!(place, Where::Segment(segment) if jws::looks_like_one(segment))
+    }
+
+    /// Its paths begin with an id.
+    fn sample_path(&self) -> String {
+        "/ea95132c15732412d22c1476fa83f27a/manifest/video.m3u8".to_owned()
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

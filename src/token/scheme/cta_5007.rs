@@ -19,7 +19,7 @@ use crate::name::Name;
 use crate::query;
 use crate::token::renewal::{self, RenewalCarrier, Renewed};
 use crate::token::scheme::digest::{Hash, unhex};
-use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip};
+use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where};
 use crate::units::Period;
 use cose::Claims;
 use rules::names;
@@ -244,6 +244,10 @@ impl Scheme for Cta5007 {
         let name = HeaderName::from_bytes(self.config.header.as_bytes()).map_err(|_| SignError::Crypto)?;
         let headers = vec![(name, token.clone())];
         Ok(Signed { token, path: request.path.clone(), query: request.query.clone(), headers, ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        self.carriers.iter().any(|carrier| carrier.reads(place))
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

@@ -24,7 +24,9 @@ use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::issued::AuthToken;
 use crate::token::ziggeo::{self, Cipher, fields};
-use crate::token::{Denial, Details, Grant, Issue, Issued, KeySource, Kind, Presented, RequestFacts, SessionTerms, Strip, Window, carrier};
+use crate::token::{
+    Denial, Details, Grant, Issue, Issued, KeySource, Kind, Presented, RequestFacts, SessionTerms, Strip, Where, Window, carrier,
+};
 
 /// Ziggeo auth tokens of our own, and client tokens that its SDKs make.
 ///
@@ -231,6 +233,10 @@ impl Scheme for Ziggeo {
             Asked::Step(object) => grants.create.is_some() || reaches(Verb::Update, Some(object)),
         };
         if allowed { Ok(()) } else { Err(Denial::Entitlement) }
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        matches!(place, Where::Query(name) if [CLIENT, SERVER, INTERMEDIATE, self.session_name.as_str()].contains(&name))
     }
 
     fn lasts(&self, grant: &Grant, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {

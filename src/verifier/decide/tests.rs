@@ -11,7 +11,7 @@ use crate::token::carrier::target;
 use crate::token::scheme::cloudflare_stream::{self, CloudflareStream};
 use crate::token::scheme::jwt::{self, Jwt};
 use crate::token::scheme::testkit::{NOW, Request, rsa, secret, source, token};
-use crate::token::{KeySet, KeySource};
+use crate::token::{KeySet, KeySource, Where};
 use crate::units::Period;
 
 const UID: &str = "ea95132c15732412d22c1476fa83f27a";
@@ -122,6 +122,10 @@ struct Counting {
 }
 
 impl Scheme for Counting {
+    fn reads(&self, place: Where<'_>) -> bool {
+        self.inner.reads(place)
+    }
+
     fn kind(&self) -> &'static str {
         self.inner.kind()
     }

@@ -1,6 +1,6 @@
 //! Real stores: Redis and Valkey servers of one test, on loopback, ended by their own ids.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,20 +70,21 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Makes it a cluster of its own. Returns when it is one.
-    pub(crate) fn become_cluster(&self) {
+    /// Says one line to it; gives the answer to its last line.
+    fn say(&self, line: &str) -> String {
         let mut stream = BufReader::new(std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it listens"));
-        stream.get_mut().write_all(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n").expect("sent");
-        let end = Instant::now() + Duration::from_secs(20);
-        let mut line = String::new();
-        while !line.contains("cluster_state:ok") {
-            assert!(Instant::now() < end, "no cluster: {line}");
-            if line.is_empty() || line.contains("cluster_state") {
-                stream.get_mut().write_all(b"CLUSTER INFO\r\n").expect("sent");
-            }
-            line.clear();
-            stream.read_line(&mut line).expect("an answer");
-        }
+        stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("sent");
+        let mut first = String::new();
+        stream.read_line(&mut first).expect("an answer");
+        let Some(length) = first.strip_prefix('$').and_then(|length| length.trim().parse::<usize>().ok()) else { return first };
+        let mut rest = vec![0; length];
+        stream.read_exact(&mut rest).expect("all of it");
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    /// The slot that `key` falls into.
+    pub(crate) fn slot(&self, key: &str) -> usize {
+        self.say(&format!("CLUSTER KEYSLOT {key}")).trim().trim_start_matches(':').parse().expect("a number")
     }
 
     pub(crate) fn kill(&mut self) {
@@ -126,6 +127,41 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Slots of a cluster.
+pub(crate) const SLOTS: usize = 16384;
+
+/// A cluster of so many masters, each with its share of the slots. Returns when all of them say that it is one.
+pub(crate) fn cluster(program: &Program, nodes: usize) -> Vec<Server> {
+    let start = || {
+        let bus = free_port().to_string();
+        // One node's end is not the others'.
+        let own = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-require-full-coverage", "no"];
+        let arguments = own.iter().copied().chain(["--cluster-node-timeout", "1000", "--cluster-port", &bus]).map(str::to_owned);
+        (Server::start(program, &arguments.collect::<Vec<_>>()), bus)
+    };
+    let all: Vec<_> = (0..nodes).map(|_| start()).collect();
+    for (at, (node, _)) in all.iter().enumerate() {
+        let said = node.say(&format!("CLUSTER ADDSLOTSRANGE {} {}", SLOTS * at / nodes, SLOTS * (at + 1) / nodes - 1));
+        assert_eq!(said.trim(), "+OK");
+        let (first, bus) = &all[0];
+        if at > 0 {
+            assert_eq!(node.say(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", first.port)).trim(), "+OK");
+        }
+    }
+    let end = Instant::now() + Duration::from_secs(20);
+    let is_whole = |node: &Server| {
+        let info = node.say("CLUSTER INFO");
+        info.contains("cluster_state:ok")
+            && info.contains("cluster_slots_ok:16384")
+            && info.contains(&format!("cluster_known_nodes:{nodes}"))
+    };
+    while !all.iter().all(|(node, _)| is_whole(node)) {
+        assert!(Instant::now() < end, "no cluster: {}", all[0].0.say("CLUSTER INFO"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    all.into_iter().map(|(node, _)| node).collect()
 }
 
 /// A port that nobody has at the moment.

@@ -75,3 +75,51 @@ async fn an_eviction_on_one_gateway_ends_the_session_on_the_other() {
         until_code(&one, &child, first, "session_evicted").await;
     }
 }
+
+/// Waits until the store has been told who lives here, from now on.
+async fn renewed(gateway: &Gateway) {
+    let renewals = || gateway.metric("session_store_seconds_count{operation=\"renew\"");
+    let before = renewals();
+    within("renewals", async {
+        while renewals() < before + 2.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// How often the store was asked for sessions by this gateway.
+fn finds(gateway: &Gateway) -> f64 {
+    gateway.metric("session_store_seconds_count{operation=\"find\"")
+}
+
+#[tokio::test]
+async fn a_late_ticket_is_good_where_its_session_goes_on_and_costs_the_store_little_where_it_does_not() {
+    for program in programs("late tickets over two gateways") {
+        let server = Server::start(&program, &[]);
+        let origin = Origin::plain();
+        let inline = key(tollgate::keygen::Kind::Ed25519);
+        let terms = json!({ "ticket_lifetime": "40s", "idle_timeout": "30s" });
+        let one = Gateway::start(config(&origin.url, &server.url(), &terms, &inline));
+        let two = Gateway::start(config(&origin.url, &server.url(), &terms, &inline));
+        let host = "Host: video.test\r\nUser-Agent: first\r\n";
+        let child = location(&one.get(&one.link("/film/master.m3u8"), host).await).replace("master.m3u8", "seg1.ts");
+        for _ in 0..3 {
+            one.pass(20);
+            two.pass(20);
+            assert_eq!(one.get(&child, host).await.status, 200);
+            renewed(&one).await;
+        }
+        assert_eq!(two.get(&child, host).await.status, 200, "{}: late, and taken in", program.name);
+        one.pass(3600);
+        two.pass(3600);
+        let asked = finds(&two);
+        for _ in 0..50 {
+            let late = two.get(&child, host).await;
+            assert_eq!((late.status, late.code().as_str()), (403, "ticket_expired"));
+        }
+        let asked = finds(&two) - asked;
+        assert!(asked < 10.0, "{}: the store was asked {asked} times for what is over", program.name);
+        eprintln!("{}: 50 requests by a ticket that is over asked the store {asked} times", program.name);
+    }
+}

@@ -164,6 +164,86 @@ async fn without_outlive_a_session_ends_with_its_token() {
     assert_eq!(asks(&gateway, &target, "one").await, "403 ticket_expired");
 }
 
+/// The first link to a media playlist of an entry by query, and all of its text.
+async fn by_query(gateway: &Gateway, target: &str) -> (String, String) {
+    let text = gateway.get(target, &named("one")).await.text();
+    let media = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .find(|line| line.contains(".m3u8?tg=") || line.contains(".m4s?tg="))
+        .expect("a link")
+        .to_owned();
+    (format!("/vod/{media}"), text)
+}
+
+#[tokio::test]
+async fn a_live_stream_goes_on_beyond_its_first_ticket() {
+    const LIVE: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\nseg-0-1.m4s\n";
+    let origin = Origin::start(|_| crate::support::Reply::new(200, LIVE).with("Content-Type", "application/vnd.apple.mpegurl"));
+    for propagation in ["path", "query", "cookie"] {
+        let session = json!({ "propagation": propagation, "ticket_lifetime": "80s", "idle_timeout": "30s" });
+        let gateway = gateway(&origin.url, session);
+        let entry = gateway.get(&gateway.link("/vod/media.m3u8"), &named("one")).await;
+        let (mut cookie, mut reload) = (String::new(), "/vod/media.m3u8".to_owned());
+        match propagation {
+            "path" => reload = location(&entry),
+            "query" => reload = format!("/vod/media.m3u8?{}", entry.text().split_once('?').expect("a ticket").1.trim_end()),
+            _ => cookie = format!("Cookie: {}\r\n", entry.field("set-cookie").and_then(|field| field.split(';').next()).expect("one")),
+        }
+        // Players keep asking for the address that they began with.
+        for _ in 0..20 {
+            gateway.pass(25);
+            let answer = gateway.get(&reload, &format!("{}{cookie}", named("one"))).await;
+            assert_eq!(answer.status, 200, "{propagation} {}", answer.text());
+            if propagation == "query" {
+                let (fresh, _) = by_query(&gateway, &reload).await;
+                assert_ne!(fresh.split_once('?'), reload.split_once('?'), "a new ticket comes with the playlist");
+            }
+        }
+        // A playlist that was saved dies with its ticket, though the token is good for longer.
+        gateway.pass(31);
+        let late = gateway.get(&reload, &format!("{}{cookie}", named("one"))).await;
+        assert_eq!((late.status, late.code().as_str()), (403, "ticket_expired"), "{propagation}");
+    }
+}
+
+#[tokio::test]
+async fn a_playlist_is_the_same_to_the_byte_while_its_ticket_is_young() {
+    let origin = film();
+    let gateway = gateway(&origin.url, json!({ "propagation": "query", "ticket_lifetime": "10m" }));
+    let (media, _) = by_query(&gateway, &gateway.link(HLS)).await;
+    gateway.clock.set(tollgate::clock::UnixTime(gateway.clock.now().0 / 75 * 75 + 1));
+    let first = gateway.get(&media, &named("one")).await;
+    gateway.pass(50);
+    let tag = first.field("etag").expect("a tag");
+    assert_eq!(gateway.get(&media, &format!("{}If-None-Match: {tag}\r\n", named("one"))).await.status, 304);
+    gateway.pass(100);
+    assert_eq!(gateway.get(&media, &format!("{}If-None-Match: {tag}\r\n", named("one"))).await.status, 200, "new tickets by now");
+}
+
+#[tokio::test]
+async fn a_films_ticket_covers_its_length() {
+    let origin = film();
+    for propagation in ["path", "query"] {
+        let session = json!({ "propagation": propagation, "ticket_lifetime": "8s", "idle_timeout": "10s" });
+        let gateway = gateway(&origin.url, session);
+        let link = gateway.link(HLS);
+        let media = match propagation {
+            "path" => beside(&location(&gateway.get(&link, &named("one")).await), "media_0.m3u8"),
+            _ => by_query(&gateway, &link).await.0,
+        };
+        let playlist = gateway.get(&media, &named("one")).await;
+        let segment = match propagation {
+            "path" => beside(&media, "seg-0-9.m4s"),
+            _ => format!("/vod/{}", playlist.text().lines().find(|line| line.starts_with("seg-0-9.m4s?")).expect("a segment")),
+        };
+        gateway.pass(20);
+        assert_eq!(asks(&gateway, &segment, "one").await, "200", "{propagation}: back from a pause within the film's 24 s");
+        gateway.pass(20);
+        assert_eq!(asks(&gateway, &segment, "one").await, "403 ticket_expired", "{propagation}");
+    }
+}
+
 #[tokio::test]
 async fn a_session_has_its_time() {
     let origin = film();

@@ -28,7 +28,7 @@ fn an_upload_token_is_made_listed_and_withdrawn() {
     let issued = provider.parse(&ask, &recorded.answer("uploadTokens.createToken({ttl:3600})")).expect("a token");
     assert_eq!((issued.value.expose().as_str(), issued.expires), ("to1tcmSFHeYY5KzyhOqVKMKb", Some(UnixTime(NOW.0 + 3600))));
     recorded.check("uploadTokens.getToken", &provider.get("to1tcmSFHeYY5KzyhOqVKMKb").expect("a call"));
-    recorded.check("uploadTokens.deleteToken", &provider.revoke(&issued).expect("a call"));
+    recorded.check("uploadTokens.deleteToken", &provider.revoke(&ask, &issued).expect("a call"));
     let list = provider.parse_list(&ask, &recorded.answer("uploadTokens.list()")).expect("a list");
     let ends: Vec<_> = list.tokens.iter().map(|token| (token.value.expose().as_str(), token.expires.is_some())).collect();
     assert_eq!((ends, list.pages), (vec![("to37YfoPDRR2pcDKa6LsUE0M", true), ("to1W3ZS9PdUBZWzzTEZr1B79", false)], 1));

@@ -1,6 +1,7 @@
 //! One rule a case.
 
 use super::*;
+use crate::manifest::Facts;
 use crate::session::store::{AskRecord, RENEWAL_GRACE};
 use crate::session::{IDLE_FLOOR, IDLE_UNKNOWN};
 use crate::units::{Period, Size};
@@ -285,11 +286,50 @@ fn idle_follows_the_playlist_unless_it_is_configured() {
         [(RouteSessionConfig::default(), 2, IDLE_FLOOR), (RouteSessionConfig::default(), 10, 30), (fixed.clone(), 10, 5)]
     {
         let session = table.admit(&ask(&config, who("t", &format!("{target}{idle}")), 0)).expect("in").session;
-        session.follow_target_duration(target);
+        session.follow(&Facts { target_duration: Some(target), ..Facts::default() }, NOW);
         assert_eq!(session.idle(), idle);
     }
     let upload = Terms::of(&RouteSessionConfig::default(), &Grant::default(), true);
     assert_eq!((upload.idle, upload.idle_is_fixed), (600, true));
+}
+
+#[test]
+fn tickets_are_good_by_themselves_for_their_lifetime_and_the_length_of_the_film() {
+    let (table, _) = table(9);
+    let session = table.admit(&ask(&RouteSessionConfig::default(), who("t", "a"), 0)).expect("in").session;
+    let until = |now: i64, lifetime: i64| session.ticket_until(NOW.plus(now), lifetime).since(NOW);
+    for lifetime in [1, 7, 80, 3600] {
+        for now in 0..lifetime * 2 {
+            assert!((lifetime..=lifetime + (lifetime / 8).max(1)).contains(&(until(now, lifetime) - now)), "{now} {lifetime}");
+        }
+    }
+    let of_a_minute: std::collections::BTreeSet<_> = (0..60).map(|now| until(now, 480)).collect();
+    assert!(of_a_minute.len() <= 2, "the same playlist for a while: {of_a_minute:?}");
+    assert_eq!(until(0, 100_000), 86_400, "not beyond the session");
+    let film = Facts { duration: Some(std::time::Duration::from_secs(5000)), ..Facts::default() };
+    session.follow(&Facts { live: true, ..film }, NOW);
+    assert!(until(0, 80) <= 90, "what a live playlist holds is no film");
+    session.follow(&film, NOW);
+    assert_eq!(until(0, 80), 5001);
+    let back = |table: &Sessions| table.resume(session.id, NOW.plus(70), session_network()).expect("back").session;
+    assert_eq!(table.sweep(NOW.plus(61)).idle, 1);
+    assert!(table.vouches(session.id, NOW.plus(5000)) && !table.vouches(session.id, NOW.plus(5001)), "silent, but the film goes on");
+    assert_eq!(back(&table).ticket_until(NOW, 80), NOW.plus(5001), "remembered over a pause");
+}
+
+fn session_network() -> Key {
+    Key([0; 16])
+}
+
+#[test]
+fn a_session_vouches_for_its_late_tickets_while_it_goes_on() {
+    let (table, _) = table(9);
+    let id = table.admit(&ask(&RouteSessionConfig::default(), who("t", "a"), 0)).expect("in").session.id;
+    assert!(table.vouches(id, NOW.plus(60)) && !table.vouches(id, NOW.plus(61)), "silent, swept or not");
+    table.touch(id, NOW.plus(50), 0).expect("alive");
+    assert!(table.vouches(id, NOW.plus(110)));
+    table.end(id, End::Evicted, NOW.plus(50));
+    assert!(!table.vouches(id, NOW.plus(51)) && !table.vouches(SessionId::new(NOW), NOW));
 }
 
 #[test]

@@ -153,6 +153,16 @@ impl ClaimNames {
                 put(claims, name, &scope.clone().unwrap_or(whole).into())?;
             }
         }
+        let terms = [
+            (&self.concurrent, request.session.concurrent, "how many sessions there may be at the same time"),
+            (&self.total, request.session.total, "how many sessions there may be"),
+            (&self.session_seconds, request.session.seconds, "how long a session lasts"),
+        ];
+        for (name, term, what) in terms {
+            if let Some(term) = term {
+                put(claims, name.as_deref().ok_or_else(|| cannot(what))?, &term.into())?;
+            }
+        }
         if let Some(ip) = request.client_ip {
             let name = self.networks.as_deref().ok_or_else(|| cannot("which address the token is bound to"))?;
             put(claims, name, &ip.to_string().into())?;
