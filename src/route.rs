@@ -2,6 +2,7 @@
 //!
 //! This page holds what a route is in the config; the compiled plan is in [`plan`].
 
+pub mod inject;
 pub mod plan;
 pub mod session;
 
@@ -12,6 +13,8 @@ use crate::credential::SignConfig;
 use crate::name::Name;
 use crate::session::RouteSessionConfig;
 use crate::units::Period;
+use crate::upload::UploadConfig;
+use inject::{AnswersConfig, InjectConfig};
 
 /// One `[[routes]]` entry. The most specific one wins: exact host before wildcard before any host,
 /// then the longest path prefix, then the one that names the method.
@@ -56,12 +59,21 @@ pub struct RouteConfig {
     /// Signs what goes to the origin anew, by another scheme; the viewer's token is taken out first.
     #[serde(default)]
     pub upstream_sign: Option<SignConfig>,
+    /// Credentials that its requests show the origin, each in its place.
+    #[serde(default)]
+    pub inject: Vec<InjectConfig>,
+    /// What callers must not see of the origin's answers. Unset: with `inject`, only headers that say a credential back.
+    #[serde(default)]
+    pub answers: Option<AnswersConfig>,
     /// Pages that may read answers across origins.
     #[serde(default)]
     pub cors: CorsConfig,
     /// Gives every viewing a session of its own, and limits them. Unset: every request brings its token.
     #[serde(default)]
     pub session: Option<RouteSessionConfig>,
+    /// Takes uploads: tells them apart, limits them, and lets them outlive their tokens. Unset: bodies pass like any other.
+    #[serde(default)]
+    pub upload: Option<UploadConfig>,
 }
 
 /// What a refused token means on a route.

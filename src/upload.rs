@@ -12,4 +12,4 @@ mod table;
 pub use self::config::{Bounds, UploadConfig};
 pub use self::kind::{Kind, TUS_RESUMABLE, UPLOAD_CONCAT, UPLOAD_LENGTH, UPLOAD_METADATA, UPLOAD_OFFSET, file_type, number};
 pub use self::piece::{Piece, Taken};
-pub use self::table::{Full, Owner, Parts, Target, Upload, Uploads};
+pub use self::table::{Full, Owner, Parts, Upload, Uploads};

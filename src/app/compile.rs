@@ -13,6 +13,8 @@ use crate::config::{Config, KeyPath};
 use crate::control::serve::Front;
 use crate::credential::config::{Around, Source};
 use crate::credential::keeper::{KeeperParts, Spawn};
+use crate::credential::mapping::Mappings;
+use crate::credential::shelf::{self, Shelf};
 use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::ledger::lookups::Lookups;
@@ -23,6 +25,7 @@ use crate::proxy::origin::{self, HostPolicy, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
+use crate::route::RouteConfig;
 use crate::route::RouteMode;
 use crate::secret::Secret;
 use crate::server::connection::Protocols;
@@ -32,7 +35,9 @@ use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
 use crate::session::valkey::{Place, ValkeyStore};
 use crate::session::{Sessions, StoreConfig};
+use crate::store::Embedded;
 use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
+use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
@@ -62,9 +67,11 @@ pub struct Parts {
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
     slow: Option<((u32, u32), Arc<Slow>)>,
     tickets: Option<(Vec<Secret<String>>, Arc<Tickets>)>,
+    mappings: Option<(Vec<Secret<String>>, Arc<Mappings>)>,
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    uploads: Option<Uploads>,
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
@@ -118,6 +125,8 @@ pub struct World<'w> {
     pub clock: &'w Clock,
     /// What runs the calls of credentials.
     pub spawn: &'w Spawn,
+    /// What is kept over restarts.
+    pub store: Option<&'w Embedded>,
 }
 
 /// Builds everything that `config` says.
@@ -140,10 +149,12 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     work.admin_token();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
+    let uploads = work.uploads();
     let fleet = work.fleet((&sessions, &revocations), clock);
     let front = work.front();
-    let tickets = match tickets {
-        Some(tickets) if work.unfit.is_empty() => tickets,
+    let mappings = work.mappings();
+    let (tickets, mappings) = match (tickets, mappings) {
+        (Some(tickets), Some(mappings)) if work.unfit.is_empty() => (tickets, mappings),
         _ => return Err(work.unfit),
     };
     let used = before.map_or_else(Arc::default, |before| before.used.clone());
@@ -154,8 +165,10 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
         plan,
         verifier,
         sessions,
+        uploads,
         fleet,
         tickets,
+        mappings,
         revocations,
         geo,
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -308,13 +321,30 @@ impl Work<'_> {
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer))
+                let made = Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer));
+                made.and_then(|route| self.injecting(route, table, origins))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
             }
         }
         Plan::new(routes)
+    }
+
+    /// The route with its credentials, and with its rules for answers.
+    fn injecting(&self, route: Route, table: &RouteConfig, origins: &BTreeMap<Name, Arc<Origin>>) -> Result<Route, String> {
+        let inject = table.inject.iter().map(|entry| {
+            let kept = self.parts.credentials.get(&entry.credential);
+            let kept = kept.ok_or_else(|| format!("inject.credential \"{}\" cannot be built", entry.credential))?;
+            entry.build(kept.credential.clone(), table.public)
+        });
+        let inject = inject.collect::<Result<Vec<_>, _>>()?;
+        let answers = table.answers.as_ref().map(|answers| {
+            let found = answers.origins.iter().map(|name| origins.get(name).cloned());
+            let found = found.collect::<Option<Vec<_>>>().ok_or("answers.origins: one of them cannot be built")?;
+            answers.build(found)
+        });
+        Ok(route.injecting(inject, answers.transpose()?))
     }
 
     fn protocols(&mut self) -> HashMap<std::net::SocketAddr, Protocols> {
@@ -382,7 +412,16 @@ impl Work<'_> {
         if let Some(kept) = self.before.and_then(|before| before.credentials.get(name)).filter(|kept| kept.said == said) {
             return Ok(kept.clone());
         }
-        let parts = KeeperParts { client, spawn: world.spawn.clone(), clock: world.clock.clone(), metrics: world.metrics.clone() };
+        let identity = [said.0.as_bytes(), &said.1].concat();
+        let identity = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &identity).as_ref().to_vec();
+        let store = world.store.filter(|_| table.keep().persist);
+        let parts = KeeperParts {
+            client,
+            spawn: world.spawn.clone(),
+            clock: world.clock.clone(),
+            metrics: world.metrics.clone(),
+            shelf: store.map(|store| Shelf { room: store.room(shelf::ROOM), identity }),
+        };
         Ok(KeptCredential { credential: Credential::new(name.clone(), (source, table.scope()), table.keep(), parts), said })
     }
 }
@@ -406,6 +445,19 @@ impl Work<'_> {
         Some(tickets)
     }
 
+    /// The keys of mapping tickets, made of those of the sessions' tickets.
+    fn mappings(&mut self) -> Option<Arc<Mappings>> {
+        let (secrets, _) = self.parts.tickets.as_ref()?;
+        let kept = self.before.and_then(|before| before.mappings.as_ref()).filter(|(before, _)| before == secrets);
+        let secrets = secrets.clone();
+        let mappings = match kept {
+            Some((_, mappings)) => mappings.clone(),
+            None => self.note(KeyPath::top("sessions").key("ticket_keys"), Mappings::new(&secrets).map(Arc::new))?,
+        };
+        self.parts.mappings = Some((secrets, mappings.clone()));
+        Some(mappings)
+    }
+
     fn admin_token(&mut self) {
         let Some(file) = &self.config.admin.token_file else { return };
         let read = crate::files::read_secret(file).and_then(|token| {
@@ -420,11 +472,22 @@ impl Work<'_> {
         let kept = self.before.and_then(|before| before.table.clone());
         let (sessions, revocations) = kept.unwrap_or_else(|| (Sessions::new(most, self.metrics), Arc::new(Revocations::new(REVOCATIONS))));
         sessions.set_most(most);
-        for route in self.config.routes.iter().filter(|route| route.session.is_some()) {
+        for route in self.config.routes.iter().filter(|route| route.session.is_some() || route.upload.is_some()) {
             sessions.announce(&route.name);
         }
         self.parts.table = Some((sessions.clone(), revocations.clone()));
         (sessions, revocations)
+    }
+
+    /// Uploads outlive reloads as their sessions do. Those that are whole are remembered for a while, beside those under way.
+    fn uploads(&mut self) -> Uploads {
+        let kept = self.before.and_then(|before| before.uploads.clone());
+        let uploads = kept.unwrap_or_else(|| Uploads::new(self.config.sessions.max_sessions.saturating_mul(2)));
+        for route in self.config.routes.iter().filter(|route| route.upload.is_some()) {
+            self.metrics.announce_uploads(route.name.as_str());
+        }
+        self.parts.uploads = Some(uploads.clone());
+        uploads
     }
 }
 

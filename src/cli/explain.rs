@@ -78,8 +78,9 @@ fn decided(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     let metrics = crate::metrics::Metrics::new().map_err(|e| e.to_string())?;
     let clock = Clock::manual(now);
     let nothing: Spawn = Arc::new(drop);
-    let compiled = compile::compile(config, compile::Purpose::Try, &World { metrics: &metrics, clock: &clock, spawn: &nothing })
-        .map_err(|unfit| unfit.into_iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("\n"))?;
+    let compiled =
+        compile::compile(config, compile::Purpose::Try, &World { metrics: &metrics, clock: &clock, spawn: &nothing, store: None })
+            .map_err(|unfit| unfit.into_iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("\n"))?;
     let state = compiled.running.state;
     let fixed: Option<Arc<dyn Geo>> = args.country.map(|country| Arc::new(FixedGeo(Some(country))) as Arc<dyn Geo>);
     let geo = fixed.unwrap_or_else(|| state.geo.clone());

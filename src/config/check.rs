@@ -29,6 +29,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     ledger(config, &mut found);
     schemes(config, &mut found);
     credentials::check(config, &mut found);
+    store(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
     unused(config, &mut found);
@@ -218,6 +219,18 @@ fn remote(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
     }
 }
 
+fn store(config: &Config, found: &mut Vec<Finding>) {
+    let path = KeyPath::top("store");
+    match (&config.store.folder, &config.store.key_file) {
+        (Some(_), None) => {
+            let finding = Finding::key(path.key("folder"), "a store needs a `key_file`: what it keeps is sealed");
+            found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
+        }
+        (None, Some(_)) => found.push(Finding::warning(path.key("key_file"), "`key_file` does nothing without `folder`")),
+        _ => {}
+    }
+}
+
 fn schemes(config: &Config, found: &mut Vec<Finding>) {
     for (name, scheme) in &config.schemes {
         let path = KeyPath::top("schemes").key(name.as_str()).key("keys");
@@ -246,7 +259,9 @@ fn unused(config: &Config, found: &mut Vec<Finding>) {
     let signing = config.routes.iter().filter_map(|route| route.upstream_sign.as_ref()).map(|sign| &sign.scheme);
     let schemes: BTreeSet<&Name> =
         config.routes.iter().flat_map(|route| route.accept.iter().chain(&route.compare)).chain(signing).collect();
-    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).collect();
+    let answers = config.routes.iter().filter_map(|route| route.answers.as_ref()).flat_map(|answers| &answers.origins);
+    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).chain(answers).collect();
+    let credentials: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.inject).map(|entry| &entry.credential).collect();
     let keys: BTreeSet<&Name> = config.schemes.values().filter_map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {
         let path = KeyPath::top(table).key(name.as_str());
@@ -254,5 +269,6 @@ fn unused(config: &Config, found: &mut Vec<Finding>) {
     };
     config.keys.keys().filter(|name| !keys.contains(name)).for_each(|name| warn("keys", name, "scheme"));
     config.schemes.keys().filter(|name| !schemes.contains(name)).for_each(|name| warn("schemes", name, "route"));
+    config.credentials.keys().filter(|name| !credentials.contains(name)).for_each(|name| warn("credentials", name, "route"));
     config.origins.keys().filter(|name| !origins.contains(name)).for_each(|name| warn("origins", name, "route"));
 }

@@ -152,6 +152,10 @@ where
 pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
     let Routed { request, route, .. } = routed;
     let session = route.session.as_ref()?;
+    // An upload has a session of its own kind.
+    if super::upload::kind(routed).is_some() {
+        return None;
+    }
     if session.is_probe(&request.head.method, request.settled.path.decoded()) {
         return None;
     }

@@ -5,6 +5,8 @@
 //! ends with an error; one that ends cleanly gives its connection back ([`Ending::finish`]), one that is dropped
 //! before does not.
 
+mod received;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,6 +21,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+pub use received::{Rate, Received};
+
 use super::pace::Pace;
 use super::pool::Lease;
 use super::record::Shared;
@@ -32,9 +36,18 @@ pub enum BodyError {
     /// The sender broke off or broke the framing.
     #[error("the body broke off: {0}")]
     Broken(hyper::Error),
+    /// It comes more slowly than it must.
+    #[error("the body comes too slowly")]
+    Slow,
     /// It is not of the media type that it says it has.
     #[error("the body is malformed")]
     Malformed,
+}
+
+/// Sees the bytes of an answer pass.
+pub trait Watch {
+    /// These are next.
+    fn saw(&mut self, data: &[u8]);
 }
 
 /// What is told of a body's end.
@@ -50,6 +63,7 @@ pin_project! {
         kind: Kind,
         record: Option<Shared>,
         sent: u64,
+        watch: Option<Box<dyn Watch>>,
         pace: Option<Box<Pace>>,
     }
 
@@ -90,7 +104,7 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None }
+        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None, watch: None }
     }
 
     /// An origin's body; its connection goes back when it has come whole.
@@ -100,7 +114,20 @@ impl Body {
             lease.finish();
             return Self::empty();
         }
-        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0, pace: None }
+        Self {
+            kind: Kind::Upstream { body: Timed::new(Received::new(incoming), silence, lease) },
+            record: None,
+            sent: 0,
+            pace: None,
+            watch: None,
+        }
+    }
+
+    /// The same body, with `watch` told of what passes. It is dropped with the body.
+    #[must_use]
+    pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// The same body at no more than `rate` bytes a second, after a first second's worth at once.
@@ -150,6 +177,10 @@ impl HttpBody for Body {
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            // Before the caller has it, so that what he does next finds it known.
+            if let (Some(watch), Some(data)) = (this.watch, frame.data_ref()) {
+                watch.saw(data);
+            }
         }
         // hyper does not poll past the last byte of a body whose length it knows, nor past trailers.
         if let (true, Some(record)) = (ended, this.record) {
@@ -182,7 +213,7 @@ pin_project! {
     /// A received body under a limit on its silence.
     pub struct Timed<E> {
         #[pin]
-        incoming: Incoming,
+        incoming: Received,
         // Armed at the first wait only, and not moved with every frame: when it fires, it looks at
         // `waiting` and sleeps on for what is left. A wait costs a clock read, not a timer.
         #[pin]
@@ -196,7 +227,7 @@ pin_project! {
 }
 
 impl<E> Timed<E> {
-    fn new(incoming: Incoming, silence: Duration, ending: E) -> Self {
+    fn new(incoming: Received, silence: Duration, ending: E) -> Self {
         Self { incoming, alarm: None, waiting: None, silence, done: false, ending }
     }
 }
@@ -220,7 +251,7 @@ impl<E: Ending> HttpBody for Timed<E> {
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
             Poll::Ready(None) => {
                 if !std::mem::replace(this.done, true) {
                     this.ending.finish();
@@ -274,6 +305,8 @@ pub struct Progress {
     pub silent: std::cell::Cell<bool>,
     /// Whether it broke off.
     pub broken: std::cell::Cell<bool>,
+    /// Whether it came too slowly.
+    pub slow: std::cell::Cell<bool>,
 }
 
 impl Progress {
@@ -295,6 +328,7 @@ impl Progress {
             whole: Cell::new(whole),
             silent: Cell::new(false),
             broken: Cell::new(false),
+            slow: Cell::new(false),
         })
     }
 }
@@ -364,8 +398,7 @@ pin_project! {
     pub struct RequestBody {
         #[pin]
         kind: RequestKind,
-        progress: Rc<Progress>,
-        record: Shared,
+        caller: Caller,
     }
 }
 
@@ -374,9 +407,16 @@ pin_project! {
     enum RequestKind {
         None,
         Full { bytes: Option<Bytes> },
-        Caller { #[pin] body: Timed<RequestEnding>, kept: Option<Rc<Kept>> },
+        Caller { #[pin] body: Timed<RequestEnding> },
         Edited { #[pin] body: Timed<RequestEnding>, editing: Editing },
     }
+}
+
+/// What is noted of a body while it passes.
+struct Caller {
+    progress: Rc<Progress>,
+    record: Shared,
+    kept: Option<Rc<Kept>>,
 }
 
 /// An edit under way.
@@ -390,20 +430,20 @@ struct Editing {
 impl RequestBody {
     /// The caller's body; `silence` is the longest time nothing may come of it.
     #[must_use]
-    pub fn new(incoming: Incoming, silence: Duration, record: Shared) -> Self {
+    pub fn new(incoming: Received, silence: Duration, record: Shared) -> Self {
         let progress = Progress::new(incoming.is_end_stream(), silence);
         let kind = if incoming.is_end_stream() {
             RequestKind::None
         } else {
-            RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())), kept: None }
+            RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())) }
         };
-        Self { kind, progress, record }
+        Self { kind, caller: Caller { progress, record, kept: None } }
     }
 
     /// No body, for another try of a request that had none.
     #[must_use]
     pub fn none(record: Shared) -> Self {
-        Self { kind: RequestKind::None, progress: Progress::new(true, Duration::ZERO), record }
+        Self { kind: RequestKind::None, caller: Caller { progress: Progress::new(true, Duration::ZERO), record, kept: None } }
     }
 
     /// These bytes.
@@ -412,15 +452,14 @@ impl RequestBody {
         if bytes.is_empty() {
             return Self::none(record);
         }
-        Self { kind: RequestKind::Full { bytes: Some(bytes) }, progress: Progress::new(false, Duration::ZERO), record }
+        let caller = Caller { progress: Progress::new(false, Duration::ZERO), record, kept: None };
+        Self { kind: RequestKind::Full { bytes: Some(bytes) }, caller }
     }
 
-    /// The same body, with what passes kept beside; only a caller's unedited one.
+    /// The same body, with what comes of it kept beside, as it was before any edit.
     #[must_use]
     pub fn keeping(mut self, by: Rc<Kept>) -> Self {
-        if let RequestKind::Caller { kept, .. } = &mut self.kind {
-            *kept = Some(by);
-        }
+        self.caller.kept = Some(by);
         self
     }
 
@@ -428,7 +467,7 @@ impl RequestBody {
     #[must_use]
     pub fn edited(mut self, edit: Box<dyn Edit>) -> Self {
         self.kind = match self.kind {
-            RequestKind::Caller { body, .. } => {
+            RequestKind::Caller { body } => {
                 let length = body.size_hint().exact().and_then(|length| edit.length(length));
                 RequestKind::Edited { body, editing: Editing { edit, out: VecDeque::new(), length, ended: false } }
             }
@@ -440,7 +479,7 @@ impl RequestBody {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Rc<Progress> {
-        self.progress.clone()
+        self.caller.progress.clone()
     }
 }
 
@@ -453,18 +492,12 @@ impl HttpBody for RequestBody {
         match this.kind.project() {
             RequestKindProj::None => Poll::Ready(None),
             RequestKindProj::Full { bytes } => {
-                this.progress.begun.set(true);
-                this.progress.whole.set(true);
+                this.caller.progress.begun.set(true);
+                this.caller.progress.whole.set(true);
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
-            RequestKindProj::Caller { body, kept } => {
-                let frame = next_of_caller(body, this.progress, this.record, cx);
-                if let (Some(kept), Poll::Ready(Some(Ok(frame)))) = (kept, &frame) {
-                    frame.data_ref().into_iter().for_each(|data| kept.add(data));
-                }
-                frame
-            }
-            RequestKindProj::Edited { body, editing } => next_edited(body, editing, (this.progress, this.record), cx),
+            RequestKindProj::Caller { body } => this.caller.next(body, cx),
+            RequestKindProj::Edited { body, editing } => editing.next(body, this.caller, cx),
         }
     }
 
@@ -472,7 +505,7 @@ impl HttpBody for RequestBody {
         match &self.kind {
             RequestKind::None => true,
             RequestKind::Full { bytes } => bytes.is_none(),
-            RequestKind::Caller { body, .. } => body.is_end_stream(),
+            RequestKind::Caller { body } => body.is_end_stream(),
             RequestKind::Edited { editing, .. } => editing.ended && editing.out.is_empty(),
         }
     }
@@ -481,7 +514,7 @@ impl HttpBody for RequestBody {
         match &self.kind {
             RequestKind::None => SizeHint::with_exact(0),
             RequestKind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            RequestKind::Caller { body, .. } => body.size_hint(),
+            RequestKind::Caller { body } => body.size_hint(),
             // Only asked for before the first piece, when the head is written.
             RequestKind::Edited { editing, .. } => editing.length.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
@@ -490,58 +523,63 @@ impl HttpBody for RequestBody {
 
 type NextFrame = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
-/// The caller's next piece, noted.
-fn next_of_caller(body: Pin<&mut Timed<RequestEnding>>, progress: &Progress, record: &Shared, cx: &mut Context<'_>) -> NextFrame {
-    progress.begun.set(true);
-    progress.moved.set(Instant::now());
-    let frame = body.poll_frame(cx);
-    progress.empty.set(frame.is_pending());
-    match &frame {
-        Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
-            Some(data) => record.bytes_in.set(record.bytes_in.get() + data.len() as u64),
-            None => {
-                // Trailers are the end of it.
-                progress.whole.set(true);
-                return Poll::Ready(None);
-            }
-        },
-        Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
-        Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
-        Poll::Ready(None) | Poll::Pending => {}
+impl Caller {
+    /// The caller's next piece, noted.
+    fn next(&self, body: Pin<&mut Timed<RequestEnding>>, cx: &mut Context<'_>) -> NextFrame {
+        let (progress, record) = (&self.progress, &self.record);
+        progress.begun.set(true);
+        progress.moved.set(Instant::now());
+        let frame = body.poll_frame(cx);
+        progress.empty.set(frame.is_pending());
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                Some(data) => {
+                    record.bytes_in.set(record.bytes_in.get() + data.len() as u64);
+                    self.kept.iter().for_each(|kept| kept.add(data));
+                }
+                None => {
+                    // Trailers are the end of it.
+                    progress.whole.set(true);
+                    return Poll::Ready(None);
+                }
+            },
+            Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
+            Poll::Ready(Some(Err(BodyError::Slow))) => progress.slow.set(true),
+            Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        frame
     }
-    frame
 }
 
-/// The next piece of an edited body.
-fn next_edited(
-    mut body: Pin<&mut Timed<RequestEnding>>,
-    editing: &mut Editing,
-    (progress, record): (&Progress, &Shared),
-    cx: &mut Context<'_>,
-) -> NextFrame {
-    loop {
-        if let Some(piece) = editing.out.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        if editing.ended {
-            return Poll::Ready(None);
-        }
-        let frame = match next_of_caller(body.as_mut(), progress, record, cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => return Poll::Pending,
-        };
-        let edited = match frame {
-            Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |piece| editing.edit.push(piece, &mut editing.out)),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            None => {
-                editing.ended = true;
-                editing.edit.finish(&mut editing.out)
+impl Editing {
+    /// The next piece of an edited body.
+    fn next(&mut self, mut body: Pin<&mut Timed<RequestEnding>>, caller: &Caller, cx: &mut Context<'_>) -> NextFrame {
+        loop {
+            if let Some(piece) = self.out.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-        };
-        if edited.is_err() {
-            editing.ended = true;
-            progress.broken.set(true);
-            return Poll::Ready(Some(Err(BodyError::Malformed)));
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let frame = match caller.next(body.as_mut(), cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => return Poll::Pending,
+            };
+            let edited = match frame {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |piece| self.edit.push(piece, &mut self.out)),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.ended = true;
+                    self.edit.finish(&mut self.out)
+                }
+            };
+            if edited.is_err() {
+                self.ended = true;
+                self.out.clear();
+                caller.progress.broken.set(true);
+                return Poll::Ready(Some(Err(BodyError::Malformed)));
+            }
         }
     }
 }

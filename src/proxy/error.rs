@@ -59,6 +59,30 @@ pub enum Error {
     StoreAway,
     /// The origin's playlist cannot be read, so no ticket can be put on it.
     PlaylistBroken,
+    /// The upload has more bytes than it may have.
+    UploadTooLarge,
+    /// Files of this type may not be uploaded here.
+    UploadType,
+    /// The upload comes more slowly than it must.
+    UploadTooSlow,
+    /// A later part came before the first one was answered.
+    UploadPending,
+    /// The upload is known and cannot go on right now. Clients of tus take nothing else for a reason to wait.
+    UploadLocked,
+    /// Several uploads could be meant, or none of those that are under way.
+    UploadUnclear,
+    /// The upload is somebody else's.
+    UploadForeign,
+    /// There is no credential for the origin that may be used; after this time there may be.
+    CredentialUnavailable(Duration),
+    /// The origin's answer shows what callers must not see, and cannot be changed.
+    AnswerWithheld,
+    /// The route puts its credential into a form, and the request has none.
+    FormExpected,
+    /// The address is under a ticket that is not ours, or not for this place or caller.
+    MappingInvalid,
+    /// The address was given out, and its time is over.
+    MappingExpired,
     /// This caller has presented too many bad tokens lately.
     Slowed(Duration),
     /// The origin has as many requests in flight as it may.
@@ -99,6 +123,18 @@ impl Error {
             Self::SessionGone(gone) => gone_code(*gone),
             Self::StoreAway => "session_store_away",
             Self::PlaylistBroken => "playlist_broken",
+            Self::UploadTooLarge => "upload_too_large",
+            Self::UploadType => "upload_type",
+            Self::UploadTooSlow => "upload_too_slow",
+            Self::UploadPending => "upload_pending",
+            Self::UploadLocked => "upload_locked",
+            Self::UploadUnclear => "upload_unclear",
+            Self::UploadForeign => "upload_foreign",
+            Self::CredentialUnavailable(_) => "credential_unavailable",
+            Self::AnswerWithheld => "answer_withheld",
+            Self::FormExpected => "form_expected",
+            Self::MappingInvalid => "address_invalid",
+            Self::MappingExpired => "address_expired",
             Self::Slowed(_) => "too_many_refusals",
             Self::OriginBusy => "origin_busy",
             Self::OriginUnreachable => "origin_unreachable",
@@ -130,7 +166,19 @@ impl Error {
             Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionRefused(_, status) => *status,
             Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
-            Self::PlaylistBroken => StatusCode::BAD_GATEWAY,
+            Self::UploadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UploadType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UploadTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::UploadPending => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UploadLocked => StatusCode::LOCKED,
+            Self::UploadUnclear => StatusCode::CONFLICT,
+            Self::UploadForeign => StatusCode::FORBIDDEN,
+            Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
+            Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FormExpected => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            // tus 1.0.0: a client that is told 404 or 410 begins its upload anew.
+            Self::MappingInvalid => StatusCode::NOT_FOUND,
+            Self::MappingExpired => StatusCode::GONE,
             Self::Slowed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
             Self::OriginUnreachable | Self::OriginBroken => StatusCode::BAD_GATEWAY,
@@ -161,6 +209,18 @@ impl Error {
             Self::SessionGone(gone) => gone_title(*gone),
             Self::StoreAway => "Sessions cannot be counted right now",
             Self::PlaylistBroken => "The origin's playlist could not be read",
+            Self::UploadTooLarge => "The upload is larger than allowed",
+            Self::UploadType => "Files of this type may not be uploaded here",
+            Self::UploadTooSlow => "The upload comes too slowly",
+            Self::UploadPending => "The first part of the upload has not been answered yet",
+            Self::UploadLocked => "The upload cannot go on right now; try again",
+            Self::UploadUnclear => "It is not clear which upload this part belongs to",
+            Self::UploadForeign => "The upload belongs to somebody else",
+            Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
+            Self::AnswerWithheld => "The origin's answer cannot be shown",
+            Self::FormExpected => "The request needs a form as its body",
+            Self::MappingInvalid => "This address was not given out for this request",
+            Self::MappingExpired => "This address has expired",
             Self::Slowed(_) => "Too many refused tokens; slow down",
             Self::OriginBusy => "The origin is busy",
             Self::OriginUnreachable => "The origin cannot be reached",
@@ -187,6 +247,7 @@ impl Error {
     #[must_use]
     pub const fn closes(&self) -> bool {
         matches!(self, Self::BadHead(_) | Self::HeadTooLarge | Self::BodyTimeout | Self::BodyBroken | Self::NotProxied)
+            || matches!(self, Self::UploadTooLarge | Self::UploadType | Self::UploadTooSlow | Self::UploadUnclear | Self::UploadForeign)
     }
 
     /// The answer: RFC 9457 problem details, never cached. CORS headers are added by the door.
@@ -217,10 +278,10 @@ impl Error {
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow);
             }
-            Self::Slowed(wait) => {
+            Self::Slowed(wait) | Self::CredentialUnavailable(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            Self::OriginBusy | Self::StoreAway | Self::SessionRefused(Limit::Ceiling, _) => {
+            Self::OriginBusy | Self::StoreAway | Self::UploadPending | Self::UploadLocked | Self::SessionRefused(Limit::Ceiling, _) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
             }
             _ => {}
@@ -403,6 +464,18 @@ impl Error {
             Self::TicketExpired,
             Self::StoreAway,
             Self::PlaylistBroken,
+            Self::UploadTooLarge,
+            Self::UploadType,
+            Self::UploadTooSlow,
+            Self::UploadPending,
+            Self::UploadLocked,
+            Self::UploadUnclear,
+            Self::UploadForeign,
+            Self::CredentialUnavailable(Duration::ZERO),
+            Self::AnswerWithheld,
+            Self::FormExpected,
+            Self::MappingInvalid,
+            Self::MappingExpired,
             Self::Slowed(Duration::ZERO),
             Self::OriginBusy,
             Self::OriginUnreachable,

@@ -1,12 +1,15 @@
 //! The request as the origin shall get it: the token taken out, the route's prefix replaced, our own
 //! fields set once.
 
+use std::borrow::Cow;
+
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, REFERER};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Uri, Version};
 
 use super::guard::Settled;
+use super::inject::Trail;
 use super::origin::HostPolicy;
 use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
@@ -24,28 +27,43 @@ impl Filter<Admitted> for PrepareOutbound {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Error> {
-        let Admitted { routed, proof, .. } = admitted;
-        let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
-        let (strip, grant) = proof.strip_and_grant();
-        let uri = match target(&facts, &routed.route, strip, grant)? {
-            Some(target) => Some(uri(&target)?),
-            None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
-            None => None,
+        let Admitted { routed, proof, session } = admitted;
+        let mut trail = Trail::of(&routed, &proof, session.as_deref())?;
+        let uri = match trail.as_mut().and_then(|trail| trail.target.take()) {
+            Some(target) => Some(target),
+            None => own_target(&routed, &proof)?,
         };
         let request = &routed.request;
-        let signed = signed(
-            &routed.route,
-            (&request.settled.authority, &request.head.headers),
-            &|| request.state.clock.now(),
-            uri.as_ref().unwrap_or(&request.head.uri),
-        )?;
+        let elsewhere = trail.as_ref().is_some_and(|trail| trail.is_foreign());
+        let signed = if elsewhere {
+            None
+        } else {
+            signed(
+                &routed.route,
+                (&request.settled.authority, &request.head.headers),
+                &|| request.state.clock.now(),
+                uri.as_ref().unwrap_or(&request.head.uri),
+            )?
+        };
         let mut outbound = outbound(routed, &proof, uri);
+        outbound.trail = trail;
         if let Some(anew) = signed {
             outbound.head.uri = uri_of(&anew.signed)?;
             add(&mut outbound.head.headers, &anew)?;
         }
         Ok(outbound)
     }
+}
+
+/// The target that the caller asked for, as the origin gets it; `None` when it stays as it came.
+fn own_target(routed: &Routed, proof: &Proof) -> Result<Option<Uri>, Error> {
+    let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
+    let (strip, grant) = proof.strip_and_grant();
+    Ok(match target(&facts, &routed.route, strip, grant)? {
+        Some(target) => Some(uri(&target)?),
+        None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
+        None => None,
+    })
 }
 
 /// A request signed anew.
@@ -107,7 +125,7 @@ fn add(headers: &mut HeaderMap, anew: &SignedAnew) -> Result<(), Error> {
 /// # Errors
 /// [`Error::BadPath`] when the path would not be clean: a segment that may hold a token was let in, and none was taken out of it.
 pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: Option<&Grant>) -> Result<Option<String>, Error> {
-    let strip = if route.forward_token { &[] } else { strip };
+    let strip = taken_out(route, strip);
     let in_uri = strip.iter().any(|s| !matches!(s, Strip::Header(_) | Strip::Cookie(_)));
     let adds = grant.is_some_and(|grant| !grant.upstream_query.is_empty());
     if !in_uri && !adds && route.rewrite_prefix.is_none() {
@@ -117,7 +135,7 @@ pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: O
         return Ok(None);
     }
     let none = Grant::default();
-    let (path, query) = carrier::target(facts, strip, grant.unwrap_or(&none));
+    let (path, query) = carrier::target(facts, &strip, grant.unwrap_or(&none));
     CleanPath::parse(&path)?;
     let mut target = with_prefix(route, &path, facts.mount);
     if let Some(query) = query {
@@ -125,6 +143,16 @@ pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: O
         target.push_str(&query);
     }
     Ok(Some(target))
+}
+
+/// What must not reach the origin: a ticket never, also where it came along beside a token; the token not unless the route
+/// hands it on.
+fn taken_out<'s>(route: &Route, strip: &'s [Strip]) -> Cow<'s, [Strip]> {
+    let strip = if route.forward_token { &[] } else { strip };
+    match route.session.as_ref().and_then(|session| session.strip.as_ref()).filter(|ticket| !strip.contains(ticket)) {
+        None => Cow::Borrowed(strip),
+        Some(ticket) => strip.iter().chain([ticket]).cloned().collect(),
+    }
 }
 
 /// Path and query as the rules saw them.
@@ -154,15 +182,15 @@ fn outbound(routed: Routed, proof: &Proof, uri: Option<Uri>) -> Outbound {
     }
     head.version = Version::HTTP_11;
     head.extensions.clear();
-    if !route.forward_token {
-        let (strip, _) = proof.strip_and_grant();
-        carrier::strip_headers(&mut head.headers, strip);
-        strip_referer(&mut head.headers, strip, routed_by_ticket);
+    let strip = taken_out(&route, proof.strip_and_grant().0);
+    carrier::strip_headers(&mut head.headers, &strip);
+    if !route.forward_token || routed_by_ticket || !strip.is_empty() {
+        strip_referer(&mut head.headers, &strip, routed_by_ticket);
     }
     set_ours(&mut head, &forwarded_for, (&authority, https), &record);
     let private = !matches!(proof, Proof::Public);
     let pace = proof.strip_and_grant().1.and_then(|grant| grant.pace);
-    Outbound { head, body, record, route, authority, state, private, pace }
+    Outbound { head, body, record, route, authority, state, private, pace, trail: None }
 }
 
 /// A page that was itself reached by a tokened URL would send that URL along.

@@ -7,7 +7,9 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::Route;
+use super::body::Received;
 use super::guard::Settled;
+use super::inject::Trail;
 use super::record::Shared;
 use crate::session::ticket::Opened as Ticket;
 use crate::session::{Gone, Session};
@@ -38,7 +40,7 @@ pub struct Request {
     /// Its head, cleaned.
     pub head: Parts,
     /// Its body, not begun.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Host, path and viewer.
@@ -57,6 +59,8 @@ pub struct Routed {
     pub mount: usize,
     /// Where a ticket was taken out of the path: the path as it came, and the ticket's segment.
     pub ticketed: Option<(String, String)>,
+    /// A mapping ticket that was taken out of the path: it leads to an upstream URL.
+    pub mapped: Option<String>,
 }
 
 /// What lets a request in.
@@ -125,7 +129,7 @@ pub struct Outbound {
     /// The head for the origin, but for `Host`.
     pub head: Parts,
     /// The caller's body.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Its route.
@@ -138,6 +142,8 @@ pub struct Outbound {
     pub private: bool,
     /// Bytes a second at which the answer may go out, where the token limits it.
     pub pace: Option<u64>,
+    /// What its credentials need to know of it; `None` on a route without any.
+    pub trail: Option<Box<Trail>>,
 }
 
 impl Request {

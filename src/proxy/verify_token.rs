@@ -2,7 +2,7 @@
 
 use super::request::{Proof, Routed, Verified};
 use super::ticket::Opened;
-use super::{Error, Filter, ticket};
+use super::{Error, Filter, ticket, upload};
 use crate::name::Name;
 use crate::revocation::RevocationFacts;
 use crate::route::RouteMode;
@@ -47,7 +47,7 @@ fn verify(routed: &Routed) -> Result<Proof, Error> {
         Ok(decided) => decided,
         // In shadow mode a viewer who is slowed passes like everybody, and costs no signature check.
         Err(_) if shadow => return Ok(Proof::Shadow { strip: token_places(routed) }),
-        Err(slowed) => return Err(slowed),
+        Err(slowed) => return goes_on(routed).ok_or(slowed),
     };
     note_difference(routed, decided.as_ref(), other.as_ref().map(Result::as_ref));
     match decided {
@@ -59,6 +59,11 @@ fn verify(routed: &Routed) -> Result<Proof, Error> {
             Ok(Proof::Token(verdict))
         }
         Err(refusal) => {
+            // The upload was let in by this very token, for longer than the token lasts and for its own place.
+            let outlived = matches!(refusal.denial, Denial::Expired | Denial::Path);
+            if let Some(proof) = outlived.then(|| goes_on(routed)).flatten() {
+                return Ok(proof);
+            }
             note_refusal(routed, &refusal);
             if shadow {
                 return Ok(Proof::Shadow { strip: token_places(routed) });
@@ -143,6 +148,12 @@ fn note_refusal(routed: &Routed, refusal: &Refusal) {
     }
 }
 
+/// An upload under way that this request belongs to by the bytes of its token.
+fn goes_on(routed: &Routed) -> Option<Proof> {
+    let session = upload::goes_on(routed)?;
+    Some(Proof::Session { session, strip: token_places(routed) })
+}
+
 /// Revocations are asked on every request, remembered verdicts included.
 fn not_revoked(routed: &Routed, verdict: Verdict) -> Result<Verdict, Refusal> {
     let state = &routed.request.state;
@@ -158,12 +169,12 @@ fn not_revoked(routed: &Routed, verdict: Verdict) -> Result<Verdict, Refusal> {
     }
 }
 
-fn has_token(routed: &Routed) -> bool {
+pub(super) fn has_token(routed: &Routed) -> bool {
     !token_places(routed).is_empty()
 }
 
 /// Where tokens stand that nobody asked for: they are not verified, and do not reach the origin.
-fn token_places(routed: &Routed) -> Vec<Strip> {
+pub(super) fn token_places(routed: &Routed) -> Vec<Strip> {
     let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
     let schemes = routed.route.schemes.iter().chain(&routed.route.compare);
     let found = schemes.filter_map(|s| s.scheme.present(&facts).ok().flatten());

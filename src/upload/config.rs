@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
 use crate::session::{OnFull, OnStoreError, Terms};
 use crate::token::Grant;
 use crate::units::{Period, Size};
@@ -43,9 +42,6 @@ pub struct UploadConfig {
     /// Puts the `videoId` of an upload in parts, which api.video's answer to its first part named, on later parts whose client leaves it
     /// out, as several SDKs do.
     pub supply_video_id: bool,
-    /// Other origins, by name, that an upload's `Location` may lead to: Cloudflare's upload hosts. The gateway takes their uploads as well;
-    /// an answer that leads anywhere else is refused.
-    pub origins: Vec<Name>,
 }
 
 impl Default for UploadConfig {
@@ -64,7 +60,6 @@ impl Default for UploadConfig {
             on_full: OnFull::default(),
             on_store_error: OnStoreError::default(),
             supply_video_id: true,
-            origins: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a request is to an upload, as its head tells.
 
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, Method};
 
 use super::piece::Piece;
@@ -12,7 +12,7 @@ pub enum Kind {
     Whole,
     /// A part of a file whose upload the body names, or nothing does (api.video).
     Part(Piece),
-    /// Makes a place to upload to, which the answer's `Location` names (tus 1.0.0 "Creation", WHIP RFC 9725 §4.2).
+    /// Makes a place to upload to, which the answer's `Location` names (tus 1.0.0 "Creation"; WHIP, RFC 9725 §4.2).
     Create,
     /// Is about such a place: a part of its file, a question, its end.
     Place,
@@ -25,7 +25,8 @@ impl Kind {
         let tus = headers.contains_key(TUS_RESUMABLE) || headers.contains_key(UPLOAD_OFFSET);
         let piece = || headers.get(CONTENT_RANGE).and_then(|value| Piece::parse(value.to_str().ok()?));
         match *method {
-            Method::POST if tus || is_sdp(headers) => Some(Self::Create),
+            Method::POST if tus || is_type(headers, &["application/sdp"]) => Some(Self::Create),
+            Method::POST if is_call(headers) => None,
             Method::POST => Some(piece().map_or(Self::Whole, Self::Part)),
             Method::PUT => Some(if headers.contains_key(CONTENT_RANGE) { Self::Place } else { Self::Whole }),
             Method::PATCH | Method::DELETE => Some(Self::Place),
@@ -35,10 +36,18 @@ impl Kind {
     }
 }
 
-/// RFC 9725 §4.2.
-fn is_sdp(headers: &HeaderMap) -> bool {
+/// A call of the provider's API around an upload, such as the one that asks where to upload to. It is short, and of a type that no
+/// file has.
+fn is_call(headers: &HeaderMap) -> bool {
+    const LONGEST: u64 = 64 * 1024;
+    let short = number(headers, &CONTENT_LENGTH).is_some_and(|length| length <= LONGEST);
+    short && is_type(headers, &["application/json", "application/x-www-form-urlencoded"])
+}
+
+fn is_type(headers: &HeaderMap, types: &[&str]) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    value.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/sdp")
+    let said = value.split(';').next().unwrap_or("").trim();
+    types.iter().any(|kind| kind.eq_ignore_ascii_case(said))
 }
 
 /// The version of tus that a request speaks.
@@ -74,9 +83,9 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn kind(method: Method, headers: &[(HeaderName, &'static str)]) -> Option<Kind> {
+    fn kind(method: &Method, headers: &[(HeaderName, &'static str)]) -> Option<Kind> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
-        Kind::of(&method, &headers)
+        Kind::of(method, &headers)
     }
 
     #[test]
@@ -88,6 +97,9 @@ mod tests {
             (Method::POST, vec![(CONTENT_RANGE, "what else")], Some(Kind::Whole)),
             (Method::POST, vec![(TUS_RESUMABLE, "1.0.0")], Some(Kind::Create)),
             (Method::POST, vec![(CONTENT_TYPE, "application/sdp")], Some(Kind::Create)),
+            (Method::POST, vec![(CONTENT_TYPE, "application/json; charset=utf-8"), (CONTENT_LENGTH, "20")], None),
+            (Method::POST, vec![(CONTENT_TYPE, "application/json"), (CONTENT_LENGTH, "2000000")], Some(Kind::Whole)),
+            (Method::POST, vec![(CONTENT_TYPE, "application/json")], Some(Kind::Whole)),
             (Method::PUT, vec![], Some(Kind::Whole)),
             (Method::PUT, vec![(CONTENT_RANGE, "bytes 0-9/20")], Some(Kind::Place)),
             (Method::PATCH, vec![(UPLOAD_OFFSET, "0")], Some(Kind::Place)),
@@ -96,7 +108,7 @@ mod tests {
             (Method::DELETE, vec![], Some(Kind::Place)),
             (Method::GET, vec![], None),
         ] {
-            assert_eq!(kind(method, &headers), meant);
+            assert_eq!(kind(&method, &headers), meant);
         }
     }
 

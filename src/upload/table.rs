@@ -38,6 +38,8 @@ impl Owner {
 pub struct Parts<'p> {
     /// Their route.
     pub route: &'p Name,
+    /// The path that they are sent to.
+    pub path: &'p str,
     /// The network they come from.
     pub network: Key,
     /// What the client calls itself (`AV-Origin-Client`, else `User-Agent`).
@@ -47,17 +49,8 @@ pub struct Parts<'p> {
 impl Parts<'_> {
     /// What uploads of this recorder go by, for one of an owner's three keys.
     fn key(&self, by: Key) -> Key {
-        Key::of("upload parts", &[self.route.as_str().as_bytes(), &by.0, &self.network.0, self.client.as_bytes()])
+        Key::of("upload parts", &[self.route.as_str().as_bytes(), self.path.as_bytes(), &by.0, &self.network.0, self.client.as_bytes()])
     }
-}
-
-/// Where an upload goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The origin's name, where it is not the route's own.
-    pub origin: Option<Name>,
-    /// Path and query there.
-    pub path: String,
 }
 
 /// One upload.
@@ -82,9 +75,10 @@ struct State {
     piece: Option<Piece>,
     file: Option<String>,
     video: Option<String>,
-    target: Option<Target>,
     length: Option<u64>,
     busy: u32,
+    /// Whether its later parts will need an id that no answer has named yet.
+    awaits_id: bool,
     finished: Option<UnixTime>,
 }
 
@@ -128,17 +122,6 @@ impl Upload {
         self.state().file.get_or_insert_with(|| name.to_owned());
     }
 
-    /// Where it goes, if that is not where its requests say.
-    #[must_use]
-    pub fn target(&self) -> Option<Target> {
-        self.state().target.clone()
-    }
-
-    /// Notes where it goes.
-    pub fn set_target(&self, target: Target) {
-        self.state().target = Some(target);
-    }
-
     /// Bytes of the whole file, where known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
@@ -165,6 +148,22 @@ impl Upload {
     pub fn leave(&self) {
         let mut state = self.state();
         state.busy = state.busy.saturating_sub(1);
+    }
+
+    /// Its first part is on its way, and the answer may name the id that later ones need.
+    pub fn await_id(&self) {
+        self.state().awaits_id = true;
+    }
+
+    /// The answer has come, whatever it named.
+    pub fn has_id(&self) {
+        self.state().awaits_id = false;
+    }
+
+    /// Whether that answer is still to come.
+    #[must_use]
+    pub fn awaits_id(&self) -> bool {
+        self.state().awaits_id
     }
 
     /// Whether this part can be one of it.
@@ -264,7 +263,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`Full`]: then the place is to be given back.
-    pub fn begin(&self, session: Arc<Session>, owner: Owner, bounds: Bounds, now: UnixTime) -> Result<Arc<Upload>, Full> {
+    pub fn begin(&self, session: &Arc<Session>, owner: Owner, bounds: Bounds, now: UnixTime) -> Result<Arc<Upload>, Full> {
         let mut table = self.table();
         table.make_room(now)?;
         let state = State {
@@ -275,9 +274,9 @@ impl Uploads {
             piece: None,
             file: None,
             video: None,
-            target: None,
             length: None,
             busy: 0,
+            awaits_id: false,
             finished: None,
         };
         let upload = Arc::new(Upload { id: session.id.to_string(), owner, bounds, state: Mutex::new(state) });

@@ -39,6 +39,10 @@ impl Scraped {
                 // Nobody listens there: a set that cannot be fetched.
                 "remote": { "url": "http://127.0.0.1:9/jwks.json" },
             },
+            "credentials": {
+                "fixed": { "type": "static", "secret": "canary" },
+                "partner": { "type": "oauth2", "token_url": "http://127.0.0.1:9/token", "client_id": "gateway", "secret": "canary" },
+            },
             "schemes": { "viewer": { "type": "jwt", "keys": "main", "carriers": [{ "path_prefix": "t=" }, { "query": "token" }] } },
             "origins": { "media": { "endpoints": [origin.base] }, "down": { "endpoints": ["http://127.0.0.1:9"] } },
             "routes": [
@@ -48,6 +52,7 @@ impl Scraped {
                 { "name": "shadow", "hosts": ["video.example.com"], "path": "/shadow", "accept": ["viewer"], "mode": "shadow", "origin": "media" },
                 { "name": "watch", "hosts": ["video.example.com"], "path": "/watch", "accept": ["viewer"], "mode": "dual", "compare": ["viewer"],
                   "origin": "media", "session": {} },
+                { "name": "record", "hosts": ["video.example.com"], "path": "/record", "methods": ["POST"], "accept": ["viewer"], "origin": "media", "upload": {} },
             ],
         }));
         let scraped = Self { gateway, _origin: origin, _folder: folder };

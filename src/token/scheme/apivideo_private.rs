@@ -138,6 +138,14 @@ impl Scheme for ApivideoPrivate {
         "apivideo-private"
     }
 
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) => name == SESSION || name == "token",
+            Where::Header(name) => *name == HEADER,
+            _ => false,
+        }
+    }
+
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
         let Some(Place { token, mut strip, .. }) = place(facts)? else { return Ok(None) };
         strip.push(Strip::Query(SESSION.to_owned()));
@@ -182,15 +190,6 @@ impl Scheme for ApivideoPrivate {
             Some(place) if Some(place.video) != grant.resource.as_deref() => Err(Denial::Path),
             Some(_) => Ok(()),
             None => names(facts, grant.resource.as_deref().unwrap_or_default()),
-        }
-    }
-
-    fn reads(&self, place: Where<'_>) -> bool {
-        match place {
-            Where::Query(name) => matches!(name, "token" | SESSION),
-            Where::Header(name) => *name == HEADER,
-            Where::Segment(segment) => matches!(segment, "token" | "private"),
-            Where::Cookie(_) | Where::PathParameter(_) => false,
         }
     }
 

@@ -58,6 +58,10 @@ impl Scheme for ApivideoUpload {
         "apivideo-upload"
     }
 
+    fn reads(&self, place: Where<'_>) -> bool {
+        place == Where::Query(&self.config.parameter)
+    }
+
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
         let found = carrier::query_parameter(facts, &self.config.parameter)?;
         Ok(found.filter(|presented| !presented.token.is_empty()))
@@ -87,10 +91,6 @@ impl Scheme for ApivideoUpload {
         }
         let id = grant.token_id.as_deref().unwrap_or_default();
         self.issued.find(Kind::UploadToken, id).map(|_| ()).ok_or(Denial::Revoked)
-    }
-
-    fn reads(&self, place: Where<'_>) -> bool {
-        place == Where::Query(&self.config.parameter)
     }
 
     fn refusal(&self, denial: Denial) -> Option<Reply> {

@@ -192,6 +192,13 @@ impl Scheme for Ziggeo {
         "ziggeo"
     }
 
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) | Where::Cookie(name) => [CLIENT, SERVER, INTERMEDIATE].contains(&name) || name.starts_with(COOKIE),
+            _ => false,
+        }
+    }
+
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
         let find = |name| Ok(carrier::query_parameter(facts, name)?.filter(|presented: &Presented<'_>| !presented.token.is_empty()));
         let mut presented = match (find(CLIENT)?, find(SERVER)?) {
@@ -233,10 +240,6 @@ impl Scheme for Ziggeo {
             Asked::Step(object) => grants.create.is_some() || reaches(Verb::Update, Some(object)),
         };
         if allowed { Ok(()) } else { Err(Denial::Entitlement) }
-    }
-
-    fn reads(&self, place: Where<'_>) -> bool {
-        matches!(place, Where::Query(name) if [CLIENT, SERVER, INTERMEDIATE, self.session_name.as_str()].contains(&name))
     }
 
     fn lasts(&self, grant: &Grant, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {

@@ -27,7 +27,7 @@ fn owner(token: &str, subject: Option<&str>) -> Owner {
 
 impl Rig {
     fn parts(&self) -> Parts<'_> {
-        Parts { route: &self.route, network: Key::of("network", &[b"home"]), client: "nodejs:2.6.8" }
+        Parts { route: &self.route, path: "/upload", network: Key::of("network", &[b"home"]), client: "nodejs:2.6.8" }
     }
 
     fn begin(&self, owner: Owner, at: UnixTime) -> Result<Arc<Upload>, Full> {
@@ -46,7 +46,7 @@ impl Rig {
             seen: Seen::new(Fingerprint::of(b"t"), std::net::IpAddr::from([192, 0, 2, 1]), None),
         };
         let session = self.sessions.admit(&ask).expect("a place").session;
-        self.uploads.begin(session, owner, Bounds::default(), at)
+        self.uploads.begin(&session, owner, Bounds::default(), at)
     }
 }
 

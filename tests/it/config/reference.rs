@@ -150,7 +150,8 @@ impl<'s> Cover<'s> {
 }
 
 /// Keys whose line shows an example, though they have a default.
-const EXAMPLES: [&str; 3] = ["routes[].accept", "routes[].compare", "schemes.NAME(type = \"rfc9246\").unsigned"];
+const EXAMPLES: [&str; 5] =
+    ["routes[].accept", "routes[].answers.json", "routes[].compare", "routes[].inject", "schemes.NAME(type = \"rfc9246\").unsigned"];
 
 #[test]
 fn every_example_loads_with_its_files() {
@@ -176,6 +177,7 @@ fn every_example_loads_with_its_files() {
         "minimal.toml",
         "minimal.yaml",
         "cloudflare-stream.toml",
+        "cloudflare-upload.toml",
         "mux.toml",
         "jwt-jwks.toml",
         "tls-sni.toml",
