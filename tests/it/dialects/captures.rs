@@ -22,7 +22,8 @@ fn exchanges(file: &str) -> Vec<Value> {
 /// Sends a recorded request to the control listener, with `replace` put in place of what it names.
 fn replay(rig: &Rig, request: &Value, replace: &[(&str, &str)]) -> crate::rig::Answer {
     let put = |text: &str| replace.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new));
-    let left_out = ["host", "connection", "content-length", "expect", "transfer-encoding"];
+    // A page of another origin has to be named in `control.allowed_origins` first.
+    let left_out = ["host", "connection", "content-length", "expect", "transfer-encoding", "origin", "sec-fetch-site"];
     let headers: Vec<(String, String)> = request["headers"]
         .as_array()
         .expect("headers")

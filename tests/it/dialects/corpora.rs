@@ -12,12 +12,14 @@ fn bodies() -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> = files.filter_map(|file| std::fs::read(file).ok()).filter(|body| body.len() < 200_000).collect();
     let naughty = std::fs::read(Path::new(CORPORA).join("payloads/blns.json")).unwrap_or_default();
     let naughty: Vec<String> = serde_json::from_slice(&naughty).unwrap_or_default();
-    for text in naughty {
+    let fields = ["ttl", "apiKey", "grants", "exp", "pem"];
+    for (index, text) in naughty.into_iter().enumerate() {
         let quoted = serde_json::Value::from(text.as_str()).to_string();
-        bodies.push(text.into_bytes());
-        for field in ["ttl", "apiKey", "grants", "exp", "pem"] {
-            bodies.push(format!("{{\"{field}\":{quoted},\"id\":{quoted}}}").into_bytes());
-        }
+        // As it is, or in one of the fields.
+        bodies.push(match fields.get(index % (fields.len() + 1)) {
+            Some(field) => format!("{{\"{field}\":{quoted},\"id\":{quoted}}}").into_bytes(),
+            None => text.into_bytes(),
+        });
     }
     bodies
 }
