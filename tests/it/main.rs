@@ -10,6 +10,7 @@ mod deploy;
 mod ffmpeg;
 mod fleet;
 mod floors;
+mod fuzz;
 mod guard;
 mod interop;
 mod loopback;
