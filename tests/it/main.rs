@@ -13,6 +13,7 @@ mod dialects;
 mod ffmpeg;
 mod fleet;
 mod floors;
+mod fuzz;
 mod guard;
 mod inject;
 mod interop;

@@ -1,0 +1,9 @@
+//! Content-Range of uploads.
+
+#![no_main]
+#![allow(dead_code, reason = "each target uses one of them")]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::content_range(data));

@@ -1,0 +1,156 @@
+//! What is fuzzed: every parser that reads what strangers send. Each target takes any bytes and must come back; the
+//! schemes, whose keys nobody has, must besides never find a token good.
+//!
+//! Used twice: by `tests/it/fuzz.rs` on every run, bounded, and by the targets of `tests/fuzz` under libFuzzer.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use tollgate::clock::UnixTime;
+use tollgate::keygen::{Kind, generate};
+use tollgate::manifest::{self, Absolute, Limits, Mode, Resolver};
+use tollgate::name::Name;
+use tollgate::path::CleanPath;
+use tollgate::token::jws::Jws;
+use tollgate::token::scheme::config::SchemeConfig;
+use tollgate::token::{KeySource, NoGeo, RequestFacts, Scheme};
+use tollgate::verifier::{KeysConfig, keys};
+
+/// The time at which everything is judged.
+pub(super) const NOW: UnixTime = UnixTime(1_760_000_000);
+
+/// Where tokens ride that have neither a name of the scheme's own in the query nor in a cookie.
+const HEADERS: [&str; 4] = ["authorization", "cta-common-access-token", "hdnts", "user-agent"];
+
+/// One of each type, and the forms of each that read something else.
+pub(super) fn every() -> &'static [Box<dyn Scheme>] {
+    static ALL: OnceLock<Vec<Box<dyn Scheme>>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let presets =
+            ["nginx-secure-link", "nginx-secure-link-secret", "nginx-hmac-secure-link", "fastly", "alibaba-a", "alibaba-b", "alibaba-c"];
+        let more = ["tencent-a", "tencent-b", "tencent-c", "tencent-d", "keycdn", "nimble", "flussonic"];
+        let digests = presets.into_iter().chain(more).map(|preset| json!({ "type": "digest-url", "preset": preset }));
+        let kinds = [
+            "akamai-edgeauth",
+            "amazon-ivs",
+            "ats-access-control",
+            "ats-url-sig",
+            "aws-smd",
+            "bunny",
+            "cloudflare-stream",
+            "cloudfront",
+            "cta-5007",
+            "google-cloud-cdn",
+            "google-media-cdn",
+            "mux",
+            "rfc9246",
+            "wowza",
+        ];
+        let plain = kinds.into_iter().map(|kind| json!({ "type": kind }));
+        let carriers = json!(["path-segment", { "path_prefix": "t=" }, { "path_parameter": "t" }, { "query": "token" }, { "cookie": "c" },
+            { "header": "authorization" }]);
+        let jwt = json!({ "type": "jwt", "carriers": carriers, "claims": { "paths": "paths", "networks": "ip", "countries": "co" } });
+        plain.chain(digests).chain([jwt]).map(build).collect()
+    })
+}
+
+/// Keys that this process made and nobody has; each scheme gets those that it could use.
+fn build(mut table: Value) -> Box<dyn Scheme> {
+    static KEYS: OnceLock<KeySource> = OnceLock::new();
+    let source = KEYS.get_or_init(|| {
+        let pairs = [("a", Kind::Rsa2048), ("b", Kind::P256), ("c", Kind::P384), ("d", Kind::Ed25519)];
+        let pem = |kind| json!({ "inline": generate(kind).expect("a key").pem.expect("a pair").expose() });
+        let mut by_id: serde_json::Map<String, Value> = pairs.into_iter().map(|(id, kind)| (id.to_owned(), pem(kind))).collect();
+        by_id.insert("key1".into(), json!({ "secret": generate(Kind::Hmac256).expect("a key").jwk.expose() }));
+        let set: KeysConfig = serde_json::from_value(json!({ "by_id": by_id })).expect("keys");
+        let around = keys::Surroundings { folder: std::path::Path::new("/"), variable: &|_| None };
+        KeySource::new(keys::read(&Name::new("k").expect("a name"), &set, around).expect("a key set"))
+    });
+    table["keys"] = "k".into();
+    let table: SchemeConfig = serde_json::from_value(table).expect("a scheme");
+    table.build(source.clone()).expect("a scheme")
+}
+
+/// A request out of bytes: which scheme, then lines with target, cookie, and what stands in every header.
+/// Gives whether a token was found good.
+pub(super) fn scheme(data: &[u8]) -> bool {
+    let Some((which, rest)) = data.split_first() else { return false };
+    let Ok(text) = std::str::from_utf8(rest) else { return false };
+    let mut lines = text.splitn(3, '\n');
+    let (target, cookie, header) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let scheme = &every()[usize::from(*which) % every().len()];
+    request(&**scheme, target, (cookie, header))
+}
+
+/// The verdict on a request that is made of these texts.
+pub(super) fn request(scheme: &dyn Scheme, target: &str, (cookie, header): (&str, &str)) -> bool {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let Ok(path) = CleanPath::parse_or_with_tokens(path, &scheme.path_tokens()) else { return false };
+    let mut headers = HeaderMap::new();
+    for (name, value) in HEADERS.into_iter().map(|name| (HeaderName::from_static(name), header)).chain([(COOKIE, cookie)]) {
+        if let (false, Ok(value)) = (value.is_empty(), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    let facts = RequestFacts {
+        method: &http::Method::GET,
+        https: true,
+        host: "media.example.com",
+        port: None,
+        path: &path,
+        mount: 0,
+        query,
+        headers: &headers,
+        client_ip: IpAddr::from([198, 51, 100, 7]),
+        geo: &NoGeo,
+        alpn: Some("h2"),
+    };
+    let Ok(Some(presented)) = scheme.present(&facts) else { return false };
+    let Ok(grant) = scheme.open(&presented, &facts) else { return false };
+    // Even a token that is refused in the end may ask for its renewal, or say what is answered.
+    let _ = scheme.renew(&grant, &presented, &facts, NOW);
+    grant.check(&facts, NOW).and_then(|()| scheme.fits(&grant, &facts)).is_ok()
+}
+
+/// A JWS, read to its claims.
+pub(super) fn jws(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(parsed) = Jws::parse(text) {
+        let _ = (parsed.key_id(), parsed.claims());
+    }
+}
+
+/// A playlist; what comes out can be read again.
+pub(super) fn manifest(kind: manifest::Kind, data: &[u8]) {
+    let document = Absolute::parse("https://media.example.com/v/master.m3u8").expect("a URL");
+    let modes =
+        [Mode::Query { name: "tg".into(), ticket: "TICKET".into() }, Mode::Path { component: "tg~TICKET".into(), marker: "tg~".into() }];
+    for mode in modes {
+        let resolver = Resolver::new(document.clone(), "", mode);
+        let limits = Limits::default();
+        if let Ok(rewritten) = manifest::rewrite(kind, data, &resolver, limits) {
+            let _ = manifest::rewrite(kind, &rewritten.body, &resolver, limits).expect("what was written can be read");
+        }
+    }
+}
+
+/// A path and a query.
+pub(super) fn target(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    if let Ok(clean) = CleanPath::parse(path) {
+        assert!(!clean.decoded().contains("/../") && !clean.decoded().contains("//"), "{path}");
+    }
+    for (name, value) in tollgate::query::pairs(query) {
+        let _ = (tollgate::query::decode(name), tollgate::query::decode(value));
+    }
+}
+
+/// A `Content-Range` of an upload.
+pub(super) fn content_range(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = tollgate::upload::Piece::parse(text);
+}
