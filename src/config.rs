@@ -2,7 +2,7 @@
 //!
 //! [`load::load`] puts defaults, files, environment and flags on top of one another and finds every
 //! fault in one run; [`check`] asks whether what they say makes sense; [`watch::Watch`] tells when to
-//! load again. A key whose value is a file is named `file` or ends in `_file`: that is how relative
+//! load again. A key whose value is a file is named `file` or ends in `_file`, and one that is a folder is named `folder`: that is how relative
 //! paths, file checks and the watch know it.
 
 pub mod check;
@@ -24,11 +24,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admin::AdminConfig;
+use crate::control::ControlConfig;
+use crate::credential::CredentialConfig;
+use crate::ledger::LedgerConfig;
 use crate::name::Name;
 use crate::proxy::origin::OriginConfig;
 use crate::route::RouteConfig;
 use crate::server::ServerConfig;
 use crate::session::SessionsConfig;
+use crate::store::StoreConfig;
 use crate::telemetry::LogConfig;
 use crate::token::scheme::config::SchemeConfig;
 use crate::verifier::{KeysConfig, VerifierConfig};
@@ -53,10 +57,18 @@ pub struct Config {
     pub verifier: VerifierConfig,
     /// Tickets, and where sessions are kept.
     pub sessions: SessionsConfig,
+    /// Where what was issued is kept. Unset: nothing is issued here.
+    pub ledger: Option<LedgerConfig>,
+    /// The listener on which tokens are issued. Unset: there is none.
+    pub control: Option<ControlConfig>,
     /// Key sets by name.
     pub keys: BTreeMap<Name, KeysConfig>,
     /// Token schemes by name.
     pub schemes: BTreeMap<Name, SchemeConfig>,
+    /// What is kept over restarts.
+    pub store: StoreConfig,
+    /// What origins and vendors are shown, by name.
+    pub credentials: BTreeMap<Name, CredentialConfig>,
     /// Origins by name.
     pub origins: BTreeMap<Name, OriginConfig>,
     /// Routes.

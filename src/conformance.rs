@@ -6,6 +6,7 @@
 //! counted as unsupported, never as passed.
 
 mod akamai_edgeauth;
+mod apivideo_private;
 mod ats;
 mod aws;
 mod bunny;
@@ -188,6 +189,11 @@ fn run_file(report: &mut Report, shown: &str, file: &Value) {
         report.faults.extend(faults.iter().map(|fault| format!("{shown}: {fault}")));
         return;
     }
+    if scheme == "apivideo_private" && usable {
+        let faults = apivideo_private::run(tally, vectors);
+        report.faults.extend(faults.into_iter().map(|fault| format!("{shown}: {fault}")));
+        return;
+    }
     match builder(scheme) {
         Some(build) if usable => {
             let mut faults = Vec::new();
@@ -278,7 +284,7 @@ fn judge(scheme: &RouteScheme, vector: &Value, now: UnixTime) -> Result<Judged, 
     let last = (1..times).fold(decide(), |_, _| decide());
     let verdict = match last {
         Ok(verdict) => verdict,
-        Err((denial, _)) => return refused(denial.reason()),
+        Err(refusal) => return refused(refusal.denial.reason()),
     };
     if is_revoked(state, &verdict.grant) {
         return refused(Denial::Revoked.reason());

@@ -17,17 +17,41 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+pub mod apivideo;
 pub mod origin;
 pub mod page;
+pub mod vendor;
 
 /// Answers every HTTP/1.1 request on `listener` from its head alone, until `shutdown`; answers under way are then cut.
 /// `answer` must not block.
 pub async fn serve<A>(listener: TcpListener, shutdown: impl Future<Output = ()>, answer: A)
 where
     A: Fn(&Parts) -> Response<Full<Bytes>> + Clone + Send + 'static,
+{
+    accept(listener, shutdown, |stream| {
+        let answer = answer.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (head, _body) = request.into_parts();
+            let response = answer(&head);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+        async move {
+            // A peer that goes away in mid-answer is a player seeking, not a fault.
+            let _ = connection.await;
+        }
+    })
+    .await;
+}
+
+/// Hands every connection on `listener` to `serve`, until `shutdown`; those under way are then cut.
+async fn accept<S, F>(listener: TcpListener, shutdown: impl Future<Output = ()>, serve: S)
+where
+    S: Fn(TcpStream) -> F,
+    F: Future<Output = ()> + Send + 'static,
 {
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
@@ -42,17 +66,7 @@ where
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let answer = answer.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (head, _body) = request.into_parts();
-            let response = answer(&head);
-            async move { Ok::<_, Infallible>(response) }
-        });
-        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-        connections.spawn(async move {
-            // A peer that goes away in mid-answer is a player seeking, not a fault.
-            let _ = connection.await;
-        });
+        connections.spawn(serve(stream));
     }
     connections.shutdown().await;
 }

@@ -15,32 +15,63 @@ use crate::secret::Secret;
 use crate::token::Algorithm;
 
 /// Which kind of key to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub enum Kind {
     /// RSA of 2048 bits, RS256: what Cloudflare Stream and Mux use.
-    #[value(name = "rsa-2048", alias = "rsa")]
+    #[serde(rename = "rsa-2048", alias = "rsa")]
     Rsa2048,
     /// RSA of 3072 bits, RS256.
-    #[value(name = "rsa-3072")]
+    #[serde(rename = "rsa-3072")]
     Rsa3072,
     /// Elliptic curve P-256, ES256.
-    #[value(name = "p-256", alias = "ec")]
+    #[serde(rename = "p-256", alias = "ec")]
     P256,
     /// Elliptic curve P-384, ES384.
-    #[value(name = "p-384")]
+    #[serde(rename = "p-384")]
     P384,
     /// Ed25519, EdDSA: the shortest signatures.
-    #[value(name = "ed25519")]
+    #[serde(rename = "ed25519")]
     Ed25519,
     /// A shared secret of 32 bytes, HS256.
-    #[value(name = "hmac-256", alias = "hmac")]
+    #[serde(rename = "hmac-256", alias = "hmac")]
     Hmac256,
     /// A shared secret of 64 bytes, HS512.
-    #[value(name = "hmac-512")]
+    #[serde(rename = "hmac-512")]
     Hmac512,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [Self::Rsa2048, Self::Rsa3072, Self::P256, Self::P384, Self::Ed25519, Self::Hmac256, Self::Hmac512];
+
+    /// Its word, and a second one that is taken for it.
+    #[must_use]
+    pub const fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Rsa2048 => ("rsa-2048", Some("rsa")),
+            Self::Rsa3072 => ("rsa-3072", None),
+            Self::P256 => ("p-256", Some("ec")),
+            Self::P384 => ("p-384", None),
+            Self::Ed25519 => ("ed25519", None),
+            Self::Hmac256 => ("hmac-256", Some("hmac")),
+            Self::Hmac512 => ("hmac-512", None),
+        }
+    }
+
+    /// What it is good for, in a line.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Rsa2048 => "RSA of 2048 bits, RS256: what Cloudflare Stream and Mux use",
+            Self::Rsa3072 => "RSA of 3072 bits, RS256",
+            Self::P256 => "Elliptic curve P-256, ES256",
+            Self::P384 => "Elliptic curve P-384, ES384",
+            Self::Ed25519 => "Ed25519, EdDSA: the shortest signatures",
+            Self::Hmac256 => "A shared secret of 32 bytes, HS256",
+            Self::Hmac512 => "A shared secret of 64 bytes, HS512",
+        }
+    }
+
     /// The algorithm that goes with it.
     #[must_use]
     pub const fn algorithm(self) -> Algorithm {
@@ -204,8 +235,6 @@ mod tests {
     use super::*;
     use crate::token::{Key, KeySet};
 
-    const ALL: [Kind; 7] = [Kind::Rsa2048, Kind::Rsa3072, Kind::P256, Kind::P384, Kind::Ed25519, Kind::Hmac256, Kind::Hmac512];
-
     fn read(text: &str, id: &str) -> Key {
         let set = KeySet::parse(text.as_bytes(), Some(id), None).unwrap_or_else(|fault| panic!("{fault}"));
         let key = set.only().expect("one key");
@@ -214,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_form_of_a_key_is_the_same_key() {
-        for kind in ALL {
+        for kind in Kind::ALL {
             let made = generate(kind).expect("a key");
             let jwk = read(made.jwk.expose(), "x");
             let mut verifiers = vec![read(made.jwk.expose(), "x")];

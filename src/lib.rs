@@ -6,14 +6,15 @@
 //! | floor | rooms |
 //! |---|---|
 //! | ground | [`clock`], [`name`], [`path`], [`query`], [`secret`], [`units`] |
-//! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten |
-//! | keepers | [`files`], [`metrics`], [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
+//! | token | [`token`]: pure rules; every scheme in the world becomes one [`token::Grant`]; [`manifest`]: playlists rewritten; [`form`]: form bodies edited |
+//! | store | [`store`]: durable records, sealed |
+//! | keepers | [`files`], [`metrics`], [`keygen`], [`ledger`]: what was issued; [`verifier`]: keys and remembered verdicts; [`session`]: one viewer is one viewer; [`upload`]: one file is one upload; [`revocation`]: what was withdrawn; [`credential`]: what origins are shown; [`geo`]: where addresses are |
 //! | route | [`route`]: host, path and method to schemes, rules and origin |
 //! | proxy | [`proxy`]: the walk |
-//! | edges | [`server`], [`admin`], [`telemetry`] |
+//! | edges | [`server`], [`admin`], [`control`]: tokens of our own, [`telemetry`] |
 //! | config | [`config`] |
 //! | app | [`app`]: everything put together; [`demo`]: an origin and a page to see it work |
-//! | command line | [`cli`], [`conformance`], [`keygen`] |
+//! | command line | [`cli`], [`conformance`] |
 
 pub mod clock;
 pub mod name;
@@ -22,15 +23,21 @@ pub mod query;
 pub mod secret;
 pub mod units;
 
+pub mod form;
 pub mod manifest;
 pub mod token;
+
+pub mod store;
 
 pub mod credential;
 pub mod files;
 pub mod geo;
+pub mod keygen;
+pub mod ledger;
 pub mod metrics;
 pub mod revocation;
 pub mod session;
+pub mod upload;
 pub mod verifier;
 
 pub mod route;
@@ -38,6 +45,7 @@ pub mod route;
 pub mod proxy;
 
 pub mod admin;
+pub mod control;
 pub mod server;
 pub mod telemetry;
 
@@ -48,4 +56,3 @@ pub mod demo;
 
 pub mod cli;
 pub mod conformance;
-pub mod keygen;

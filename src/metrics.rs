@@ -27,6 +27,8 @@ pub struct Families {
     pub bytes: IntCounterVec,
     pub refusals: IntCounterVec,
     pub validations: IntCounterVec,
+    pub shadow: IntCounterVec,
+    pub compared: IntCounterVec,
     pub cache_hits: IntCounter,
     pub cache_misses: IntCounter,
     pub upstream_requests: IntCounterVec,
@@ -51,9 +53,20 @@ pub struct Families {
     pub sessions_refused: IntCounterVec,
     pub sessions_ended: IntCounterVec,
     pub sessions_over_limit: IntCounterVec,
+    pub uploads_begun: IntCounterVec,
+    pub uploads_ended: IntCounterVec,
+    pub uploads_bytes: IntCounterVec,
+    pub uploads_outlived: IntCounterVec,
+    pub uploads_video_ids: IntCounterVec,
     pub session_store_seconds: HistogramVec,
     pub session_store_errors: IntCounterVec,
     pub session_store_up: IntGauge,
+    pub credential_renewals: IntCounterVec,
+    pub credential_renewal_seconds: HistogramVec,
+    pub credential_rejections: IntCounterVec,
+    pub credential_state: IntGaugeVec,
+    pub credential_expiry: GaugeVec,
+    pub credential_values: IntGaugeVec,
 }
 
 impl std::ops::Deref for Metrics {
@@ -66,6 +79,9 @@ impl std::ops::Deref for Metrics {
 
 /// The ways a connection ends that are not the caller's own.
 pub const CLOSED: [&str; 8] = ["handshake", "head", "keep_alive", "write_idle", "limit", "limit_per_ip", "protocol", "drain"];
+
+/// The ways an upload is seen to end.
+pub const UPLOAD_ENDS: [&str; 3] = ["whole", "failed", "given_up"];
 
 /// Latency buckets in seconds: playlists and segments live between a millisecond and some seconds.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -105,6 +121,16 @@ impl Metrics {
                 "token_validations_total",
                 "Tokens decided on, by route, scheme and result (ok or the denial).",
                 &["route", "scheme", "result"],
+            )?,
+            shadow: make.counters(
+                "token_shadow_total",
+                "Requests that passed in shadow mode, by route and what would have been decided (ok or the denial).",
+                &["route", "verdict"],
+            )?,
+            compared: make.counters(
+                "token_compared_total",
+                "Requests decided by both lists of schemes in dual mode, by route and which of them took the token.",
+                &["route", "taken_by"],
             )?,
             cache_hits: make.counter("token_cache_hits_total", "Verdicts remembered and used again.")?,
             cache_misses: make.counter("token_cache_misses_total", "Tokens verified anew.")?,
@@ -158,6 +184,23 @@ impl Metrics {
                 "Sessions over a limit that is only observed, by route and limit.",
                 &["route", "reason"],
             )?,
+            uploads_begun: make.counters("uploads_begun_total", "Uploads begun, by route.", &["route"])?,
+            uploads_ended: make.counters(
+                "uploads_ended_total",
+                "Uploads that were seen to end, by route and result (whole, failed, given_up).",
+                &["route", "result"],
+            )?,
+            uploads_bytes: make.counters("uploads_bytes_total", "Body bytes of uploads that origins have taken, by route.", &["route"])?,
+            uploads_outlived: make.counters(
+                "uploads_outlived_total",
+                "Requests of uploads let in after their token's end, by route.",
+                &["route"],
+            )?,
+            uploads_video_ids: make.counters(
+                "uploads_video_ids_supplied_total",
+                "Parts that were given the video id that their client left out, by route.",
+                &["route"],
+            )?,
             session_store_seconds: make.histograms(
                 "session_store_seconds",
                 "Time that the shared session store took, by operation, faults included.",
@@ -170,6 +213,36 @@ impl Metrics {
             )?,
             session_store_up: make
                 .gauge("session_store_up", "0 while the shared session store does not answer, else 1, also where there is none.")?,
+            credential_renewals: make.counters(
+                "credential_renewals_total",
+                "Calls for a credential, by credential, provider and result (ok or why it was refused).",
+                &["credential", "provider", "result"],
+            )?,
+            credential_renewal_seconds: make.histograms(
+                "credential_renewal_seconds",
+                "Time that a call for a credential took.",
+                &["credential", "provider"],
+            )?,
+            credential_rejections: make.counters(
+                "credential_rejections_total",
+                "Credentials that an upstream did not take and that were replaced for it.",
+                &["credential"],
+            )?,
+            credential_state: make.gauges(
+                "credential_state",
+                "1 for the state that a credential is in, else 0.",
+                &["credential", "state"],
+            )?,
+            credential_expiry: make.floats(
+                "credential_expiry_timestamp_seconds",
+                "When a route's credential is used no more; 0 without one, +Inf where it has no end.",
+                &["credential"],
+            )?,
+            credential_values: make.gauges(
+                "credential_values",
+                "Values held of a credential for sessions or resources.",
+                &["credential"],
+            )?,
             registry,
         };
         families.register_process()?;
@@ -255,9 +328,28 @@ impl Families {
         }
     }
 
+    /// Makes all series of a route that takes uploads.
+    pub fn announce_uploads(&self, route: &str) {
+        for family in [&self.uploads_begun, &self.uploads_bytes, &self.uploads_outlived, &self.uploads_video_ids] {
+            family.with_label_values(&[route]);
+        }
+        for result in UPLOAD_ENDS {
+            self.uploads_ended.with_label_values(&[route, result]);
+        }
+    }
+
     /// Makes all series of a shared store.
     pub fn announce_shared_store(&self) {
         self.announce_store(&STORE_OPERATIONS);
+    }
+
+    /// Makes the series of a credential.
+    pub fn announce_credential(&self, name: &str, provider: &str) {
+        for result in CREDENTIAL_RESULTS {
+            self.credential_renewals.with_label_values(&[name, provider, result]);
+        }
+        self.credential_renewal_seconds.with_label_values(&[name, provider]);
+        self.credential_rejections.with_label_values(&[name]);
     }
 
     fn announce_store(&self, operations: &[&str]) {
@@ -287,6 +379,9 @@ impl Families {
         }
     }
 }
+
+/// What comes of a call for a credential.
+const CREDENTIAL_RESULTS: [&str; 5] = ["ok", "transient", "limited", "account", "malformed"];
 
 struct Maker<'r>(&'r Registry);
 
@@ -334,12 +429,17 @@ pub fn method_label(method: &Method) -> &'static str {
     METHODS.into_iter().find(|label| *label == method.as_str()).unwrap_or("other")
 }
 
+/// Which lists of schemes took a request in dual mode: both, neither, or one of them.
+pub const COMPARED: [&str; 4] = ["both", "neither", "accept", "compare"];
+
 /// One route's metrics, their children resolved once.
 pub struct RouteMetrics {
     requests: IntCounterVec,
     get: [(StatusCode, IntCounter); 6],
     refusals: IntCounterVec,
     validations: IntCounterVec,
+    shadow: IntCounterVec,
+    compared: IntCounterVec,
     ok: Vec<(String, IntCounter)>,
     /// To the answer's head.
     pub request_seconds: Histogram,
@@ -375,6 +475,8 @@ impl RouteMetrics {
             ok,
             refusals: metrics.refusals.clone(),
             validations: metrics.validations.clone(),
+            shadow: metrics.shadow.clone(),
+            compared: metrics.compared.clone(),
             request_seconds: metrics.request_seconds.with_label_values(&[route]),
             response_seconds: metrics.response_seconds.with_label_values(&[route]),
             bytes_in: metrics.bytes.with_label_values(&[route, "in"]),
@@ -404,6 +506,30 @@ impl RouteMetrics {
         if let Some((_, counter)) = self.ok.iter().find(|(name, _)| name == scheme) {
             counter.inc();
         }
+    }
+
+    /// Makes the series of shadow mode.
+    pub fn announce_shadow(&self) {
+        for verdict in Denial::ALL.iter().map(|denial| denial.reason()).chain(["ok"]) {
+            self.shadow.with_label_values(&[self.route.as_str(), verdict]);
+        }
+    }
+
+    /// Makes the series of dual mode.
+    pub fn announce_compared(&self) {
+        for taken_by in COMPARED {
+            self.compared.with_label_values(&[self.route.as_str(), taken_by]);
+        }
+    }
+
+    /// Counts a request that passed in shadow mode.
+    pub fn shadowed(&self, refused: Option<Denial>) {
+        self.shadow.with_label_values(&[self.route.as_str(), refused.map_or("ok", Denial::reason)]).inc();
+    }
+
+    /// Counts a request decided by both lists of schemes, by one of [`COMPARED`].
+    pub fn compared(&self, taken_by: &str) {
+        self.compared.with_label_values(&[self.route.as_str(), taken_by]).inc();
     }
 
     /// Counts a token refused; `none` stands for "no scheme found its token".

@@ -1,11 +1,12 @@
-//! The walk: door, guard, find_route, preflight, verify_token, admit_session, propagate, outbound, forward.
+//! The walk: door, guard, find_route, preflight, verify_token, admit_session, upload, propagate, outbound, inject, forward.
 //!
 //! [`walk`] is the floor plan: rooms in walking order, each taking the type that the one before
-//! gives. `Forward` takes only an [`request::Outbound`], and only `PrepareOutbound` makes one, from
-//! a [`request::Admitted`]: there is no way to an origin around the token or the session.
+//! gives. `Forward` takes only an [`inject::Credentialed`], which only `Inject` makes, from a [`request::Outbound`], which only
+//! `PrepareOutbound` makes, from a [`request::Admitted`]: there is no way to an origin around the token, the session or
+//! the credential.
 //!
 //! ```compile_fail,E0277
-//! # use tollgate::proxy::{filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, forward::Forward, request::Arrived};
+//! # use tollgate::proxy::{filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, inject::InjectLayer, forward::Forward, request::Arrived};
 //! # use tower::{Service, ServiceBuilder};
 //! fn is_a_walk(_: impl Service<Arrived>) {}
 //! // Without VerifyToken: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
@@ -15,20 +16,34 @@
 //!         .layer(FilterLayer(Guard))
 //!         .layer(FilterLayer(FindRoute))
 //!         .layer(FilterLayer(PrepareOutbound))
+//!         .layer(InjectLayer)
 //!         .service(forward),
 //! );
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use tollgate::proxy::{filter::FilterLayer, outbound::PrepareOutbound, forward::Forward, request::Admitted};
+//! # use tower::{Service, ServiceBuilder};
+//! fn is_a_walk(_: impl Service<Admitted>) {}
+//! // Without InjectLayer: "the trait `Service<Outbound>` is not implemented for `Forward`".
+//! let forward: Forward = unimplemented!();
+//! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).service(forward));
 //! ```
 
 pub mod admit_session;
 pub mod body;
 pub mod door;
 pub mod error;
+pub mod explain;
 pub mod filter;
 pub mod find_route;
 pub mod forward;
 pub mod guard;
+pub mod inject;
 pub mod origin;
 pub mod outbound;
+pub mod own_answer;
+pub mod pace;
 pub mod pool;
 pub mod preflight;
 pub mod propagate;
@@ -37,6 +52,7 @@ pub mod renew;
 pub mod request;
 pub mod slow;
 pub mod ticket;
+pub mod upload;
 pub mod verify_token;
 
 use std::rc::Rc;
@@ -51,6 +67,7 @@ pub use error::Error;
 pub use filter::{AnswerLayer, Filter, FilterLayer};
 
 use crate::clock::Clock;
+use crate::credential::mapping::Mappings;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
 use crate::session::Sessions;
@@ -58,6 +75,7 @@ use crate::session::fleet::Fleet;
 use crate::session::ticket::Tickets;
 use crate::token::Geo;
 use crate::units::{Period, Size};
+use crate::upload::Uploads;
 use crate::verifier::Verifier;
 
 /// A route whose origin is one of ours.
@@ -75,10 +93,14 @@ pub struct State {
     pub verifier: Verifier,
     /// The session table; outlives reloads.
     pub sessions: Sessions,
+    /// Uploads under way; outlive reloads.
+    pub uploads: Uploads,
     /// The fleet, where gateways share their sessions.
     pub fleet: Option<Fleet>,
     /// Signs and opens tickets.
     pub tickets: Arc<Tickets>,
+    /// Seals and opens tickets that stand for upstream URLs.
+    pub mappings: Arc<Mappings>,
     /// What was withdrawn.
     pub revocations: Arc<Revocations>,
     /// Where addresses are.
@@ -112,11 +134,15 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(guard::Guard))
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
+        .layer(AnswerLayer(own_answer::BeforeToken))
         .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(AnswerLayer(own_answer::WithToken))
         .layer(admit_session::AdmitLayer)
+        .layer(upload::UploadLayer)
         .layer(AnswerLayer(propagate::Redirect))
         .layer(propagate::PropagateLayer)
         .layer(renew::RenewLayer)
         .layer(FilterLayer(outbound::PrepareOutbound))
+        .layer(inject::InjectLayer)
         .service(forward::Forward::new(pool))
 }

@@ -2,6 +2,7 @@
 //!
 //! This page holds what a route is in the config; the compiled plan is in [`plan`].
 
+pub mod inject;
 pub mod plan;
 pub mod session;
 
@@ -12,6 +13,8 @@ use crate::credential::SignConfig;
 use crate::name::Name;
 use crate::session::RouteSessionConfig;
 use crate::units::Period;
+use crate::upload::UploadConfig;
+use inject::{AnswersConfig, InjectConfig};
 
 /// One `[[routes]]` entry. The most specific one wins: exact host before wildcard before any host,
 /// then the longest path prefix, then the one that names the method.
@@ -32,6 +35,13 @@ pub struct RouteConfig {
     /// Schemes it accepts, by name; a token of any of them opens it.
     #[serde(default)]
     pub accept: Vec<Name>,
+    /// What a refused token means: `enforce` refuses the request; `shadow` counts, logs and lets it pass; `dual` enforces
+    /// `accept`, has `compare` decide as well, and counts and logs where the two differ.
+    #[serde(default)]
+    pub mode: RouteMode,
+    /// The schemes that decide beside `accept` in `dual` mode. They open nothing.
+    #[serde(default)]
+    pub compare: Vec<Name>,
     /// Lets everybody in. Must be said; a route without `accept` and without it is a fault.
     #[serde(default)]
     pub public: bool,
@@ -49,12 +59,34 @@ pub struct RouteConfig {
     /// Signs what goes to the origin anew, by another scheme; the viewer's token is taken out first.
     #[serde(default)]
     pub upstream_sign: Option<SignConfig>,
+    /// Credentials that its requests show the origin, each in its place.
+    #[serde(default)]
+    pub inject: Vec<InjectConfig>,
+    /// What callers must not see of the origin's answers. Unset: with `inject`, only headers that say a credential back.
+    #[serde(default)]
+    pub answers: Option<AnswersConfig>,
     /// Pages that may read answers across origins.
     #[serde(default)]
     pub cors: CorsConfig,
     /// Gives every viewing a session of its own, and limits them. Unset: every request brings its token.
     #[serde(default)]
     pub session: Option<RouteSessionConfig>,
+    /// Takes uploads: tells them apart, limits them, and lets them outlive their tokens. Unset: bodies pass like any other.
+    #[serde(default)]
+    pub upload: Option<UploadConfig>,
+}
+
+/// What a refused token means on a route.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteMode {
+    /// The request is refused.
+    #[default]
+    Enforce,
+    /// It is counted and logged, and the request passes.
+    Shadow,
+    /// The request is refused; a second list of schemes is asked as well, and differences are counted and logged.
+    Dual,
 }
 
 /// Who may read a route's answers from another web origin.

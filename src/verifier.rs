@@ -16,12 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::decide::{Refusal, RouteScheme, Verdict, Verifier};
+use crate::name::Name;
 use crate::secret::Secret;
 use crate::token::Algorithm;
 use crate::units::Period;
 
 /// One `[keys.NAME]` table: where the keys of one or more schemes come from. Exactly one of `file`,
-/// `url`, `inline`, `secret`, `secret_file` and `secret_env` is set.
+/// `url`, `inline`, `secret`, `secret_file`, `secret_env`, `ledger` and `by_id` is set.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeysConfig {
@@ -41,6 +42,9 @@ pub struct KeysConfig {
     pub secret_file: Option<PathBuf>,
     /// An environment variable that holds the shared secret.
     pub secret_env: Option<String>,
+    /// An account of the control API: the keys are those that it made there, at once and until it withdraws them. With
+    /// `algorithm`, only those of that one.
+    pub ledger: Option<Name>,
     /// How `secret` is written.
     pub encoding: SecretEncoding,
     /// The id of a key that does not bring its own.

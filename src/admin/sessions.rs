@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::serve::plain;
 use crate::clock::UnixTime;
+use crate::credential::Credential;
 use crate::query;
 use crate::revocation::{Revocation, Revocations, Target};
 use crate::secret::Secret;
@@ -28,6 +29,8 @@ pub struct Desk<'d> {
     pub revocations: &'d Revocations,
     /// The fleet, so that what is done here is done everywhere.
     pub fleet: Option<&'d Fleet>,
+    /// What origins and vendors are shown.
+    pub credentials: &'d [Credential],
     /// The admin token, which opens all of it.
     pub token: Option<&'d Secret<String>>,
     /// Whether the caller has shown a certificate of an operator, which does the same.
@@ -50,13 +53,16 @@ struct Wanted {
     ttl: Option<Period>,
 }
 
-/// The answer to a request for `/sessions…` or `/revocations…`.
+/// The answer to a request for `/sessions…`, `/revocations…` or `/credentials…`.
 #[must_use]
 pub fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8], desk: &Desk<'_>) -> Response<Full<Bytes>> {
     if let Some(refusal) = refuse(headers, desk) {
         return refusal;
     }
     let path = uri.path().trim_end_matches('/');
+    if path == "/credentials" || path.starts_with("/credentials/") {
+        return super::credentials::answer(method, path, desk.credentials, desk.now);
+    }
     match (method.as_str(), path, path.strip_prefix("/sessions/")) {
         ("GET" | "HEAD", "/sessions", _) => list(uri.query().unwrap_or(""), desk),
         ("DELETE", _, Some(id)) => end(id, desk),
@@ -201,11 +207,11 @@ fn token_target(fingerprint: &str, desk: &Desk<'_>) -> Result<Target, String> {
     Ok(Target::Token(session.keys.token))
 }
 
-fn data(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+pub(super) fn data(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     plain(status, "application/json", format!("{value}\n"))
 }
 
-fn said(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+pub(super) fn said(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     data(status, &json!({ "status": status.as_u16(), "title": text }))
 }
 
@@ -221,6 +227,7 @@ mod tests {
             sessions: &sessions,
             revocations: &revocations,
             fleet: None,
+            credentials: &[],
             token: Some(&token),
             certified: false,
             now: UnixTime(1000),

@@ -1,21 +1,31 @@
 //! From a config to what serves it. Nothing takes effect here; all faults are found in one run.
 
+mod issue;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Unfit;
-use super::fetch::HttpFetch;
+use super::fetch::{HttpClient, HttpFetch};
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
-use crate::credential::{SignConfig, Signer};
+use crate::control::serve::Front;
+use crate::credential::config::{Around, Source};
+use crate::credential::keeper::{KeeperParts, Spawn};
+use crate::credential::mapping::Mappings;
+use crate::credential::shelf::{self, Shelf};
+use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
+use crate::ledger::{Account, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
 use crate::proxy::origin::{self, HostPolicy, Origin};
 use crate::proxy::slow::Slow;
 use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
+use crate::route::RouteConfig;
+use crate::route::RouteMode;
 use crate::secret::Secret;
 use crate::server::connection::Protocols;
 use crate::server::tls;
@@ -24,7 +34,9 @@ use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
 use crate::session::valkey::{Place, ValkeyStore};
 use crate::session::{Sessions, StoreConfig};
-use crate::token::{Geo, KeySource, NoGeo};
+use crate::store::Embedded;
+use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
+use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
@@ -47,19 +59,53 @@ pub struct RemoteKeys {
 pub struct Parts {
     /// Key sets that are fetched.
     pub remotes: Vec<RemoteKeys>,
+    /// Credentials by name.
+    pub credentials: BTreeMap<Name, KeptCredential>,
     /// All key sets by name.
     pub sources: Vec<(Name, KeySource)>,
     origins: BTreeMap<Name, (String, Arc<Origin>)>,
     slow: Option<((u32, u32), Arc<Slow>)>,
     tickets: Option<(Vec<Secret<String>>, Arc<Tickets>)>,
+    mappings: Option<(Vec<Secret<String>>, Arc<Mappings>)>,
     /// What opens the operators' desk.
     pub admin_token: Option<Arc<Secret<String>>>,
     /// TLS towards operators.
     pub admin_tls: Option<Arc<rustls::ServerConfig>>,
     table: Option<(Sessions, Arc<Revocations>)>,
+    uploads: Option<Uploads>,
     /// The fleet: joined once, at the start.
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
+    ledger: Option<(Ledger, Arc<KeyRing>)>,
+    /// The control listener's side, where there is one.
+    pub front: Option<Front>,
+}
+
+/// What a config is compiled for.
+#[derive(Clone, Copy)]
+pub enum Purpose<'p> {
+    /// To see whether it can be: nothing on the disk is made or held.
+    Try,
+    /// For a gateway that starts.
+    Start,
+    /// For a running gateway, which is made of these.
+    Reload(&'p Parts),
+}
+
+impl Parts {
+    /// The credentials.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<Credential> {
+        self.credentials.values().map(|kept| kept.credential.clone()).collect()
+    }
+}
+
+/// A credential, and what it was made of.
+#[derive(Clone)]
+pub struct KeptCredential {
+    /// The credential.
+    pub credential: Credential,
+    said: (String, Vec<u8>),
 }
 
 /// A config, ready to serve.
@@ -72,14 +118,30 @@ pub struct Compiled {
     pub tasks: Vec<Task>,
 }
 
-/// Builds everything that `config` says. `before` is what the running config is made of.
+/// What a config is put to use with.
+pub struct World<'w> {
+    /// The counters.
+    pub metrics: &'w Metrics,
+    /// The time.
+    pub clock: &'w Clock,
+    /// What runs the calls of credentials.
+    pub spawn: &'w Spawn,
+    /// What is kept over restarts.
+    pub store: Option<&'w Embedded>,
+}
+
+/// Builds everything that `config` says.
 ///
 /// # Errors
 /// Every part that cannot be built, each with its key.
-pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock: &Clock) -> Result<Compiled, Unfit> {
+pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Result<Compiled, Unfit> {
+    let World { metrics, clock, .. } = *world;
+    let before = if let Purpose::Reload(before) = purpose { Some(before) } else { None };
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
+    work.ledger(purpose);
     let sources = work.keys();
     let schemes = work.schemes(&sources);
+    work.credentials(&schemes, world);
     let origins = work.origins();
     let plan = work.plan(&schemes, &origins);
     let protocols = work.protocols();
@@ -89,9 +151,12 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
     work.admin_tls();
     let tickets = work.tickets();
     let (sessions, revocations) = work.table();
+    let uploads = work.uploads();
     let fleet = work.fleet((&sessions, &revocations), clock);
-    let tickets = match tickets {
-        Some(tickets) if work.unfit.is_empty() => tickets,
+    let front = work.front();
+    let mappings = work.mappings();
+    let (tickets, mappings) = match (tickets, mappings) {
+        (Some(tickets), Some(mappings)) if work.unfit.is_empty() => (tickets, mappings),
         _ => return Err(work.unfit),
     };
     let used = before.map_or_else(Arc::default, |before| before.used.clone());
@@ -102,8 +167,10 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         plan,
         verifier,
         sessions,
+        uploads,
         fleet,
         tickets,
+        mappings,
         revocations,
         geo,
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -113,7 +180,12 @@ pub fn compile(config: &Config, before: Option<&Parts>, metrics: &Metrics, clock
         metrics: metrics.clone(),
     };
     let ids = origins.values().map(|origin| origin.id).collect();
-    let running = Running { state: Arc::new(state), limits: limits.clone(), protocols, origins: ids };
+    let state = Arc::new(state);
+    work.desk(front, &state, schemes, purpose);
+    if !work.unfit.is_empty() {
+        return Err(work.unfit);
+    }
+    let running = Running { state, limits: limits.clone(), protocols, origins: ids };
     work.parts.used = used;
     work.parts.sources = sources.into_iter().collect();
     Ok(Compiled { running, parts: work.parts, tasks: work.tasks })
@@ -128,6 +200,14 @@ struct Work<'c> {
     tasks: Vec<Task>,
 }
 
+impl Parts {
+    /// The ledger, where there is one.
+    #[must_use]
+    pub fn ledger(&self) -> Option<Ledger> {
+        self.ledger.as_ref().map(|(ledger, _)| ledger.clone())
+    }
+}
+
 impl Work<'_> {
     fn note<T>(&mut self, key: KeyPath, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.unfit.push((key, message))).ok()
@@ -139,6 +219,7 @@ impl Work<'_> {
             let key = KeyPath::top("keys").key(name.as_str());
             let source = match &table.url {
                 Some(_) => self.remote(name, table),
+                None if table.ledger.is_some() => self.issued(table),
                 // A broken file of a running gateway keeps the reload, and with it the old keys.
                 None => keys::load(name, table, around()).map(|loaded| loaded.source),
             };
@@ -147,6 +228,16 @@ impl Work<'_> {
             }
         }
         sources
+    }
+
+    /// Keys that the control API made. A config that is only tried has none.
+    fn issued(&self, table: &KeysConfig) -> Result<KeySource, String> {
+        let account = table.ledger.as_ref().ok_or("no account")?;
+        let (_, ring) = match &self.parts.ledger {
+            Some(ledger) => ledger,
+            None => return Ok(KeySource::default()),
+        };
+        Ok(ring.source(&Account::new(account.as_str()), table.algorithm))
     }
 
     /// A key set that is fetched: the one that is there already, if the config says the same of it.
@@ -167,10 +258,15 @@ impl Work<'_> {
 
     fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>) -> HashMap<Name, RouteScheme> {
         let mut schemes = HashMap::new();
+        let issued: Arc<dyn Issued> = Arc::new(NothingIssued);
         for (name, table) in &self.config.schemes {
             // A key set that is not there has been named already.
-            let Some(source) = sources.get(table.keys()) else { continue };
-            let built = table.build(source.clone());
+            let source = match table.keys().map(|keys| sources.get(keys)) {
+                Some(None) => continue,
+                Some(Some(source)) => source.clone(),
+                None => KeySource::default(),
+            };
+            let built = table.build_with(source, &issued);
             if let Some(scheme) = self.note(KeyPath::top("schemes").key(name.as_str()), built) {
                 schemes.insert(name.clone(), RouteScheme { name: name.clone(), scheme: scheme.into() });
             }
@@ -202,23 +298,52 @@ impl Work<'_> {
         for (index, table) in self.config.routes.iter().enumerate() {
             let Some(origin) = origins.get(&table.origin) else { continue };
             let accepted: Vec<RouteScheme> = table.accept.iter().filter_map(|name| schemes.get(name).cloned()).collect();
-            if accepted.len() != table.accept.len() {
+            let compared: Vec<RouteScheme> = table.compare.iter().filter_map(|name| schemes.get(name).cloned()).collect();
+            if (accepted.len(), compared.len()) != (table.accept.len(), table.compare.len()) {
                 // One of its schemes is unfit and has been named: the route must not open without it.
                 continue;
             }
             let names: Vec<&str> = accepted.iter().map(|scheme| scheme.name.as_str()).collect();
             let metrics = RouteMetrics::new(self.metrics, table.name.as_str(), &names);
+            match table.mode {
+                RouteMode::Enforce => {}
+                RouteMode::Shadow => metrics.announce_shadow(),
+                RouteMode::Dual => metrics.announce_compared(),
+            }
+            let signer = match table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose() {
+                Ok(signer) => signer,
+                Err((key, message)) => {
+                    self.unfit.push((KeyPath::top("routes").at(index).key("upstream_sign").key(key), message));
+                    continue;
+                }
+            };
             let route = if accepted.is_empty() && !table.public {
                 Err("accepts no scheme and is not public".to_owned())
             } else {
-                let signer = table.upstream_sign.as_ref().map(|sign| signer(sign, schemes, origin)).transpose();
-                signer.and_then(|signer| Ok(Route::new(table, accepted, origin.clone(), metrics)?.signing(signer)))
+                let made = Route::new(table, accepted, origin.clone(), metrics).map(|route| route.comparing(compared).signing(signer));
+                made.and_then(|route| self.injecting(route, table, origins))
             };
             if let Some(route) = self.note(KeyPath::top("routes").at(index), route) {
                 routes.push((table.hosts.clone(), Arc::new(route)));
             }
         }
         Plan::new(routes)
+    }
+
+    /// The route with its credentials, and with its rules for answers.
+    fn injecting(&self, route: Route, table: &RouteConfig, origins: &BTreeMap<Name, Arc<Origin>>) -> Result<Route, String> {
+        let inject = table.inject.iter().map(|entry| {
+            let kept = self.parts.credentials.get(&entry.credential);
+            let kept = kept.ok_or_else(|| format!("inject.credential \"{}\" cannot be built", entry.credential))?;
+            entry.build(kept.credential.clone(), table.public)
+        });
+        let inject = inject.collect::<Result<Vec<_>, _>>()?;
+        let answers = table.answers.as_ref().map(|answers| {
+            let found = answers.origins.iter().map(|name| origins.get(name).cloned());
+            let found = found.collect::<Option<Vec<_>>>().ok_or("answers.origins: one of them cannot be built")?;
+            answers.build(found)
+        });
+        Ok(route.injecting(inject, answers.transpose()?))
     }
 
     fn protocols(&mut self) -> HashMap<std::net::SocketAddr, Protocols> {
@@ -252,6 +377,55 @@ impl Work<'_> {
 }
 
 impl Work<'_> {
+    /// Credentials: those that are there already, where the config and all that they are made of say the same.
+    fn credentials(&mut self, schemes: &HashMap<Name, RouteScheme>, world: &World<'_>) {
+        for (name, table) in &self.config.credentials {
+            let built = self.credential(name, table, schemes, world);
+            if let Some(kept) = self.note(KeyPath::top("credentials").key(name.as_str()), built) {
+                self.parts.credentials.insert(name.clone(), kept);
+            }
+        }
+    }
+
+    fn credential(
+        &self,
+        name: &Name,
+        config: &CredentialConfig,
+        schemes: &HashMap<Name, RouteScheme>,
+        world: &World<'_>,
+    ) -> Result<KeptCredential, String> {
+        let table = config.table();
+        let scheme = |name: &Name| schemes.get(name).map(|scheme| scheme.scheme.clone());
+        let variable = |name: &str| std::env::var(name).ok();
+        let around = Around::new(&variable, &scheme);
+        let source = table.build(&around)?;
+        let client: Option<Arc<dyn Client>> = match (&source, table.endpoint()) {
+            (Source::Vendor(provider), Some(endpoint)) => {
+                let files = [&endpoint.ca_file, &endpoint.client_cert_file, &endpoint.client_key_file];
+                files.into_iter().flatten().for_each(|file| around.saw(&std::fs::read(file).unwrap_or_default()));
+                Some(Arc::new(HttpClient::new(endpoint, provider.bases())?))
+            }
+            _ => None,
+        };
+        let said = (format!("{config:?}"), around.seen());
+        if let Some(kept) = self.before.and_then(|before| before.credentials.get(name)).filter(|kept| kept.said == said) {
+            return Ok(kept.clone());
+        }
+        let identity = [said.0.as_bytes(), &said.1].concat();
+        let identity = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &identity).as_ref().to_vec();
+        let store = world.store.filter(|_| table.keep().persist);
+        let parts = KeeperParts {
+            client,
+            spawn: world.spawn.clone(),
+            clock: world.clock.clone(),
+            metrics: world.metrics.clone(),
+            shelf: store.map(|store| Shelf { room: store.room(shelf::ROOM), identity }),
+        };
+        Ok(KeptCredential { credential: Credential::new(name.clone(), (source, table.scope()), table.keep(), parts), said })
+    }
+}
+
+impl Work<'_> {
     /// The keys of tickets: the ones in use, if the config says the same, so that a random one outlives a reload.
     fn tickets(&mut self) -> Option<Arc<Tickets>> {
         let key = KeyPath::top("sessions").key("ticket_keys");
@@ -276,6 +450,19 @@ impl Work<'_> {
         self.parts.admin_tls = self.note(KeyPath::top("admin").key("tls"), made).map(Arc::new);
     }
 
+    /// The keys of mapping tickets, made of those of the sessions' tickets.
+    fn mappings(&mut self) -> Option<Arc<Mappings>> {
+        let (secrets, _) = self.parts.tickets.as_ref()?;
+        let kept = self.before.and_then(|before| before.mappings.as_ref()).filter(|(before, _)| before == secrets);
+        let secrets = secrets.clone();
+        let mappings = match kept {
+            Some((_, mappings)) => mappings.clone(),
+            None => self.note(KeyPath::top("sessions").key("ticket_keys"), Mappings::new(&secrets).map(Arc::new))?,
+        };
+        self.parts.mappings = Some((secrets, mappings.clone()));
+        Some(mappings)
+    }
+
     fn admin_token(&mut self) {
         let Some(file) = &self.config.admin.token_file else { return };
         let read = crate::files::read_secret(file).and_then(|token| {
@@ -290,11 +477,22 @@ impl Work<'_> {
         let kept = self.before.and_then(|before| before.table.clone());
         let (sessions, revocations) = kept.unwrap_or_else(|| (Sessions::new(most, self.metrics), Arc::new(Revocations::new(REVOCATIONS))));
         sessions.set_most(most);
-        for route in self.config.routes.iter().filter(|route| route.session.is_some()) {
+        for route in self.config.routes.iter().filter(|route| route.session.is_some() || route.upload.is_some()) {
             sessions.announce(&route.name);
         }
         self.parts.table = Some((sessions.clone(), revocations.clone()));
         (sessions, revocations)
+    }
+
+    /// Uploads outlive reloads as their sessions do. Those that are whole are remembered for a while, beside those under way.
+    fn uploads(&mut self) -> Uploads {
+        let kept = self.before.and_then(|before| before.uploads.clone());
+        let uploads = kept.unwrap_or_else(|| Uploads::new(self.config.sessions.max_sessions.saturating_mul(2)));
+        for route in self.config.routes.iter().filter(|route| route.upload.is_some()) {
+            self.metrics.announce_uploads(route.name.as_str());
+        }
+        self.parts.uploads = Some(uploads.clone());
+        uploads
     }
 }
 
@@ -325,11 +523,11 @@ impl Work<'_> {
 const REVOCATIONS: usize = 1_000_000;
 
 /// What signs a route's requests for `origin`.
-fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, String> {
-    let scheme = schemes.get(&config.scheme).ok_or_else(|| format!("upstream_sign.scheme \"{}\" cannot be built", config.scheme))?;
+fn signer(config: &SignConfig, schemes: &HashMap<Name, RouteScheme>, origin: &Origin) -> Result<Signer, (&'static str, String)> {
+    let scheme = schemes.get(&config.scheme).ok_or_else(|| ("scheme", format!("the scheme \"{}\" cannot be built", config.scheme)))?;
     // A signature may name the host, which then has to be known before the endpoint is chosen.
     if origin.config.host == HostPolicy::Endpoint && origin.endpoints.len() > 1 {
-        return Err("upstream_sign needs an origin with one endpoint, or with `host` set to a name".to_owned());
+        return Err(("scheme", "what is signed names a host: the origin needs one endpoint, or `host` set to a name".to_owned()));
     }
     Signer::new(config, scheme.scheme.clone())
 }

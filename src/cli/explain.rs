@@ -11,15 +11,13 @@ use http::{Method, Uri};
 use serde_json::{Value, json};
 
 use super::{ConfigArgs, Output, failed, put, put_json};
-use crate::app::compile;
+use crate::app::compile::{self, World};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
-use crate::proxy::guard::{self, Settled};
-use crate::proxy::{Error, Route, State, outbound, request};
-use crate::route::plan::Found;
+use crate::credential::keeper::Spawn;
+use crate::proxy::{Error, explain};
 use crate::token::access::FixedGeo;
-use crate::token::{Country, Denial, Geo, Grant, Scope};
-use crate::verifier::Verdict;
+use crate::token::{Country, Denial, Geo};
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -62,7 +60,7 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    match explain(args, &loaded.config) {
+    match decided(args, &loaded.config) {
         Ok(answer) => {
             if args.output == Output::Json {
                 put_json(&answer);
@@ -75,12 +73,14 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     }
 }
 
-fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
+fn decided(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     let now = args.now.map_or_else(|| Clock::System.now(), UnixTime);
     let metrics = crate::metrics::Metrics::new().map_err(|e| e.to_string())?;
     let clock = Clock::manual(now);
-    let compiled = compile::compile(config, None, &metrics, &clock)
-        .map_err(|unfit| unfit.into_iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("\n"))?;
+    let nothing: Spawn = Arc::new(drop);
+    let compiled =
+        compile::compile(config, compile::Purpose::Try, &World { metrics: &metrics, clock: &clock, spawn: &nothing, store: None })
+            .map_err(|unfit| unfit.into_iter().map(|(key, why)| format!("{key}: {why}")).collect::<Vec<_>>().join("\n"))?;
     let state = compiled.running.state;
     let fixed: Option<Arc<dyn Geo>> = args.country.map(|country| Arc::new(FixedGeo(Some(country))) as Arc<dyn Geo>);
     let geo = fixed.unwrap_or_else(|| state.geo.clone());
@@ -89,31 +89,14 @@ fn explain(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     notes.extend(compiled.parts.remotes.iter().map(|keys| {
         format!("the keys \"{}\" are fetched from {}; there is no network here, so the set is empty", keys.name, keys.remote.url())
     }));
-    let mut answer = json!({
-        "method": args.method,
-        "now": now.0,
-        "route": null,
-        "public": null,
-        "scheme": null,
-        "decision": "deny",
-        "grant": null,
-        "denial": null,
-        "origin": null,
-        "upstream_path": null,
-        "notes": notes,
-    });
-    let settled = match guard::settle(&mut head, (args.client_ip, tls), &state) {
-        Ok(settled) => settled,
-        Err(error) => return Ok(with_error(answer, &error)),
-    };
-    answer["host"] = json!(settled.host);
-    answer["client_ip"] = json!(settled.client_ip.to_string());
-    answer["country"] = json!(geo.country(settled.client_ip).map(|c| c.to_string()));
-    match state.plan.find(&settled.host, &settled.path, &head.method) {
-        Found::Nothing => Ok(with_error(answer, &Error::NoRoute)),
-        Found::OtherMethod(route, allow) => Ok(with_error(on_route(answer, &route), &Error::MethodNotAllowed(allow))),
-        Found::Route(route) => Ok(decide(on_route(answer, &route), (&head, &settled), &route, (&state, &*geo, now))),
+    let asked = explain::Asked { head: &mut head, client_ip: args.client_ip, tls, geo: &*geo, now };
+    let mut answer = explain::explain(asked, &state);
+    if answer["denial"]["code"] == Error::Denied(Denial::Country).code() && answer["country"].is_null() {
+        notes.push("the country is not known: name one with --country".to_owned());
     }
+    notes.extend(answer["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str().map(str::to_owned)));
+    answer["notes"] = json!(notes);
+    Ok(answer)
 }
 
 /// The head of the request, and whether it comes over TLS.
@@ -132,79 +115,6 @@ fn head(args: &ExplainArgs) -> Result<(Parts, bool), String> {
     }
     let request = builder.body(()).map_err(|e| e.to_string())?;
     Ok((request.into_parts().0, tls))
-}
-
-fn on_route(mut answer: Value, route: &Route) -> Value {
-    answer["route"] = json!(route.name.as_str());
-    answer["public"] = json!(route.is_public());
-    answer["origin"] = json!(route.origin.name.as_str());
-    answer
-}
-
-fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route, (state, geo, now): (&State, &dyn Geo, UnixTime)) -> Value {
-    if let Err(fault) = route.reads(&settled.path) {
-        return with_error(answer, &Error::BadPath(fault));
-    }
-    if settled.path.has_parameters() && !route.allow_path_parameters {
-        return with_error(answer, &Error::PathParameters);
-    }
-    let facts = request::facts(head, settled, route.mount(&settled.path), geo);
-    let verdict = match (route.is_public(), state.verifier.decide(&route.schemes, &facts, now)) {
-        (true, _) => None,
-        (false, Ok(verdict)) => Some(verdict),
-        (false, Err((denial, scheme))) => {
-            answer["scheme"] = json!(scheme.map(|scheme| scheme.to_string()));
-            return with_error(answer, &Error::Denied(denial));
-        }
-    };
-    let (strip, granted) = verdict.as_ref().map_or((&[][..], None), |v| (&v.strip[..], Some(&*v.grant)));
-    let target = match outbound::target(&facts, route, strip, granted) {
-        Ok(target) => target,
-        Err(error) => return with_error(answer, &error),
-    };
-    answer["decision"] = json!("allow");
-    if let Some(verdict) = &verdict {
-        answer["scheme"] = json!(verdict.scheme.as_str());
-        answer["scheme_type"] = json!(verdict.kind);
-        answer["grant"] = grant(verdict);
-    }
-    let kept = || head.uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned();
-    answer["upstream_path"] = json!(target.unwrap_or_else(kept));
-    answer
-}
-
-fn with_error(mut answer: Value, error: &Error) -> Value {
-    let reason = match error {
-        Error::Denied(denial) => denial.reason().to_owned(),
-        other => other.cause().unwrap_or_else(|| other.code().to_owned()),
-    };
-    answer["denial"] = json!({ "code": error.code(), "reason": reason, "status": error.status().as_u16(), "title": error.title() });
-    if matches!(error, Error::Denied(Denial::Country)) && answer["country"].is_null() {
-        answer["notes"].as_array_mut().into_iter().for_each(|notes| notes.push(json!("the country is not known: name one with --country")));
-    }
-    answer
-}
-
-fn grant(verdict: &Verdict) -> Value {
-    let Grant { subject, resource, token_id, key_id, window, scope, bindings, session, kind, downloads, .. } = &*verdict.grant;
-    let time = |time: UnixTime| (time != UnixTime::MIN && time != UnixTime::MAX).then_some(time.0);
-    let scope = match scope {
-        Scope::Route => json!("route"),
-        Scope::Paths(rules) => rules.iter().map(rule).collect(),
-        Scope::Beside(_, rules) => rules.iter().map(rule).collect(),
-        Scope::Urls(rules) => rules.iter().map(rule).collect(),
-    };
-    json!({
-        "subject": subject, "resource": resource, "token_id": token_id, "key_id": key_id, "kind": kind,
-        "not_before": time(window.from), "expires": time(window.until),
-        "scope": scope, "downloads": downloads,
-        "bindings": bindings.iter().map(|binding| format!("{binding:?}")).collect::<Vec<_>>(),
-        "session": { "concurrent": session.concurrent, "total": session.total, "seconds": session.seconds },
-    })
-}
-
-fn rule(rule: &impl std::fmt::Debug) -> Value {
-    json!(format!("{rule:?}"))
 }
 
 /// The answer in one line.

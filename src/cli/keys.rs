@@ -4,9 +4,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::builder::PossibleValue;
+use clap::{Subcommand, ValueEnum};
 
 use super::{Output, failed, put, put_json, say};
+use crate::control::gate::{new_key, sha256_hex};
 use crate::keygen::{Generated, Kind, generate};
 use crate::name::Name;
 
@@ -27,10 +29,30 @@ pub(super) enum KeysCommand {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Make a key for the control API, and the SHA-256 that the config wants of it
+    Api {
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+impl ValueEnum for Kind {
+    fn value_variants<'v>() -> &'v [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (word, other) = self.words();
+        Some(PossibleValue::new(word).aliases(other).help(self.help()))
+    }
 }
 
 pub(super) fn run(command: &KeysCommand) -> ExitCode {
-    let KeysCommand::Generate { kind, out, name, output } = command;
+    let (kind, out, name, output) = match command {
+        KeysCommand::Generate { kind, out, name, output } => (kind, out, name, output),
+        KeysCommand::Api { output } => return api(*output),
+    };
     let made = match generate(*kind) {
         Ok(made) => made,
         Err(message) => return failed(&message),
@@ -41,6 +63,22 @@ pub(super) fn run(command: &KeysCommand) -> ExitCode {
             Ok(written) => report(*output, &made, &written),
             Err(message) => return failed(&message),
         },
+    }
+    ExitCode::SUCCESS
+}
+
+fn api(output: Output) -> ExitCode {
+    let (_, key) = match new_key() {
+        Ok(made) => made,
+        Err(message) => return failed(&message),
+    };
+    let sha256 = sha256_hex(key.expose());
+    match output {
+        Output::Text => {
+            put(key.expose());
+            say(&format!("shown once; for the config:\n\n[control.api_keys.NAME]\nsha256 = \"{sha256}\"\nrole = \"issuer\""));
+        }
+        Output::Json => put_json(&serde_json::json!({ "key": key.expose(), "sha256": sha256 })),
     }
     ExitCode::SUCCESS
 }

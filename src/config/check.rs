@@ -3,6 +3,7 @@
 //!
 //! All rules are asked, and every fault carries the key it is about. Nothing here reads a file.
 
+mod credentials;
 mod origins;
 mod routes;
 
@@ -25,7 +26,10 @@ pub fn check(config: &Config) -> Vec<Finding> {
     for (name, keys) in &config.keys {
         key_set(keys, &KeyPath::top("keys").key(name.as_str()), &mut found);
     }
+    ledger(config, &mut found);
     schemes(config, &mut found);
+    credentials::check(config, &mut found);
+    store(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
     unused(config, &mut found);
@@ -65,6 +69,40 @@ fn server(config: &Config, found: &mut Vec<Finding>) {
             found.push(Finding::warning(path, format!("{net} believes every peer's `X-Forwarded-For`")));
         }
     }
+}
+
+/// What needs the ledger, and where the control listener may be.
+fn ledger(config: &Config, found: &mut Vec<Finding>) {
+    let hint = "add `[ledger]` with its `folder`";
+    if config.ledger.is_none() {
+        for (name, _) in config.keys.iter().filter(|(_, keys)| keys.ledger.is_some()) {
+            let path = KeyPath::top("keys").key(name.as_str()).key("ledger");
+            found.push(Finding::value(path, "there is no ledger to take keys from").hint(hint));
+        }
+    }
+    let Some(control) = &config.control else { return };
+    let path = KeyPath::top("control");
+    if config.ledger.is_none() {
+        found.push(Finding::key(path.clone(), "what `control` issues is kept in a ledger, and there is none").hint(hint));
+    }
+    let taken = config.server.listeners.iter().map(|listener| listener.address).chain(config.admin.enabled.then_some(config.admin.address));
+    if control.address.port() != 0 && taken.into_iter().any(|address| address == control.address) {
+        found.push(Finding::value(path.key("address"), format!("{} is another listener's already", control.address)));
+    }
+    if control.tls.is_none() && !control.address.ip().is_loopback() {
+        found.push(Finding::warning(path.key("address"), "API keys cross the network in the clear").hint("add `control.tls`"));
+    }
+    let bases = [&control.base.tollgate, &control.base.apivideo, &control.base.ziggeo, &control.base.cloudflare];
+    for base in bases.into_iter().flatten().filter(|base| !base.starts_with('/')) {
+        found.push(Finding::value(path.key("base"), format!("\"{base}\" is not a path: it must begin with `/`")));
+    }
+    for (name, key) in &control.api_keys {
+        if key.sha256.len() != 64 || !key.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let at = path.key("api_keys").key(name.as_str()).key("sha256");
+            found.push(Finding::value(at, "not the SHA-256 of a key: 64 hexadecimal digits").hint("`tollgate keys api` makes both"));
+        }
+    }
+    not_zero(&path, &[("max_body", &control.max_body)], found);
 }
 
 /// Something that must not be zero.
@@ -137,13 +175,14 @@ fn key_set(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
         ("secret", keys.secret.is_some()),
         ("secret_file", keys.secret_file.is_some()),
         ("secret_env", keys.secret_env.is_some()),
+        ("ledger", keys.ledger.is_some()),
         ("by_id", !keys.by_id.is_empty()),
     ];
     let set: Vec<&str> = sources.iter().filter(|(_, set)| *set).map(|(key, _)| *key).collect();
     match set.as_slice() {
         [_] => {}
         [] => {
-            let hint = "add `file`, `url`, `inline`, `secret`, `secret_file`, `secret_env` or `by_id`";
+            let hint = "add `file`, `url`, `inline`, `secret`, `secret_file`, `secret_env`, `ledger` or `by_id`";
             found.push(Finding::key(path.clone(), format!("`{path}` says nowhere where its keys come from")).hint(hint));
         }
         [first, rest @ ..] => {
@@ -180,10 +219,24 @@ fn remote(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
     }
 }
 
+fn store(config: &Config, found: &mut Vec<Finding>) {
+    let path = KeyPath::top("store");
+    match (&config.store.folder, &config.store.key_file) {
+        (Some(_), None) => {
+            let finding = Finding::key(path.key("folder"), "a store needs a `key_file`: what it keeps is sealed");
+            found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
+        }
+        (None, Some(_)) => found.push(Finding::warning(path.key("key_file"), "`key_file` does nothing without `folder`")),
+        _ => {}
+    }
+}
+
 fn schemes(config: &Config, found: &mut Vec<Finding>) {
     for (name, scheme) in &config.schemes {
         let path = KeyPath::top("schemes").key(name.as_str()).key("keys");
-        leads_to(scheme.keys(), config.keys.keys(), ("key set", path), found);
+        if let Some(keys) = scheme.keys() {
+            leads_to(keys, config.keys.keys(), ("key set", path), found);
+        }
     }
 }
 
@@ -204,14 +257,18 @@ fn leads_to<'n>(name: &Name, known: impl Iterator<Item = &'n Name> + Clone, of: 
 
 fn unused(config: &Config, found: &mut Vec<Finding>) {
     let signing = config.routes.iter().filter_map(|route| route.upstream_sign.as_ref()).map(|sign| &sign.scheme);
-    let schemes: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.accept).chain(signing).collect();
-    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).collect();
-    let keys: BTreeSet<&Name> = config.schemes.values().map(|scheme| scheme.keys()).collect();
+    let schemes: BTreeSet<&Name> =
+        config.routes.iter().flat_map(|route| route.accept.iter().chain(&route.compare)).chain(signing).collect();
+    let answers = config.routes.iter().filter_map(|route| route.answers.as_ref()).flat_map(|answers| &answers.origins);
+    let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).chain(answers).collect();
+    let credentials: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.inject).map(|entry| &entry.credential).collect();
+    let keys: BTreeSet<&Name> = config.schemes.values().filter_map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {
         let path = KeyPath::top(table).key(name.as_str());
         found.push(Finding::warning(path, format!("no {who} uses `{table}.{name}`")));
     };
     config.keys.keys().filter(|name| !keys.contains(name)).for_each(|name| warn("keys", name, "scheme"));
     config.schemes.keys().filter(|name| !schemes.contains(name)).for_each(|name| warn("schemes", name, "route"));
+    config.credentials.keys().filter(|name| !credentials.contains(name)).for_each(|name| warn("credentials", name, "route"));
     config.origins.keys().filter(|name| !origins.contains(name)).for_each(|name| warn("origins", name, "route"));
 }

@@ -21,7 +21,7 @@ pub struct NamedFile {
     pub file: PathBuf,
 }
 
-/// Every value of a key named `file` or `…_file`.
+/// Every value of a key named `file`, `folder` or `…_file`.
 pub(super) fn named(tree: &Value) -> Vec<NamedFile> {
     let mut found = Vec::new();
     collect(tree, &KeyPath::default(), &mut found);
@@ -33,7 +33,7 @@ fn collect(value: &Value, path: &KeyPath, found: &mut Vec<NamedFile>) {
         Value::Object(table) => {
             for (key, value) in table {
                 match value {
-                    Value::String(file) if key == "file" || key.ends_with("_file") => {
+                    Value::String(file) if key == "file" || key == "folder" || key.ends_with("_file") => {
                         found.push(NamedFile { path: path.key(key), file: PathBuf::from(file) });
                     }
                     _ => collect(value, &path.key(key), found),
@@ -63,6 +63,9 @@ pub(super) fn check(named: &[NamedFile]) -> Vec<Finding> {
 
 fn look(path: &KeyPath, file: &Path) -> Option<Finding> {
     let shown = file.display();
+    if path.last_key() == Some("folder") {
+        return folder(path, file);
+    }
     let about = match std::fs::metadata(file) {
         Ok(about) => about,
         Err(error) => return Some(Finding::value(path.clone(), format!("the file {shown} cannot be read: {error}"))),
@@ -82,6 +85,12 @@ fn look(path: &KeyPath, file: &Path) -> Option<Finding> {
         return Some(finding.hint(format!("chmod 600 {shown}")));
     }
     None
+}
+
+/// A folder may still have to be made.
+fn folder(path: &KeyPath, folder: &Path) -> Option<Finding> {
+    let other = folder.exists() && !folder.is_dir();
+    other.then(|| Finding::value(path.clone(), format!("{} is not a folder", folder.display())))
 }
 
 #[cfg(unix)]

@@ -32,7 +32,7 @@ fn line<'r>(report: &'r Report, scheme: &str) -> &'r Tally {
 fn kept_vectors_decide_as_expected() {
     let report = run(Path::new(KEPT));
     assert!(report.passed(), "{report}");
-    assert_eq!(report.tallies.len(), 15, "{report}");
+    assert_eq!(report.tallies.len(), 16, "{report}");
     for tally in &report.tallies {
         assert!(tally.allow.all >= 1 && tally.deny.all >= 2 && tally.unsupported == 0, "{report}");
     }
@@ -44,12 +44,6 @@ const EXCEPTIONS: [(&str, &str, &str); 4] = [
     ("nginx_secure_link", "dot-segments", "/../: a path with two readings is refused, never resolved"),
     ("nginx_secure_link", "double-slash", "//: a path with two readings is refused, never merged"),
     ("rfc9246_uri_signing", "percent-encoding", "%76 for v: a path with a second spelling is refused, never normalised"),
-];
-
-/// What cannot be decided: not a URL scheme, or the work of another part of the gateway.
-const UNSUPPORTED: [(&str, usize); 1] = [
-    // Tokens that are good once and open a session: sequences with a state between the steps.
-    ("apivideo_private", 18),
 ];
 
 #[test]
@@ -67,11 +61,9 @@ fn the_whole_collection_decides_as_expected_but_for_the_exceptions() {
             .map(|(_, id, _)| format!("{id}: expected allow, got deny (bad_path)"))
             .collect();
         assert_eq!(*mismatches, named, "{report}");
-        let undecided = UNSUPPORTED.iter().find(|(file, _)| file == scheme).map_or(0, |(_, count)| *count);
-        assert_eq!(*unsupported, undecided, "{report}");
+        assert_eq!(*unsupported, 0, "{report}");
         // A playlist is rewritten rightly or not; none is denied.
-        let one_sided = undecided > 0 || scheme == "manifest_rewrite_kaltura";
-        assert!(one_sided || (allow.all > 0 && deny.all > 0), "{report}");
+        assert!(scheme == "manifest_rewrite_kaltura" || (allow.all > 0 && deny.all > 0), "{report}");
     }
     assert_eq!(report.tallies.len(), 21, "{report}");
 }

@@ -4,11 +4,19 @@
 //! Nothing here does I/O or reads the clock: the keeper sends what [`Provider::request`] says and hands
 //! the answer to [`Provider::parse`].
 
+pub mod apivideo;
+pub mod fixed;
+pub mod oauth2;
+#[cfg(test)]
+mod testing;
+pub mod vendor;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{Request, Response};
 
+use super::base_url::BaseUrl;
 use crate::clock::UnixTime;
 use crate::secret::Secret;
 
@@ -44,8 +52,18 @@ pub struct Ask<'a> {
     pub now: UnixTime,
     /// What it is for, where it is for one thing: a video's id, a path.
     pub resource: Option<&'a str>,
-    /// The one before it, whatever its state.
+    /// The one before it, whatever its state. Without its `renewal` where the vendor has refused that.
     pub previous: Option<&'a Issued>,
+    /// A number that no other call has, for what must be unlike every other request (`jti`, RFC 7519 §4.1.7).
+    pub nonce: u128,
+}
+
+impl Ask<'_> {
+    /// A first value for the whole route.
+    #[must_use]
+    pub const fn first(now: UnixTime) -> Self {
+        Self { now, resource: None, previous: None, nonce: 0 }
+    }
 }
 
 /// Why there is none.
@@ -70,10 +88,26 @@ pub enum Refused {
     Malformed(String),
 }
 
+impl Refused {
+    /// Its word in metrics.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Transient(_) => "transient",
+            Self::Limited(_) => "limited",
+            Self::Account { .. } => "account",
+            Self::Malformed(_) => "malformed",
+        }
+    }
+}
+
 /// A vendor, as one credential asks it.
 pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Its word in the config and in metrics.
     fn kind(&self) -> &'static str;
+
+    /// Where it is asked. Its requests go to the scheme, host and port of one of these and nowhere else, whatever they say.
+    fn bases(&self) -> Vec<BaseUrl>;
 
     /// What to send, with an absolute URI. Sent with [`Ask::previous`] as it stands.
     ///
@@ -87,9 +121,28 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// [`Refused`], told apart so that the keeper knows whether and when to try again.
     fn parse(&self, ask: &Ask<'_>, response: &Response<Bytes>) -> Result<Issued, Refused>;
 
-    /// What withdraws `issued` at the vendor, where the vendor can.
-    fn revoke(&self, issued: &Issued) -> Option<Request<Bytes>> {
-        let _ = issued;
+    /// What to send next, where one call does not make it whole (a session for a token). Asked after each
+    /// [`Provider::parse`], with what it gave.
+    ///
+    /// # Errors
+    /// [`Refused`] when the call cannot be put into words.
+    fn next(&self, ask: &Ask<'_>, issued: &Issued) -> Result<Option<Request<Bytes>>, Refused> {
+        let _ = (ask, issued);
+        Ok(None)
+    }
+
+    /// What the answer to [`Provider::next`] makes of `issued`.
+    ///
+    /// # Errors
+    /// As [`Provider::parse`].
+    fn complete(&self, ask: &Ask<'_>, issued: Issued, response: &Response<Bytes>) -> Result<Issued, Refused> {
+        let _ = (ask, response);
+        Ok(issued)
+    }
+
+    /// What withdraws `issued` at the vendor, where the vendor can. `ask` has the time of this call and what it was for.
+    fn revoke(&self, ask: &Ask<'_>, issued: &Issued) -> Option<Request<Bytes>> {
+        let _ = (ask, issued);
         None
     }
 }
@@ -104,4 +157,9 @@ pub trait Mint: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// A sentence for the operator, without secrets.
     fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String>;
+
+    /// Whether another one would be unlike the one before: a fixed value that the upstream rejects is the best there is.
+    fn renews(&self) -> bool {
+        true
+    }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::CleanPath;
-use crate::token::{Denial, NoGeo, RequestFacts, Scheme, SignError, SignRequest, Signed};
+use crate::token::{Denial, NoGeo, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
 use crate::units::Period;
 
 /// Most signatures kept of one route, about 1 KiB each.
@@ -36,6 +36,9 @@ pub struct SignConfig {
     /// What one signature opens: `path`, or `directory` where the scheme can say that.
     #[serde(default)]
     pub scope: SignScope,
+    /// Who the signature says it is for, where the scheme has a place for that: a name that the origin knows this gateway by.
+    #[serde(default)]
+    pub subject: Option<String>,
 }
 
 /// What one signature opens.
@@ -71,9 +74,11 @@ type Opens = (bool, String, String, Option<String>, i64);
 
 /// Signs for one route.
 pub struct Signer {
+    name: Name,
     scheme: Arc<dyn Scheme>,
     half: i64,
     scope: SignScope,
+    subject: Option<String>,
     kept: Cache<Opens, Arc<Kept>>,
 }
 
@@ -93,17 +98,74 @@ impl Signer {
     /// A signer by `scheme`.
     ///
     /// # Errors
-    /// A sentence for the operator when the scheme cannot sign this.
-    pub fn new(config: &SignConfig, scheme: Arc<dyn Scheme>) -> Result<Self, String> {
+    /// The key of the table, and a sentence for the operator, when the scheme cannot sign this.
+    pub fn new(config: &SignConfig, scheme: Arc<dyn Scheme>) -> Result<Self, (&'static str, String)> {
         if config.lifetime.as_unix() < SHORTEST {
-            return Err(format!("upstream_sign.lifetime is shorter than {SHORTEST} seconds"));
-        }
-        if scheme.sign(&SignRequest::default()) == Err(SignError::CannotSign) {
-            return Err(format!("the scheme \"{}\" cannot sign", config.scheme));
+            return Err(("lifetime", format!("a signature that is good for less than {SHORTEST} seconds may end on its way")));
         }
         let half = config.lifetime.as_unix() / 2;
         let kept = Cache::builder().max_capacity(MOST).time_to_live(config.lifetime.0).build();
-        Ok(Self { scheme, half, scope: config.scope, kept })
+        let signer = Self { name: config.scheme.clone(), scheme, half, scope: config.scope, subject: config.subject.clone(), kept };
+        signer.try_out()?;
+        Ok(signer)
+    }
+
+    /// Signs something, so that what can never work is a fault of the config and not of every request.
+    fn try_out(&self) -> Result<(), (&'static str, String)> {
+        // Any time will do, but for formats that cannot write one before 1970.
+        let now = UnixTime(1_000_000_000);
+        let bucket = now.0.div_euclid(self.half);
+        let path = self.scheme.sample_path();
+        let target = Target { https: true, host: "origin.example.com", path: &path, query: None };
+        let keys = self.scheme.key_sources();
+        match self.make(target, None, (bucket, now)) {
+            Err(SignError::CannotSign) => return Err(("scheme", format!("the scheme \"{}\" cannot sign", self.name))),
+            // A set that is fetched is not there yet.
+            Err(SignError::NoKey(_)) if keys.iter().any(|keys| keys.load().is_empty()) => return Ok(()),
+            Err(fault @ SignError::NoKey(_)) => return Err(("scheme", format!("the scheme \"{}\" has {fault}", self.name))),
+            Err(fault) => return Err(("scheme", format!("the scheme \"{}\" cannot sign for an origin: {fault}", self.name))),
+            Ok(_) => {}
+        }
+        let folder = path.rfind('/').map_or("", |slash| &path[..=slash]);
+        let why = match (self.scope, self.make(target, Some(folder), (bucket, now))) {
+            (SignScope::Path, _) => return Ok(()),
+            (SignScope::Directory, Ok(signed)) => {
+                let kept = Kept { signed, path: path.clone() };
+                if self.opens_siblings(&kept, target, (folder, now)) {
+                    return Ok(());
+                }
+                "its signature is for one path".to_owned()
+            }
+            (SignScope::Directory, Err(fault)) => fault.to_string(),
+        };
+        Err(("scope", format!("the scheme \"{}\" cannot sign for a directory: {why}", self.name)))
+    }
+
+    /// The scheme that signs, by its name in the config.
+    #[must_use]
+    pub fn scheme(&self) -> (&Name, &'static str) {
+        (&self.name, self.scheme.kind())
+    }
+
+    /// What one signature opens.
+    #[must_use]
+    pub fn scope(&self) -> SignScope {
+        self.scope
+    }
+
+    /// What a request to the origin already has where the origin looks for the signature. It came from the viewer, and must not
+    /// stand beside ours.
+    ///
+    /// # Errors
+    /// [`Denial::Ambiguous`] when it stands in the path, where it cannot be taken out without changing what was asked for.
+    pub fn in_the_way(&self, target: Target<'_>, headers: &HeaderMap) -> Result<Vec<Strip>, Denial> {
+        for segment in target.path.split('/').filter(|segment| !segment.is_empty()) {
+            let mut parameters = segment.split(';').skip(1).filter_map(|parameter| parameter.split('=').next());
+            if self.scheme.reads(Where::Segment(segment)) || parameters.any(|name| self.scheme.reads(Where::PathParameter(name))) {
+                return Err(Denial::Ambiguous);
+            }
+        }
+        Ok(carrier::places_read(target.query, headers, |place| self.scheme.reads(place)))
     }
 
     /// What is sent instead of `target`: path and query with the token in place, and the headers and cookies that carry it.
@@ -173,6 +235,7 @@ impl Signer {
             scope: folder.map(str::to_owned),
             expires: Some(UnixTime((bucket + 2).saturating_mul(self.half))),
             now: Some(now),
+            subject: self.subject.clone(),
             ..SignRequest::default()
         })
     }
@@ -233,6 +296,10 @@ mod tests {
             self.0.open(presented, facts)
         }
 
+        fn reads(&self, place: Where<'_>) -> bool {
+            self.0.reads(place)
+        }
+
         fn path_tokens(&self) -> Vec<String> {
             self.0.path_tokens()
         }
@@ -291,16 +358,27 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_without_folders_signs_each_path() {
+    fn a_scheme_without_folders_is_a_fault() {
         let scheme = crate::token::scheme::digest_url::DigestUrl::new(&config(json!({ "preset": "keycdn" })), secrets(&[("k", b"keycdn")]));
-        let (signer, counting) = signer(scheme.expect("scheme"), "directory");
-        for path in ["/v/a.m3u8", "/v/1.ts", "/v/a.m3u8", "/v/1.ts"] {
-            match signer.sign(target(path), UnixTime(NOW)) {
-                Ok(_) => assert_eq!(taken(&signer, path, NOW), Ok(()), "{path}"),
-                Err(fault) => assert!(matches!(fault, SignError::CannotExpress(_)), "{fault}"),
-            }
-        }
-        assert!(counting.1.load(Ordering::Relaxed) >= 2);
+        let scheme: Arc<dyn Scheme> = Arc::new(scheme.expect("scheme"));
+        let table = |scope: &str| serde_json::from_value(json!({ "scheme": "s", "scope": scope })).expect("config");
+        assert!(Signer::new(&table("path"), scheme.clone()).is_ok());
+        let (key, why) = Signer::new(&table("directory"), scheme).map(|_| ()).expect_err("a fault");
+        assert!(key == "scope" && why.contains("cannot sign for a directory"), "{key} {why}");
+    }
+
+    #[test]
+    fn what_the_viewer_put_where_the_signature_goes_is_in_the_way() {
+        let (signer, _) = signer(akamai(), "path");
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static("theme=dark; hdnea=mine"));
+        headers.insert("hdntl", HeaderValue::from_static("mine"));
+        let target = Target { query: Some("q=1&hdnt%73=mine"), ..target("/v/a.m3u8") };
+        let found = signer.in_the_way(target, &headers).expect("can be taken out");
+        let header = http::HeaderName::from_static("hdntl");
+        assert_eq!(found, [Strip::Query("hdnts".into()), Strip::Cookie("hdnea".into()), Strip::Header(header)]);
+        let in_path = Target { path: "/hdnts=mine/v/a.m3u8", ..target };
+        assert_eq!(signer.in_the_way(in_path, &headers), Err(Denial::Ambiguous));
     }
 
     #[test]

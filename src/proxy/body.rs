@@ -1,20 +1,29 @@
 //! Bodies in both directions: frames pass as they come, and what must live to the last byte rides along.
 //!
-//! A body is never buffered, re-framed or boxed per frame. A body that falls silent for too long
+//! A body is never buffered, re-framed or boxed per frame; one that a route changes ([`Edit`]) is changed as it
+//! passes. A body that falls silent for too long
 //! ends with an error; one that ends cleanly gives its connection back ([`Ending::finish`]), one that is dropped
 //! before does not.
 
+mod received;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+pub use received::{Rate, Received};
+
+use super::pace::Pace;
 use super::pool::Lease;
 use super::record::Shared;
 
@@ -27,6 +36,18 @@ pub enum BodyError {
     /// The sender broke off or broke the framing.
     #[error("the body broke off: {0}")]
     Broken(hyper::Error),
+    /// It comes more slowly than it must.
+    #[error("the body comes too slowly")]
+    Slow,
+    /// It is not of the media type that it says it has.
+    #[error("the body is malformed")]
+    Malformed,
+}
+
+/// Sees the bytes of an answer pass.
+pub trait Watch {
+    /// These are next.
+    fn saw(&mut self, data: &[u8]);
 }
 
 /// What is told of a body's end.
@@ -42,6 +63,8 @@ pin_project! {
         kind: Kind,
         record: Option<Shared>,
         sent: u64,
+        watch: Option<Box<dyn Watch>>,
+        pace: Option<Box<Pace>>,
     }
 
     impl PinnedDrop for Body {
@@ -62,6 +85,15 @@ pin_project! {
     }
 }
 
+impl Kind {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full { bytes } => bytes.is_none(),
+            Self::Upstream { body } => body.is_end_stream(),
+        }
+    }
+}
+
 impl Body {
     /// No bytes.
     #[must_use]
@@ -72,7 +104,7 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0 }
+        Self { kind: Kind::Full { bytes: (!bytes.is_empty()).then_some(bytes) }, record: None, sent: 0, pace: None, watch: None }
     }
 
     /// An origin's body; its connection goes back when it has come whole.
@@ -82,7 +114,27 @@ impl Body {
             lease.finish();
             return Self::empty();
         }
-        Self { kind: Kind::Upstream { body: Timed::new(incoming, silence, lease) }, record: None, sent: 0 }
+        Self {
+            kind: Kind::Upstream { body: Timed::new(Received::new(incoming), silence, lease) },
+            record: None,
+            sent: 0,
+            pace: None,
+            watch: None,
+        }
+    }
+
+    /// The same body, with `watch` told of what passes. It is dropped with the body.
+    #[must_use]
+    pub fn watched(mut self, watch: Box<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// The same body at no more than `rate` bytes a second, after a first second's worth at once.
+    #[must_use]
+    pub fn paced(mut self, rate: Option<u64>) -> Self {
+        self.pace = rate.filter(|_| matches!(self.kind, Kind::Upstream { .. })).map(|rate| Box::new(Pace::new(rate)));
+        self
     }
 
     /// The same body, counted on `record`, which it keeps until its end.
@@ -100,6 +152,16 @@ impl HttpBody for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
+        if let Some(pace) = this.pace.as_mut() {
+            std::task::ready!(pace.poll_due(cx, *this.sent));
+            if let Some(piece) = pace.piece() {
+                *this.sent += piece.len() as u64;
+                if let (true, Some(record)) = (pace.held.is_empty() && this.kind.is_end_stream(), this.record) {
+                    record.complete.set(true);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
         let (frame, ended) = match this.kind.project() {
             KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
             KindProj::Upstream { mut body } => {
@@ -109,8 +171,16 @@ impl HttpBody for Body {
                 (frame, ended)
             }
         };
+        let (frame, ended) = match this.pace {
+            Some(pace) => pace.cut(frame, ended),
+            None => (frame, ended),
+        };
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            // Before the caller has it, so that what he does next finds it known.
+            if let (Some(watch), Some(data)) = (this.watch, frame.data_ref()) {
+                watch.saw(data);
+            }
         }
         // hyper does not poll past the last byte of a body whose length it knows, nor past trailers.
         if let (true, Some(record)) = (ended, this.record) {
@@ -120,16 +190,21 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Full { bytes } => bytes.is_none(),
-            Kind::Upstream { body } => body.is_end_stream(),
-        }
+        self.kind.is_end_stream() && self.pace.as_ref().is_none_or(|pace| pace.held.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Upstream { body } => body.size_hint(),
+            Kind::Upstream { body } => {
+                let held = self.pace.as_ref().map_or(0, |pace| pace.held.len() as u64);
+                let mut hint = body.size_hint();
+                if let Some(upper) = hint.upper() {
+                    hint.set_upper(upper + held);
+                }
+                hint.set_lower(hint.lower() + held);
+                hint
+            }
         }
     }
 }
@@ -138,7 +213,7 @@ pin_project! {
     /// A received body under a limit on its silence.
     pub struct Timed<E> {
         #[pin]
-        incoming: Incoming,
+        incoming: Received,
         // Armed at the first wait only, and not moved with every frame: when it fires, it looks at
         // `waiting` and sleeps on for what is left. A wait costs a clock read, not a timer.
         #[pin]
@@ -152,7 +227,7 @@ pin_project! {
 }
 
 impl<E> Timed<E> {
-    fn new(incoming: Incoming, silence: Duration, ending: E) -> Self {
+    fn new(incoming: Received, silence: Duration, ending: E) -> Self {
         Self { incoming, alarm: None, waiting: None, silence, done: false, ending }
     }
 }
@@ -176,7 +251,7 @@ impl<E: Ending> HttpBody for Timed<E> {
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
             Poll::Ready(None) => {
                 if !std::mem::replace(this.done, true) {
                     this.ending.finish();
@@ -230,6 +305,8 @@ pub struct Progress {
     pub silent: std::cell::Cell<bool>,
     /// Whether it broke off.
     pub broken: std::cell::Cell<bool>,
+    /// Whether it came too slowly.
+    pub slow: std::cell::Cell<bool>,
 }
 
 impl Progress {
@@ -240,9 +317,9 @@ impl Progress {
         self.empty.get() && self.moved.get().elapsed() <= self.silence + patience
     }
 
-    fn new(whole: bool, silence: Duration) -> std::rc::Rc<Self> {
+    fn new(whole: bool, silence: Duration) -> Rc<Self> {
         use std::cell::Cell;
-        std::rc::Rc::new(Self {
+        Rc::new(Self {
             begun: Cell::new(false),
             moved: Cell::new(Instant::now()),
             empty: Cell::new(false),
@@ -251,11 +328,12 @@ impl Progress {
             whole: Cell::new(whole),
             silent: Cell::new(false),
             broken: Cell::new(false),
+            slow: Cell::new(false),
         })
     }
 }
 
-struct RequestEnding(std::rc::Rc<Progress>);
+struct RequestEnding(Rc<Progress>);
 
 impl Ending for RequestEnding {
     fn finish(&mut self) {
@@ -263,14 +341,64 @@ impl Ending for RequestEnding {
     }
 }
 
+/// Changes a body while it passes, without holding more of it than a few KiB.
+pub trait Edit {
+    /// Takes the next piece, and puts what goes on into `out`.
+    ///
+    /// # Errors
+    /// When the body is not what it says it is: nothing more of it goes on.
+    fn push(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Malformed>;
+
+    /// The last piece has come; puts what was held back into `out`.
+    ///
+    /// # Errors
+    /// When the body ends in the middle of something.
+    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Malformed>;
+
+    /// The new length of a body that was `length` bytes long; `None` when that shows at its end only.
+    fn length(&self, length: u64) -> Option<u64>;
+}
+
+/// A body that cannot be edited, because it is not of its own media type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+/// What is kept of a body on its way, so that a short one can be sent once more.
+#[derive(Debug)]
+pub struct Kept {
+    bytes: RefCell<Option<BytesMut>>,
+    most: usize,
+}
+
+impl Kept {
+    /// Keeps bodies of up to `most` bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Rc<Self> {
+        Rc::new(Self { bytes: RefCell::new(Some(BytesMut::new())), most })
+    }
+
+    fn add(&self, data: &[u8]) {
+        let mut kept = self.bytes.borrow_mut();
+        match kept.as_mut() {
+            Some(bytes) if bytes.len() + data.len() <= self.most => bytes.extend_from_slice(data),
+            _ => *kept = None,
+        }
+    }
+
+    /// The bytes so far; `None` when they were too many.
+    #[must_use]
+    pub fn take(&self) -> Option<Bytes> {
+        self.bytes.borrow_mut().take().map(BytesMut::freeze)
+    }
+}
+
 pin_project! {
-    /// A caller's body on its way to the origin. Trailers are dropped: what they could add to a
+    /// A body on its way to the origin. Trailers of callers are dropped: what they could add to a
     /// request was never verified.
     pub struct RequestBody {
         #[pin]
         kind: RequestKind,
-        progress: std::rc::Rc<Progress>,
-        record: Shared,
+        caller: Caller,
     }
 }
 
@@ -278,33 +406,80 @@ pin_project! {
     #[project = RequestKindProj]
     enum RequestKind {
         None,
+        Full { bytes: Option<Bytes> },
         Caller { #[pin] body: Timed<RequestEnding> },
+        Edited { #[pin] body: Timed<RequestEnding>, editing: Editing },
     }
+}
+
+/// What is noted of a body while it passes.
+struct Caller {
+    progress: Rc<Progress>,
+    record: Shared,
+    kept: Option<Rc<Kept>>,
+}
+
+/// An edit under way.
+struct Editing {
+    edit: Box<dyn Edit>,
+    out: VecDeque<Bytes>,
+    length: Option<u64>,
+    ended: bool,
 }
 
 impl RequestBody {
     /// The caller's body; `silence` is the longest time nothing may come of it.
     #[must_use]
-    pub fn new(incoming: Incoming, silence: Duration, record: Shared) -> Self {
+    pub fn new(incoming: Received, silence: Duration, record: Shared) -> Self {
         let progress = Progress::new(incoming.is_end_stream(), silence);
         let kind = if incoming.is_end_stream() {
             RequestKind::None
         } else {
             RequestKind::Caller { body: Timed::new(incoming, silence, RequestEnding(progress.clone())) }
         };
-        Self { kind, progress, record }
+        Self { kind, caller: Caller { progress, record, kept: None } }
     }
 
     /// No body, for another try of a request that had none.
     #[must_use]
     pub fn none(record: Shared) -> Self {
-        Self { kind: RequestKind::None, progress: Progress::new(true, Duration::ZERO), record }
+        Self { kind: RequestKind::None, caller: Caller { progress: Progress::new(true, Duration::ZERO), record, kept: None } }
+    }
+
+    /// These bytes.
+    #[must_use]
+    pub fn full(bytes: Bytes, record: Shared) -> Self {
+        if bytes.is_empty() {
+            return Self::none(record);
+        }
+        let caller = Caller { progress: Progress::new(false, Duration::ZERO), record, kept: None };
+        Self { kind: RequestKind::Full { bytes: Some(bytes) }, caller }
+    }
+
+    /// The same body, with what comes of it kept beside, as it was before any edit.
+    #[must_use]
+    pub fn keeping(mut self, by: Rc<Kept>) -> Self {
+        self.caller.kept = Some(by);
+        self
+    }
+
+    /// The same body, edited on its way; only a caller's own one.
+    #[must_use]
+    pub fn edited(mut self, edit: Box<dyn Edit>) -> Self {
+        self.kind = match self.kind {
+            RequestKind::Caller { body } => {
+                let length = body.size_hint().exact().and_then(|length| edit.length(length));
+                RequestKind::Edited { body, editing: Editing { edit, out: VecDeque::new(), length, ended: false } }
+            }
+            other => other,
+        };
+        self
     }
 
     /// How far it has come.
     #[must_use]
-    pub fn progress(&self) -> std::rc::Rc<Progress> {
-        self.progress.clone()
+    pub fn progress(&self) -> Rc<Progress> {
+        self.caller.progress.clone()
     }
 }
 
@@ -314,38 +489,97 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.project();
-        let RequestKindProj::Caller { body } = this.kind.project() else { return Poll::Ready(None) };
-        this.progress.begun.set(true);
-        this.progress.moved.set(Instant::now());
-        let frame = body.poll_frame(cx);
-        this.progress.empty.set(frame.is_pending());
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
-                Some(data) => this.record.bytes_in.set(this.record.bytes_in.get() + data.len() as u64),
-                None => {
-                    // Trailers are the end of it.
-                    this.progress.whole.set(true);
-                    return Poll::Ready(None);
-                }
-            },
-            Poll::Ready(Some(Err(BodyError::Silent))) => this.progress.silent.set(true),
-            Poll::Ready(Some(Err(BodyError::Broken(_)))) => this.progress.broken.set(true),
-            Poll::Ready(None) | Poll::Pending => {}
+        match this.kind.project() {
+            RequestKindProj::None => Poll::Ready(None),
+            RequestKindProj::Full { bytes } => {
+                this.caller.progress.begun.set(true);
+                this.caller.progress.whole.set(true);
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            RequestKindProj::Caller { body } => this.caller.next(body, cx),
+            RequestKindProj::Edited { body, editing } => editing.next(body, this.caller, cx),
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             RequestKind::None => true,
+            RequestKind::Full { bytes } => bytes.is_none(),
             RequestKind::Caller { body } => body.is_end_stream(),
+            RequestKind::Edited { editing, .. } => editing.ended && editing.out.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             RequestKind::None => SizeHint::with_exact(0),
+            RequestKind::Full { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             RequestKind::Caller { body } => body.size_hint(),
+            // Only asked for before the first piece, when the head is written.
+            RequestKind::Edited { editing, .. } => editing.length.map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}
+
+type NextFrame = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+impl Caller {
+    /// The caller's next piece, noted.
+    fn next(&self, body: Pin<&mut Timed<RequestEnding>>, cx: &mut Context<'_>) -> NextFrame {
+        let (progress, record) = (&self.progress, &self.record);
+        progress.begun.set(true);
+        progress.moved.set(Instant::now());
+        let frame = body.poll_frame(cx);
+        progress.empty.set(frame.is_pending());
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                Some(data) => {
+                    record.bytes_in.set(record.bytes_in.get() + data.len() as u64);
+                    self.kept.iter().for_each(|kept| kept.add(data));
+                }
+                None => {
+                    // Trailers are the end of it.
+                    progress.whole.set(true);
+                    return Poll::Ready(None);
+                }
+            },
+            Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
+            Poll::Ready(Some(Err(BodyError::Slow))) => progress.slow.set(true),
+            Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        frame
+    }
+}
+
+impl Editing {
+    /// The next piece of an edited body.
+    fn next(&mut self, mut body: Pin<&mut Timed<RequestEnding>>, caller: &Caller, cx: &mut Context<'_>) -> NextFrame {
+        loop {
+            if let Some(piece) = self.out.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let frame = match caller.next(body.as_mut(), cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => return Poll::Pending,
+            };
+            let edited = match frame {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |piece| self.edit.push(piece, &mut self.out)),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.ended = true;
+                    self.edit.finish(&mut self.out)
+                }
+            };
+            if edited.is_err() {
+                self.ended = true;
+                self.out.clear();
+                caller.progress.broken.set(true);
+                return Poll::Ready(Some(Err(BodyError::Malformed)));
+            }
         }
     }
 }

@@ -6,15 +6,19 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
 use crate::session::fleet::EntryFault;
 use crate::session::ticket::TicketFault;
 use crate::session::{End, Gone, Limit, RefusalStatus};
-use crate::token::Denial;
+use crate::token::{Answer, Denial};
+use crate::verifier::Refusal;
 
 /// Why the walk stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub enum Error {
     PathParameters,
     /// The token was refused.
     Denied(Denial),
+    /// The token was refused, and has a word of its own on what is answered then.
+    Answered(Denial, Box<Answer>),
     /// The ticket is not one of ours, or not for this place.
     TicketInvalid,
     /// The ticket's time is over.
@@ -53,6 +59,30 @@ pub enum Error {
     StoreAway,
     /// The origin's playlist cannot be read, so no ticket can be put on it.
     PlaylistBroken,
+    /// The upload has more bytes than it may have.
+    UploadTooLarge,
+    /// Files of this type may not be uploaded here.
+    UploadType,
+    /// The upload comes more slowly than it must.
+    UploadTooSlow,
+    /// A later part came before the first one was answered.
+    UploadPending,
+    /// The upload is known and cannot go on right now. Clients of tus take nothing else for a reason to wait.
+    UploadLocked,
+    /// Several uploads could be meant, or none of those that are under way.
+    UploadUnclear,
+    /// The upload is somebody else's.
+    UploadForeign,
+    /// There is no credential for the origin that may be used; after this time there may be.
+    CredentialUnavailable(Duration),
+    /// The origin's answer shows what callers must not see, and cannot be changed.
+    AnswerWithheld,
+    /// The route puts its credential into a form, and the request has none.
+    FormExpected,
+    /// The address is under a ticket that is not ours, or not for this place or caller.
+    MappingInvalid,
+    /// The address was given out, and its time is over.
+    MappingExpired,
     /// This caller has presented too many bad tokens lately.
     Slowed(Duration),
     /// The origin has as many requests in flight as it may.
@@ -86,13 +116,25 @@ impl Error {
             Self::NoRoute => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::PathParameters => "path_parameters",
-            Self::Denied(denial) => denial.code(),
+            Self::Denied(denial) | Self::Answered(denial, _) => denial.code(),
             Self::TicketInvalid => "ticket_invalid",
             Self::TicketExpired => "ticket_expired",
             Self::SessionRefused(limit, _) => limit_code(*limit),
             Self::SessionGone(gone) => gone_code(*gone),
             Self::StoreAway => "session_store_away",
             Self::PlaylistBroken => "playlist_broken",
+            Self::UploadTooLarge => "upload_too_large",
+            Self::UploadType => "upload_type",
+            Self::UploadTooSlow => "upload_too_slow",
+            Self::UploadPending => "upload_pending",
+            Self::UploadLocked => "upload_locked",
+            Self::UploadUnclear => "upload_unclear",
+            Self::UploadForeign => "upload_foreign",
+            Self::CredentialUnavailable(_) => "credential_unavailable",
+            Self::AnswerWithheld => "answer_withheld",
+            Self::FormExpected => "form_expected",
+            Self::MappingInvalid => "address_invalid",
+            Self::MappingExpired => "address_expired",
             Self::Slowed(_) => "too_many_refusals",
             Self::OriginBusy => "origin_busy",
             Self::OriginUnreachable => "origin_unreachable",
@@ -106,7 +148,7 @@ impl Error {
 
     /// The status.
     #[must_use]
-    pub const fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => {
                 StatusCode::BAD_REQUEST
@@ -117,13 +159,26 @@ impl Error {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied(denial) => denial_status(*denial),
+            Self::Answered(_, answer) => answer.status,
             Self::TicketInvalid => StatusCode::UNAUTHORIZED,
             Self::TicketExpired | Self::SessionGone(_) => StatusCode::FORBIDDEN,
             // Our own limit, not the viewer's.
             Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionRefused(_, status) => *status,
             Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
-            Self::PlaylistBroken => StatusCode::BAD_GATEWAY,
+            Self::UploadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UploadType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UploadTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::UploadPending => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UploadLocked => StatusCode::LOCKED,
+            Self::UploadUnclear => StatusCode::CONFLICT,
+            Self::UploadForeign => StatusCode::FORBIDDEN,
+            Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
+            Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FormExpected => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            // tus 1.0.0: a client that is told 404 or 410 begins its upload anew.
+            Self::MappingInvalid => StatusCode::NOT_FOUND,
+            Self::MappingExpired => StatusCode::GONE,
             Self::Slowed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
             Self::OriginUnreachable | Self::OriginBroken => StatusCode::BAD_GATEWAY,
@@ -147,13 +202,25 @@ impl Error {
             Self::NoRoute => "No route serves this host and path",
             Self::MethodNotAllowed(_) => "The method is not allowed here",
             Self::PathParameters => "Path parameters are not allowed here",
-            Self::Denied(denial) => denial_title(*denial),
+            Self::Denied(denial) | Self::Answered(denial, _) => denial_title(*denial),
             Self::TicketInvalid => "The session's ticket is not valid here",
             Self::TicketExpired => "The session's ticket has expired",
             Self::SessionRefused(limit, _) => limit_title(*limit),
             Self::SessionGone(gone) => gone_title(*gone),
             Self::StoreAway => "Sessions cannot be counted right now",
             Self::PlaylistBroken => "The origin's playlist could not be read",
+            Self::UploadTooLarge => "The upload is larger than allowed",
+            Self::UploadType => "Files of this type may not be uploaded here",
+            Self::UploadTooSlow => "The upload comes too slowly",
+            Self::UploadPending => "The first part of the upload has not been answered yet",
+            Self::UploadLocked => "The upload cannot go on right now; try again",
+            Self::UploadUnclear => "It is not clear which upload this part belongs to",
+            Self::UploadForeign => "The upload belongs to somebody else",
+            Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
+            Self::AnswerWithheld => "The origin's answer cannot be shown",
+            Self::FormExpected => "The request needs a form as its body",
+            Self::MappingInvalid => "This address was not given out for this request",
+            Self::MappingExpired => "This address has expired",
             Self::Slowed(_) => "Too many refused tokens; slow down",
             Self::OriginBusy => "The origin is busy",
             Self::OriginUnreachable => "The origin cannot be reached",
@@ -171,7 +238,7 @@ impl Error {
         match self {
             Self::BadPath(fault) => Some(fault.to_string()),
             Self::BadHead(word) => Some((*word).to_owned()),
-            Self::Denied(denial) => Some(denial.reason().to_owned()),
+            Self::Denied(denial) | Self::Answered(denial, _) => Some(denial.reason().to_owned()),
             _ => None,
         }
     }
@@ -180,6 +247,7 @@ impl Error {
     #[must_use]
     pub const fn closes(&self) -> bool {
         matches!(self, Self::BadHead(_) | Self::HeadTooLarge | Self::BodyTimeout | Self::BodyBroken | Self::NotProxied)
+            || matches!(self, Self::UploadTooLarge | Self::UploadType | Self::UploadTooSlow | Self::UploadUnclear | Self::UploadForeign)
     }
 
     /// The answer: RFC 9457 problem details, never cached. CORS headers are added by the door.
@@ -206,18 +274,33 @@ impl Error {
             Self::Denied(_) if status == StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
             }
+            Self::Answered(_, answer) => add_answer(headers, *answer),
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow);
             }
-            Self::Slowed(wait) => {
+            Self::Slowed(wait) | Self::CredentialUnavailable(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            Self::OriginBusy | Self::StoreAway | Self::SessionRefused(Limit::Ceiling, _) => {
+            Self::OriginBusy | Self::StoreAway | Self::UploadPending | Self::UploadLocked | Self::SessionRefused(Limit::Ceiling, _) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
             }
             _ => {}
         }
         response
+    }
+}
+
+/// The fields that a token's own answer asks for (CTA-5007 `catif`). What frames the answer, says how it may be kept or
+/// belongs to the connection stays ours.
+fn add_answer(headers: &mut HeaderMap, answer: Answer) {
+    const OURS: [HeaderName; 8] =
+        [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING, CACHE_CONTROL, CONNECTION, UPGRADE, TRAILER];
+    for (name, value) in answer.headers {
+        // One that holds a token is kept out of debug output.
+        if let (false, Ok(mut value)) = (OURS.contains(&name), HeaderValue::from_str(&value)) {
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
     }
 }
 
@@ -285,6 +368,7 @@ const fn denial_status(denial: Denial) -> StatusCode {
         | Denial::UnknownKey
         | Denial::WrongAlgorithm
         | Denial::BadSignature
+        | Denial::NotIssued
         | Denial::Unsupported => StatusCode::UNAUTHORIZED,
         // 403 rather than 401: players take it as final for this URL and fall over to another one.
         Denial::Expired
@@ -315,9 +399,13 @@ const fn denial_title(denial: Denial) -> &'static str {
         Denial::Missing => "A token is required",
         Denial::Duplicate => "The token came more than once",
         Denial::Ambiguous => "Several tokens that do not agree",
-        Denial::TooLarge | Denial::Malformed | Denial::UnknownKey | Denial::WrongAlgorithm | Denial::BadSignature | Denial::Unsupported => {
-            "The token is not valid"
-        }
+        Denial::TooLarge
+        | Denial::Malformed
+        | Denial::UnknownKey
+        | Denial::WrongAlgorithm
+        | Denial::BadSignature
+        | Denial::NotIssued
+        | Denial::Unsupported => "The token is not valid",
         Denial::Expired => "The token has expired",
         Denial::NotYetValid => "The token is not valid yet",
         Denial::NoExpiry => "The token has no expiry",
@@ -376,6 +464,18 @@ impl Error {
             Self::TicketExpired,
             Self::StoreAway,
             Self::PlaylistBroken,
+            Self::UploadTooLarge,
+            Self::UploadType,
+            Self::UploadTooSlow,
+            Self::UploadPending,
+            Self::UploadLocked,
+            Self::UploadUnclear,
+            Self::UploadForeign,
+            Self::CredentialUnavailable(Duration::ZERO),
+            Self::AnswerWithheld,
+            Self::FormExpected,
+            Self::MappingInvalid,
+            Self::MappingExpired,
             Self::Slowed(Duration::ZERO),
             Self::OriginBusy,
             Self::OriginUnreachable,
@@ -421,6 +521,15 @@ impl From<TicketFault> for Error {
         match fault {
             TicketFault::Expired => Self::TicketExpired,
             _ => Self::TicketInvalid,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.answer {
+            Some(answer) => Self::Answered(refusal.denial, answer),
+            None => Self::Denied(refusal.denial),
         }
     }
 }

@@ -6,6 +6,7 @@ use http::Method;
 use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 use http::request::Parts;
 
+use super::inject::take_ticket;
 use super::request::{Request, Routed};
 use super::{Error, Filter};
 use crate::route::plan::Found;
@@ -17,7 +18,7 @@ pub struct FindRoute;
 impl Filter<Request> for FindRoute {
     type Out = Routed;
 
-    fn check(&self, request: Request) -> Result<Routed, Error> {
+    fn check(&self, mut request: Request) -> Result<Routed, Error> {
         let method = method_of(&request.head);
         let route = match request.state.plan.find(&request.settled.host, &request.settled.path, &method) {
             Found::Route(route) => route,
@@ -31,6 +32,11 @@ impl Filter<Request> for FindRoute {
             Found::Nothing => return Err(Error::NoRoute),
         };
         let _ = request.record.route.set(route.clone());
+        let mapped = match &route.answers {
+            // Nothing behind this room knows of the ticket: tokens and scopes are asked as for the path that it was given on.
+            Some(answers) => take_ticket(&mut request.settled.path, &answers.marker, request.state.plan.path_tokens())?,
+            None => None,
+        };
         if !request.state.plan.path_tokens().is_empty() {
             route.reads(&request.settled.path)?;
         }
@@ -38,7 +44,7 @@ impl Filter<Request> for FindRoute {
             return Err(Error::PathParameters);
         }
         let mount = route.mount(&request.settled.path);
-        Ok(Routed { request, route, mount, ticketed: None })
+        Ok(Routed { request, route, mount, ticketed: None, mapped })
     }
 }
 

@@ -16,10 +16,10 @@ use tower::Service;
 
 use super::body::{Progress, RequestBody};
 use super::guard::strip_hop_by_hop;
+use super::inject::Credentialed;
 use super::origin::{HostPolicy, Origin};
 use super::pool::{ConnectFault, Connection, Lease, Pool};
 use super::record::Shared;
-use super::request::Outbound;
 use super::{Body, Error};
 
 /// The last room.
@@ -36,7 +36,7 @@ impl Forward {
     }
 }
 
-impl Service<Outbound> for Forward {
+impl Service<Credentialed> for Forward {
     type Response = Response<Body>;
     type Error = Error;
     // The one box of a request: the future of an async function has no name to store it under.
@@ -46,8 +46,8 @@ impl Service<Outbound> for Forward {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, outbound: Outbound) -> Self::Future {
-        Box::pin(forward(self.pool.clone(), outbound))
+    fn call(&mut self, request: Credentialed) -> Self::Future {
+        Box::pin(forward(self.pool.clone(), request))
     }
 }
 
@@ -59,16 +59,15 @@ struct Failure {
     unsent: Option<http::Request<RequestBody>>,
 }
 
-async fn forward(pool: Rc<Pool>, outbound: Outbound) -> Result<Response<Body>, Error> {
-    let Outbound { head, body, record, route, authority, state, private } = outbound;
-    let origin = &route.origin;
+async fn forward(pool: Rc<Pool>, request: Credentialed) -> Result<Response<Body>, Error> {
+    let Credentialed { head, body, record, origin, authority, private, pace, .. } = request;
+    let origin = &origin;
     let Some(slot) = origin.enter() else {
         origin.metrics.failed("busy");
         return Err(Error::OriginBusy);
     };
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     let idempotent = reads && body.is_end_stream();
-    let body = RequestBody::new(body, state.limits.body_silence.0, record.clone());
     // An origin that takes no notice of such a body would read it as the next caller's request.
     body.progress().last.set(reads && !idempotent);
     let mut request = http::Request::from_parts(head, body);
@@ -86,14 +85,17 @@ async fn forward(pool: Rc<Pool>, outbound: Outbound) -> Result<Response<Body>, E
                 note(origin, index, &response, &record);
                 match spare.filter(|_| transient && origin.may_retry()) {
                     Some(spare) => spare,
-                    None => return Ok(answer(response, Lease::new(pool, slot, index, held.0, held.1), origin, private)),
+                    None => {
+                        let answer = answer(response, Lease::new(pool, slot, index, held.0, held.1), origin, private);
+                        return Ok(answer.map(|body| body.paced(pace)));
+                    }
                 }
             }
             Err(failure) => {
                 origin.note(index, false);
                 origin.metrics.failed(failure.reason);
                 let error = failure.error;
-                if matches!(error, Error::BodyTimeout | Error::BodyBroken) || left == 0 {
+                if matches!(error, Error::BodyTimeout | Error::BodyBroken | Error::UploadTooSlow) || left == 0 {
                     return Err(error);
                 }
                 let again = failure.unsent.or(spare).filter(|_| origin.may_retry());
@@ -192,6 +194,7 @@ async fn send(
 
 fn send_failure(progress: &Progress, unsent: Option<http::Request<RequestBody>>) -> Failure {
     let (error, reason) = match (progress.silent.get(), progress.broken.get()) {
+        _ if progress.slow.get() => (Error::UploadTooSlow, "body"),
         (true, _) => (Error::BodyTimeout, "body"),
         (_, true) => (Error::BodyBroken, "body"),
         _ => (Error::OriginBroken, "broken"),

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use http::request::Parts;
 
+use super::body::Received;
 use super::request::{Arrived, Request};
 use super::{Error, Filter, State};
 use crate::path::CleanPath;
@@ -36,7 +37,7 @@ impl Filter<Arrived> for Guard {
         if record.wanted {
             record.note_target(&settled.host, settled.path.raw());
         }
-        Ok(Request { head, body, record, settled, state })
+        Ok(Request { head, body: Received::new(body), record, settled, state })
     }
 }
 

@@ -9,9 +9,11 @@ use http::uri::PathAndQuery;
 use http::{Uri, Version};
 
 use super::guard::Settled;
+use super::inject::Trail;
 use super::origin::HostPolicy;
 use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
+use crate::clock::UnixTime;
 use crate::credential::signed::{self, Target};
 use crate::path::CleanPath;
 use crate::token::carrier::{self, Strip};
@@ -25,49 +27,90 @@ impl Filter<Admitted> for PrepareOutbound {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Error> {
-        let Admitted { routed, proof, .. } = admitted;
-        let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
-        let (strip, grant) = proof.strip_and_grant();
-        let uri = match target(&facts, &routed.route, strip, grant)? {
-            Some(target) => Some(uri(&target)?),
-            None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
-            None => None,
+        let Admitted { routed, proof, session } = admitted;
+        let mut trail = Trail::of(&routed, &proof, session.as_deref())?;
+        let uri = match trail.as_mut().and_then(|trail| trail.target.take()) {
+            Some(target) => Some(target),
+            None => own_target(&routed, &proof)?,
         };
-        let signed = signed(&routed, uri.as_ref())?;
+        let request = &routed.request;
+        let elsewhere = trail.as_ref().is_some_and(|trail| trail.is_foreign());
+        let signed = if elsewhere {
+            None
+        } else {
+            signed(
+                &routed.route,
+                (&request.settled.authority, &request.head.headers),
+                &|| request.state.clock.now(),
+                uri.as_ref().unwrap_or(&request.head.uri),
+            )?
+        };
         let mut outbound = outbound(routed, &proof, uri);
-        if let Some((uri, signed)) = signed {
-            outbound.head.uri = uri;
-            add(&mut outbound.head.headers, &signed)?;
+        outbound.trail = trail;
+        if let Some(anew) = signed {
+            outbound.head.uri = uri_of(&anew.signed)?;
+            add(&mut outbound.head.headers, &anew)?;
         }
         Ok(outbound)
     }
 }
 
-/// Where the request goes and what it carries, signed anew, on a route that does so.
-fn signed(routed: &Routed, uri: Option<&Uri>) -> Result<Option<(Uri, Signed)>, Error> {
-    let Some(signer) = &routed.route.upstream_sign else { return Ok(None) };
-    let (request, origin) = (&routed.request, &routed.route.origin);
+/// The target that the caller asked for, as the origin gets it; `None` when it stays as it came.
+fn own_target(routed: &Routed, proof: &Proof) -> Result<Option<Uri>, Error> {
+    let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
+    let (strip, grant) = proof.strip_and_grant();
+    Ok(match target(&facts, &routed.route, strip, grant)? {
+        Some(target) => Some(uri(&target)?),
+        None if routed.ticketed.is_some() => Some(uri(&same_target(&facts))?),
+        None => None,
+    })
+}
+
+/// A request signed anew.
+pub struct SignedAnew {
+    /// What is sent.
+    pub signed: Signed,
+    /// What of the viewer's stood where the origin looks for it.
+    pub strip: Vec<Strip>,
+}
+
+/// What is sent instead of `asked` on a route that signs for its origin.
+///
+/// # Errors
+/// [`Error::Denied`] when the path holds what the origin would take for the signature; [`Error::Internal`] when it cannot be signed.
+pub fn signed(
+    route: &Route,
+    (authority, headers): (&str, &HeaderMap),
+    now: &dyn Fn() -> UnixTime,
+    asked: &Uri,
+) -> Result<Option<SignedAnew>, Error> {
+    let Some(signer) = &route.upstream_sign else { return Ok(None) };
+    let origin = &route.origin;
     let endpoint = origin.endpoints.first().ok_or(Error::Internal)?;
     let host = match &origin.config.host {
-        HostPolicy::Preserve => request.settled.authority.as_str(),
+        HostPolicy::Preserve => authority,
         HostPolicy::Fixed(name) => name.as_str(),
         HostPolicy::Endpoint => endpoint.authority.to_str().map_err(|_| Error::Internal)?,
     };
-    let asked = uri.unwrap_or(&request.head.uri);
     let target = Target { https: endpoint.tls.is_some(), host, path: asked.path(), query: asked.query() };
-    let signed = signer.sign(target, request.state.clock.now()).map_err(|fault| {
-        tracing::error!(route = %routed.route.name, %fault, "a request cannot be signed for its origin");
+    let strip = signer.in_the_way(target, headers)?;
+    let taken = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
+    let query = target.query.and_then(|query| crate::query::without(query, taken));
+    let signed = signer.sign(Target { query: query.as_deref(), ..target }, now()).map_err(|fault| {
+        tracing::error!(route = %route.name, %fault, "a request cannot be signed for its origin");
         Error::Internal
     })?;
-    let target = signed.query.as_ref().map_or_else(|| signed.path.clone(), |query| format!("{}?{query}", signed.path));
-    Ok(Some((self::uri(&target)?, signed)))
+    Ok(Some(SignedAnew { signed, strip }))
 }
 
-/// Cookies stand beside the viewer's own, in place of any of the same name; other fields replace what the viewer sent.
-fn add(headers: &mut HeaderMap, signed: &Signed) -> Result<(), Error> {
-    let own: Vec<Strip> = signed.cookies.iter().map(|(name, _)| Strip::Cookie(name.clone())).collect();
-    carrier::strip_headers(headers, &own);
-    for (name, value) in &signed::headers(signed).ok_or(Error::Internal)? {
+fn uri_of(signed: &Signed) -> Result<Uri, Error> {
+    uri(&signed.query.as_ref().map_or_else(|| signed.path.clone(), |query| format!("{}?{query}", signed.path)))
+}
+
+/// Cookies stand beside the viewer's own; nothing that the origin would read as a signature comes from the viewer.
+fn add(headers: &mut HeaderMap, anew: &SignedAnew) -> Result<(), Error> {
+    carrier::strip_headers(headers, &anew.strip);
+    for (name, value) in &signed::headers(&anew.signed).ok_or(Error::Internal)? {
         if name == COOKIE {
             headers.append(COOKIE, value.clone());
         } else {
@@ -146,7 +189,8 @@ fn outbound(routed: Routed, proof: &Proof, uri: Option<Uri>) -> Outbound {
     }
     set_ours(&mut head, &forwarded_for, (&authority, https), &record);
     let private = !matches!(proof, Proof::Public);
-    Outbound { head, body, record, route, authority, state, private }
+    let pace = proof.strip_and_grant().1.and_then(|grant| grant.pace);
+    Outbound { head, body, record, route, authority, state, private, pace, trail: None }
 }
 
 /// A page that was itself reached by a tokened URL would send that URL along.
@@ -201,7 +245,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_static("a=1; sig=forged"));
         let signed = Signed { cookies: vec![("sig".into(), "x".into()), ("key".into(), "y".into())], ..Signed::default() };
-        add(&mut headers, &signed).expect("added");
+        add(&mut headers, &SignedAnew { signed, strip: vec![Strip::Cookie("sig".into())] }).expect("added");
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1", "sig=x; key=y"]);
     }
 

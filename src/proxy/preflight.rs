@@ -23,7 +23,7 @@ const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
 
 /// What a page may read of an answer.
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Accept-Ranges, Content-Length, Content-Range, Date, ETag, Location, Retry-After, Server-Timing, Stream-Media-Id, Tus-Resumable, Upload-Length, Upload-Offset, CMSD-Static, CMSD-Dynamic, X-Request-Id",
+    "Accept-Ranges, Content-Length, Content-Range, Date, ETag, Location, Retry-After, Server-Timing, Stream-Media-Id, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Concat, Upload-Defer-Length, Upload-Expires, CMSD-Static, CMSD-Dynamic, X-Request-Id",
 );
 
 impl Answer<Routed> for Preflight {
@@ -33,6 +33,10 @@ impl Answer<Routed> for Preflight {
             return None;
         }
         let is_preflight = head.headers.contains_key(ORIGIN) && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        // tus 1.0.0 "OPTIONS": what the origin can do is for those who may upload.
+        if !is_preflight && routed.route.upload.is_some() && super::verify_token::has_token(routed) {
+            return None;
+        }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();

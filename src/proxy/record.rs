@@ -60,6 +60,10 @@ pub struct Record {
     pub session: OnceCell<Arc<Session>>,
     /// The code, if the gateway itself ended it.
     pub code: Cell<Option<&'static str>>,
+    /// Why it would have been refused, in shadow mode.
+    pub shadow: Cell<Option<&'static str>>,
+    /// Which list of schemes took it, where those of dual mode differ.
+    pub compared: Cell<Option<&'static str>>,
     /// More on the code, for the log only.
     pub cause: RefCell<Option<String>>,
     /// The origin's endpoint that answered.
@@ -105,6 +109,8 @@ impl Record {
             remembered: Cell::new(false),
             session: OnceCell::new(),
             code: Cell::new(None),
+            shadow: Cell::new(None),
+            compared: Cell::new(None),
             cause: RefCell::new(None),
             endpoint: OnceCell::new(),
             upstream_status: Cell::new(None),

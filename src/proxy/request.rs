@@ -7,7 +7,9 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::Route;
+use super::body::Received;
 use super::guard::Settled;
+use super::inject::Trail;
 use super::record::Shared;
 use crate::session::ticket::Opened as Ticket;
 use crate::session::{Gone, Session};
@@ -38,7 +40,7 @@ pub struct Request {
     /// Its head, cleaned.
     pub head: Parts,
     /// Its body, not begun.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Host, path and viewer.
@@ -57,12 +59,19 @@ pub struct Routed {
     pub mount: usize,
     /// Where a ticket was taken out of the path: the path as it came, and the ticket's segment.
     pub ticketed: Option<(String, String)>,
+    /// A mapping ticket that was taken out of the path: it leads to an upstream URL.
+    pub mapped: Option<String>,
 }
 
 /// What lets a request in.
 pub enum Proof {
     /// The route is public.
     Public,
+    /// The token was refused, or is missing, on a route in shadow mode.
+    Shadow {
+        /// What must not reach the origin: the tokens that came along.
+        strip: Vec<Strip>,
+    },
     /// A token was found good.
     Token(Verdict),
     /// A ticket was found good.
@@ -89,6 +98,7 @@ impl Proof {
     pub fn strip_and_grant(&self) -> (&[Strip], Option<&Grant>) {
         match self {
             Self::Public => (&[], None),
+            Self::Shadow { strip } => (strip, None),
             Self::Token(verdict) => (&verdict.strip, Some(&verdict.grant)),
             Self::Session { session, strip } => (strip, Some(&session.grant)),
             Self::Ticket { strip, .. } => (strip, None),
@@ -96,7 +106,7 @@ impl Proof {
     }
 }
 
-/// A request that may be answered: the route is public, or a token or a ticket was found good.
+/// A request that may be answered: the route is public, a token or a ticket was found good, or the route is in shadow mode.
 pub struct Verified {
     /// The request with its route.
     pub routed: Routed,
@@ -119,7 +129,7 @@ pub struct Outbound {
     /// The head for the origin, but for `Host`.
     pub head: Parts,
     /// The caller's body.
-    pub body: Incoming,
+    pub body: Received,
     /// What is noted of it.
     pub record: Shared,
     /// Its route.
@@ -130,6 +140,10 @@ pub struct Outbound {
     pub state: Arc<super::State>,
     /// Whether shared caches must not keep the answer: it was given for a token.
     pub private: bool,
+    /// Bytes a second at which the answer may go out, where the token limits it.
+    pub pace: Option<u64>,
+    /// What its credentials need to know of it; `None` on a route without any.
+    pub trail: Option<Box<Trail>>,
 }
 
 impl Request {

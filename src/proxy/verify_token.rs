@@ -2,9 +2,10 @@
 
 use super::request::{Proof, Routed, Verified};
 use super::ticket::Opened;
-use super::{Error, Filter, ticket};
+use super::{Error, Filter, ticket, upload};
 use crate::name::Name;
 use crate::revocation::RevocationFacts;
+use crate::route::RouteMode;
 use crate::secret::Fingerprint;
 use crate::session::Key;
 use crate::token::{Denial, Strip};
@@ -34,14 +35,50 @@ impl Filter<Routed> for VerifyToken {
                 return Ok(Verified { routed, proof });
             }
         }
-        let verdict = verify(&routed)?;
-        Ok(Verified { routed, proof: Proof::Token(verdict) })
+        let proof = verify(&routed)?;
+        Ok(Verified { routed, proof })
     }
 }
 
-fn verify(routed: &Routed) -> Result<Verdict, Error> {
+fn verify(routed: &Routed) -> Result<Proof, Error> {
+    let shadow = routed.route.mode == RouteMode::Shadow;
+    let other = compare(routed);
+    let decided = match decide(routed) {
+        Ok(decided) => decided,
+        // In shadow mode a viewer who is slowed passes like everybody, and costs no signature check.
+        Err(_) if shadow => return Ok(Proof::Shadow { strip: token_places(routed) }),
+        Err(slowed) => return goes_on(routed).ok_or(slowed),
+    };
+    note_difference(routed, decided.as_ref(), other.as_ref().map(Result::as_ref));
+    match decided {
+        Ok(mut verdict) => {
+            note_verdict(routed, &verdict);
+            if !routed.route.compare.is_empty() {
+                verdict.strip_also(&token_places(routed));
+            }
+            Ok(Proof::Token(verdict))
+        }
+        Err(refusal) => {
+            // The upload was let in by this very token, for longer than the token lasts and for its own place.
+            let outlived = matches!(refusal.denial, Denial::Expired | Denial::Path);
+            if let Some(proof) = outlived.then(|| goes_on(routed)).flatten() {
+                return Ok(proof);
+            }
+            note_refusal(routed, &refusal);
+            if shadow {
+                return Ok(Proof::Shadow { strip: token_places(routed) });
+            }
+            routed.request.state.slow.refused(routed.request.settled.client_ip);
+            Err(refusal.into())
+        }
+    }
+}
+
+/// # Errors
+/// [`Error::Slowed`] for somebody who has been refused too often, and has no token that is remembered.
+fn decide(routed: &Routed) -> Result<Result<Verdict, Refusal>, Error> {
     let Routed { request, route, mount, .. } = routed;
-    let (state, record) = (&request.state, &request.record);
+    let state = &request.state;
     let facts = request.facts(*mount, &*state.geo);
     let now = state.clock.now();
     let decided = match state.slow.wait(request.settled.client_ip) {
@@ -50,29 +87,71 @@ fn verify(routed: &Routed) -> Result<Verdict, Error> {
         // costs no signature check, and goes on.
         Some(wait) => Ok(state.verifier.recall(&route.schemes, &facts, now).ok_or(Error::Slowed(wait))?),
     };
-    let decided = decided.and_then(|verdict| not_revoked(routed, verdict));
-    match decided {
-        Ok(verdict) => {
-            let counter = if verdict.remembered { &state.metrics.cache_hits } else { &state.metrics.cache_misses };
-            counter.inc();
-            route.metrics.validated(verdict.scheme.as_str());
-            record.remembered.set(verdict.remembered);
-            let _ = record.scheme.set(verdict.scheme.clone());
-            if record.wanted {
-                record.fingerprint.set(Some(verdict.fingerprint()));
-            }
-            Ok(verdict)
-        }
-        Err((denial, scheme)) => {
-            route.metrics.denied(scheme.as_ref().map(Name::as_str), denial);
-            state.slow.refused(request.settled.client_ip);
-            note_token(routed);
-            if let Some(scheme) = scheme {
-                let _ = record.scheme.set(scheme);
-            }
-            Err(Error::Denied(denial))
-        }
+    Ok(decided.and_then(|verdict| not_revoked(routed, verdict)))
+}
+
+/// What the second list of schemes would decide. Asked first, so that a token for one use is not used up before.
+fn compare(routed: &Routed) -> Option<Result<Verdict, Refusal>> {
+    let Routed { request, route, mount, .. } = routed;
+    let state = &request.state;
+    if route.compare.is_empty() || state.slow.wait(request.settled.client_ip).is_some() {
+        return None;
     }
+    let decided = state.verifier.look(&route.compare, &request.facts(*mount, &*state.geo), state.clock.now());
+    Some(decided.and_then(|verdict| not_revoked(routed, verdict)))
+}
+
+fn note_difference(routed: &Routed, ours: Result<&Verdict, &Refusal>, other: Option<Result<&Verdict, &Refusal>>) {
+    let Some(other) = other else { return };
+    let taken_by = match (ours, other) {
+        (Ok(_), Ok(_)) => "both",
+        (Err(_), Err(_)) => "neither",
+        (Ok(_), Err(_)) => "accept",
+        (Err(_), Ok(_)) => "compare",
+    };
+    routed.route.metrics.compared(taken_by);
+    let record = &routed.request.record;
+    if ours.is_ok() != other.is_ok() {
+        record.compared.set(Some(taken_by));
+    }
+    if let (Ok(_), Err(refusal)) = (ours, other) {
+        *record.cause.borrow_mut() = Some(refusal.denial.reason().to_owned());
+    }
+}
+
+fn note_verdict(routed: &Routed, verdict: &Verdict) {
+    let Routed { request, route, .. } = routed;
+    let (state, record) = (&request.state, &request.record);
+    let counter = if verdict.remembered { &state.metrics.cache_hits } else { &state.metrics.cache_misses };
+    counter.inc();
+    route.metrics.validated(verdict.scheme.as_str());
+    if route.mode == RouteMode::Shadow {
+        route.metrics.shadowed(None);
+    }
+    record.remembered.set(verdict.remembered);
+    let _ = record.scheme.set(verdict.scheme.clone());
+    if record.wanted || record.compared.get().is_some() {
+        record.fingerprint.set(Some(verdict.fingerprint()));
+    }
+}
+
+fn note_refusal(routed: &Routed, refusal: &Refusal) {
+    let Routed { request, route, .. } = routed;
+    route.metrics.denied(refusal.scheme.as_ref().map(Name::as_str), refusal.denial);
+    note_token(routed);
+    if let Some(scheme) = &refusal.scheme {
+        let _ = request.record.scheme.set(scheme.clone());
+    }
+    if route.mode == RouteMode::Shadow {
+        route.metrics.shadowed(Some(refusal.denial));
+        request.record.shadow.set(Some(refusal.denial.reason()));
+    }
+}
+
+/// An upload under way that this request belongs to by the bytes of its token.
+fn goes_on(routed: &Routed) -> Option<Proof> {
+    let session = upload::goes_on(routed)?;
+    Some(Proof::Session { session, strip: token_places(routed) })
 }
 
 /// Revocations are asked on every request, remembered verdicts included.
@@ -83,17 +162,22 @@ fn not_revoked(routed: &Routed, verdict: Verdict) -> Result<Verdict, Refusal> {
     }
     let facts =
         RevocationFacts { token: Key::token(&verdict.scheme, verdict.token(), &verdict.grant), grant: &verdict.grant, session: None };
-    if state.revocations.is_revoked(&facts, state.clock.now()) { Err((Denial::Revoked, Some(verdict.scheme))) } else { Ok(verdict) }
+    if state.revocations.is_revoked(&facts, state.clock.now()) {
+        Err(Refusal { denial: Denial::Revoked, scheme: Some(verdict.scheme), answer: None })
+    } else {
+        Ok(verdict)
+    }
 }
 
-fn has_token(routed: &Routed) -> bool {
+pub(super) fn has_token(routed: &Routed) -> bool {
     !token_places(routed).is_empty()
 }
 
 /// Where tokens stand that nobody asked for: they are not verified, and do not reach the origin.
-fn token_places(routed: &Routed) -> Vec<Strip> {
+pub(super) fn token_places(routed: &Routed) -> Vec<Strip> {
     let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
-    let found = routed.route.schemes.iter().filter_map(|s| s.scheme.present(&facts).ok().flatten());
+    let schemes = routed.route.schemes.iter().chain(&routed.route.compare);
+    let found = schemes.filter_map(|s| s.scheme.present(&facts).ok().flatten());
     // A path that was made free of its ticket holds no token; an id in its place is the asset's.
     let in_path = |s: &Strip| matches!(s, Strip::Segment(_) | Strip::SegmentToResource(_));
     found.flat_map(|presented| presented.strip).filter(|s| routed.ticketed.is_none() || !in_path(s)).collect()

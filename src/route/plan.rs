@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
-use super::RouteConfig;
+use super::inject::{Answers, Injection};
 use super::session::RouteSession;
+use super::{RouteConfig, RouteMode};
 use crate::credential::Signer;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
 use crate::path::{CleanPath, PathFault};
 use crate::token::grant::host_matches;
+use crate::upload::UploadConfig;
 use crate::verifier::RouteScheme;
 
 /// A route, ready to serve. `O` is what stands for its origin on the floor above.
@@ -23,6 +25,10 @@ pub struct Route<O> {
     pub prefix: String,
     /// The schemes it accepts; empty only when it is public.
     pub schemes: Vec<RouteScheme>,
+    /// What a refused token means.
+    pub mode: RouteMode,
+    /// The schemes that are asked beside `schemes`, and open nothing.
+    pub compare: Vec<RouteScheme>,
     path_tokens: Vec<String>,
     /// Where its requests go.
     pub origin: O,
@@ -34,8 +40,14 @@ pub struct Route<O> {
     pub forward_token: bool,
     /// What signs its requests anew for the origin.
     pub upstream_sign: Option<Signer>,
+    /// The credentials that its requests show the origin.
+    pub inject: Vec<Injection>,
+    /// What callers must not see of its answers.
+    pub answers: Option<Answers<O>>,
     /// What it does about sessions, if anything.
     pub session: Option<RouteSession>,
+    /// What it does about uploads, if anything.
+    pub upload: Option<UploadConfig>,
     /// Who may read answers across web origins.
     pub cors: Cors,
     /// Its metrics.
@@ -60,12 +72,17 @@ impl<O> Route<O> {
             prefix: config.path.trim_end_matches('/').to_owned(),
             path_tokens: schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()).collect(),
             schemes,
+            mode: config.mode,
+            compare: Vec::new(),
             origin,
             rewrite_prefix: config.rewrite_prefix.as_deref().map(|p| p.trim_end_matches('/').to_owned()),
             allow_path_parameters: config.allow_path_parameters,
             forward_token: config.forward_token,
             upstream_sign: None,
+            inject: Vec::new(),
+            answers: None,
             session: config.session.as_ref().map(RouteSession::new).transpose()?,
+            upload: config.upload.clone().map(checked).transpose()?,
             cors: Cors::new(&config.cors)?,
             metrics,
             allow: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,
@@ -78,6 +95,22 @@ impl<O> Route<O> {
     #[must_use]
     pub fn signing(mut self, signer: Option<Signer>) -> Self {
         self.upstream_sign = signer;
+        self
+    }
+
+    /// The same route, with these schemes asked beside its own.
+    #[must_use]
+    pub fn comparing(mut self, schemes: Vec<RouteScheme>) -> Self {
+        self.path_tokens.extend(schemes.iter().flat_map(|scheme| scheme.scheme.path_tokens()));
+        self.compare = schemes;
+        self
+    }
+
+    /// The same route, showing its origin these credentials, with these rules for its answers.
+    #[must_use]
+    pub fn injecting(mut self, inject: Vec<Injection>, answers: Option<Answers<O>>) -> Self {
+        self.inject = inject;
+        self.answers = answers;
         self
     }
 
@@ -112,6 +145,10 @@ impl<O> Route<O> {
         let segments = self.prefix.matches('/').count();
         path.raw().match_indices('/').nth(segments).map_or(path.raw().len(), |(at, _)| at)
     }
+}
+
+fn checked(upload: UploadConfig) -> Result<UploadConfig, String> {
+    upload.faults().into_iter().next().map_or(Ok(upload), |(_, fault)| Err(format!("upload: {fault}")))
 }
 
 /// All routes, found by host, path and method.

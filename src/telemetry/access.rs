@@ -30,7 +30,9 @@ impl Journal for AccessLog {
     fn write(&self, record: &Record) {
         let status = record.status.get().as_u16();
         let failed = record.code.get().is_some() || status >= 500;
-        if !self.config.enabled || !(record.wanted || failed) || status < self.config.min_status {
+        // What a migration is watched for must not be lost to sampling.
+        let telling = record.shadow.get().is_some() || record.compared.get().is_some();
+        if !self.config.enabled || !(record.wanted || failed || telling) || (status < self.config.min_status && !telling) {
             return;
         }
         let fingerprint = record.fingerprint.get().map(tracing::field::display);
@@ -47,6 +49,8 @@ impl Journal for AccessLog {
             status,
             code = record.code.get(),
             cause = record.cause.borrow().as_deref(),
+            shadow = record.shadow.get(),
+            compared = record.compared.get(),
             scheme = record.scheme.get().map(crate::name::Name::as_str),
             token = fingerprint,
             session = record.session.get().map(|session| tracing::field::display(session.id)),

@@ -57,7 +57,35 @@ pub enum Strip {
     Cookie(String),
 }
 
+/// A named place in a request, where some scheme may have its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where<'n> {
+    /// A query parameter, its name decoded.
+    Query(&'n str),
+    /// A cookie.
+    Cookie(&'n str),
+    /// A header.
+    Header(&'n HeaderName),
+    /// A path parameter.
+    PathParameter(&'n str),
+    /// A path segment, by its whole text.
+    Segment(&'n str),
+}
+
 impl Carrier {
+    /// Whether a token here would be found in `place`. The first segment of a path has no name, and is none.
+    #[must_use]
+    pub fn reads(&self, place: Where<'_>) -> bool {
+        match (self, place) {
+            (Self::Query(name), Where::Query(here))
+            | (Self::Cookie(name), Where::Cookie(here))
+            | (Self::PathParameter(name), Where::PathParameter(here)) => name == here,
+            (Self::Header(name, _), Where::Header(here)) => name == here,
+            (Self::PathPrefixed(start), Where::Segment(here)) => here.starts_with(start),
+            _ => false,
+        }
+    }
+
     /// Finds the token here. `Ok(None)` when there is none.
     ///
     /// # Errors
@@ -220,6 +248,18 @@ fn target_query(facts: &RequestFacts<'_>, strip: &[Strip], grant: &Grant) -> Opt
         query::push(&mut out, name, value);
     }
     Some(out)
+}
+
+/// What stands in a request at places that `reads` says are its own: query parameters, cookies and headers.
+#[must_use]
+pub fn places_read(query: Option<&str>, headers: &HeaderMap, reads: impl Fn(Where<'_>) -> bool) -> Vec<Strip> {
+    let parameters = query::pairs(query.unwrap_or("")).filter_map(|(name, _)| query::decode(name));
+    let parameters = parameters.filter(|name| reads(Where::Query(name))).map(Strip::Query);
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
+    let cookies = cookies.filter_map(|pair| pair.split_once('=')).map(|(name, _)| name.trim());
+    let cookies = cookies.filter(|name| reads(Where::Cookie(name))).map(|name| Strip::Cookie(name.to_owned()));
+    let fields = headers.keys().filter(|name| reads(Where::Header(name))).map(|name| Strip::Header(name.clone()));
+    parameters.chain(cookies).chain(fields).collect()
 }
 
 /// Takes the headers and cookies of `strip` out of `headers`.

@@ -40,6 +40,9 @@ pub struct Grant {
     pub bindings: Vec<Binding>,
     /// How many viewings it allows, and how long.
     pub session: SessionTerms,
+    /// What it lets be uploaded, where it lets anything.
+    #[serde(default)]
+    pub upload: UploadTerms,
     /// What kind of resource it opens, as the scheme words it (Mux `aud`); `None` when it has no kinds.
     pub kind: Option<Arc<str>>,
     /// Whether downloads are allowed, where the scheme has a word on it.
@@ -287,6 +290,18 @@ pub struct SessionTerms {
     pub total: Option<u32>,
     /// Seconds that one session may last.
     pub seconds: Option<u32>,
+    /// Whether a viewer whose `seconds` are over gets no other session for the same token.
+    #[serde(default)]
+    pub once: bool,
+}
+
+/// What a grant lets be uploaded. Unset leaves it to the route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadTerms {
+    /// Bytes of one upload, all its parts together.
+    pub bytes: Option<u64>,
+    /// Media types of files (`video/mp4`, `video/*`); empty: every type.
+    pub content_types: Vec<String>,
 }
 
 impl Grant {

@@ -455,6 +455,12 @@ impl KeySet {
         Self { keys: keys.into_iter().map(Arc::new).collect() }
     }
 
+    /// A set of keys that are parsed and held already.
+    #[must_use]
+    pub const fn shared(keys: Vec<Arc<Key>>) -> Self {
+        Self { keys }
+    }
+
     /// Reads PEM (one or more blocks), a JWK, a JWKS, or base64 of one of them (as Cloudflare and
     /// Mux hand keys out). `id` and `algorithm` apply to keys that do not bring their own. Keys of
     /// a JWKS that are not for verifying signatures are left out; a set left empty is a fault.

@@ -7,6 +7,8 @@
 
 pub mod akamai_edgeauth;
 pub mod amazon_ivs;
+pub mod apivideo_private;
+pub mod apivideo_upload;
 pub mod ats_access_control;
 pub mod ats_url_sig;
 pub mod aws_smd;
@@ -18,6 +20,7 @@ pub mod config;
 pub mod cta_5007;
 pub mod digest;
 pub mod digest_url;
+pub mod exchange;
 mod fields;
 pub mod google_cloud_cdn;
 pub mod google_media_cdn;
@@ -31,11 +34,12 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
 pub mod wowza;
+pub mod ziggeo;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use super::{Denial, Grant, Presented, RequestFacts};
+use super::{Denial, Grant, Presented, RequestFacts, Where};
 use crate::clock::UnixTime;
 
 /// One token format with its rules, keys and carriers, as configured.
@@ -94,12 +98,48 @@ pub trait Scheme: Send + Sync {
         Ok(grant.answers.iter().find(|answer| answer.on.contains(&denial)).cloned())
     }
 
+    /// Whether it still lasts at `now`, asked after [`Scheme::fits`]: for times that stand beside the token.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn lasts(&self, _grant: &Grant, _facts: &RequestFacts<'_>, _now: UnixTime) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    /// Is told when a token for one use was used, once. Must not wait.
+    fn spend(&self, _grant: &Grant) {}
+
+    /// What the request calls its playback, in the scheme's own words: it tells viewers apart.
+    fn playback<'r>(&self, _facts: &RequestFacts<'r>) -> Option<std::borrow::Cow<'r, str>> {
+        None
+    }
+
+    /// The answer to a request that is for the gateway and not for the origin, such as one for a session token:
+    /// without a grant before any token is asked for, with one after it was found good.
+    fn reply(&self, _grant: Option<&Grant>, _facts: &RequestFacts<'_>, _now: UnixTime) -> Option<Reply> {
+        None
+    }
+
+    /// The vendor's own words for a refusal, so that its players and SDKs understand it.
+    fn refusal(&self, _denial: Denial) -> Option<Reply> {
+        None
+    }
+
     /// Makes a token.
     ///
     /// # Errors
     /// [`SignError`] when the scheme cannot sign, has no private key, or cannot express the request.
     fn sign(&self, _request: &SignRequest) -> Result<Signed, SignError> {
         Err(SignError::CannotSign)
+    }
+
+    /// Whether this scheme takes what stands in `place` for its token, or for a part of it: what must not come from
+    /// somebody else where a token of this scheme is put.
+    fn reads(&self, place: Where<'_>) -> bool;
+
+    /// A path that it could sign, for trying out whether it can sign at all.
+    fn sample_path(&self) -> String {
+        "/tollgate/folder/file.m3u8".to_owned()
     }
 
     /// Beginnings of path segments that hold this scheme's token, for
@@ -112,6 +152,17 @@ pub trait Scheme: Send + Sync {
     fn key_sources(&self) -> Vec<super::KeySource> {
         Vec::new()
     }
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: http::StatusCode,
+    /// The media type.
+    pub kind: &'static str,
+    /// The body.
+    pub body: String,
 }
 
 /// What a new token shall allow.
@@ -141,6 +192,8 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// How many viewings it allows, and how long; what the scheme has no words for is not said.
+    pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.
     pub claims: Map<String, Value>,
 }

@@ -12,7 +12,7 @@ use super::used::Used;
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::secret::Fingerprint;
-use crate::token::{Denial, Grant, Presented, RequestFacts, Scheme, Strip};
+use crate::token::{Answer, Denial, Grant, Presented, RequestFacts, Scheme, Strip};
 
 /// A scheme that a route accepts, under its name in the config.
 #[derive(Clone)]
@@ -46,6 +46,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Takes out as well what another scheme found in the same request.
+    pub fn strip_also(&mut self, others: &[Strip]) {
+        add_strips(&mut self.strip, others);
+    }
+
     /// The token's text, for the keys that sessions are counted by; never for a log.
     #[must_use]
     pub fn token(&self) -> &str {
@@ -71,8 +76,29 @@ impl std::fmt::Debug for Verdict {
     }
 }
 
-/// Why a request was refused, and the scheme that said so, if one did.
-pub type Refusal = (Denial, Option<Name>);
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub denial: Denial,
+    /// The scheme that said so, if one did.
+    pub scheme: Option<Name>,
+    /// What the refused token itself wants answered.
+    pub answer: Option<Box<Answer>>,
+}
+
+impl Refusal {
+    fn new(denial: Denial, scheme: Option<&Name>) -> Self {
+        Self { denial, scheme: scheme.cloned(), answer: None }
+    }
+
+    /// The same, with the word that `grant` has on it.
+    fn answered(denial: Denial, by: &RouteScheme, grant: &Grant, now: UnixTime) -> Self {
+        // An answer that cannot be made is none; the refusal stands all the same.
+        let answer = by.scheme.answer(grant, denial, now).ok().flatten().map(Box::new);
+        Self { answer, ..Self::new(denial, Some(&by.name)) }
+    }
+}
 
 /// Judges tokens and remembers the good ones.
 pub struct Verifier {
@@ -121,9 +147,21 @@ impl Verifier {
     /// # Errors
     /// The most telling [`Denial`], and the scheme it came from.
     pub fn decide(&self, schemes: &[RouteScheme], facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
+        self.decide_as(schemes, facts, (now, *facts.method != http::Method::HEAD))
+    }
+
+    /// The same without using anything up: what would be decided.
+    ///
+    /// # Errors
+    /// As [`Verifier::decide`].
+    pub fn look(&self, schemes: &[RouteScheme], facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
+        self.decide_as(schemes, facts, (now, false))
+    }
+
+    fn decide_as(&self, schemes: &[RouteScheme], facts: &RequestFacts<'_>, (now, uses): (UnixTime, bool)) -> Result<Verdict, Refusal> {
         let mut tokens: Vec<Token<'_, '_>> = Vec::new();
         for scheme in schemes {
-            let found = scheme.scheme.present(facts).map_err(|denial| (denial, Some(scheme.name.clone())))?;
+            let found = scheme.scheme.present(facts).map_err(|denial| Refusal::new(denial, Some(&scheme.name)))?;
             let Some(presented) = found else { continue };
             match tokens.iter_mut().find(|token| token.text == presented.token) {
                 Some(token) => token.known_to.push((scheme, presented)),
@@ -131,12 +169,12 @@ impl Verifier {
             }
         }
         match &tokens[..] {
-            [] => Err((Denial::Missing, None)),
+            [] => Err(Refusal::new(Denial::Missing, None)),
             [token] => {
-                let verdict = self.judge(token, facts, now)?;
-                self.take_use(&verdict, facts, now).map(|()| verdict)
+                let (by, verdict) = self.judge(token, facts, now)?;
+                self.take_use(by, &verdict, (now, uses)).map(|()| verdict)
             }
-            several => self.judge_all(several, facts, now),
+            several => self.judge_all(several, facts, (now, uses)),
         }
     }
 
@@ -154,62 +192,66 @@ impl Verifier {
         if carried.all(|scheme| known(scheme).is_some()) { self.decide(schemes, facts, now).ok() } else { None }
     }
 
-    fn judge_all(&self, tokens: &[Token<'_, '_>], facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
-        let verdicts: Result<Vec<Verdict>, Refusal> = tokens.iter().map(|token| self.judge(token, facts, now)).collect();
-        let mut verdicts = verdicts.map_err(|_| (Denial::Ambiguous, None))?.into_iter();
-        let mut first = verdicts.next().ok_or((Denial::Missing, None))?;
-        let mut others = Vec::new();
-        for other in verdicts {
-            if (&first.grant.subject, &first.grant.resource) != (&other.grant.subject, &other.grant.resource) {
-                return Err((Denial::Ambiguous, None));
+    fn judge_all(&self, tokens: &[Token<'_, '_>], facts: &RequestFacts<'_>, (now, uses): (UnixTime, bool)) -> Result<Verdict, Refusal> {
+        let ambiguous = || Refusal::new(Denial::Ambiguous, None);
+        let judged: Result<Vec<_>, Refusal> = tokens.iter().map(|token| self.judge(token, facts, now)).collect();
+        let mut judged = judged.map_err(|_| ambiguous())?.into_iter();
+        let mut first = judged.next().ok_or_else(|| Refusal::new(Denial::Missing, None))?;
+        let others: Vec<_> = judged.collect();
+        for (_, other) in &others {
+            if (&first.1.grant.subject, &first.1.grant.resource) != (&other.grant.subject, &other.grant.resource) {
+                return Err(ambiguous());
             }
-            add_strips(&mut first.strip, &other.strip);
-            others.push(other);
+            add_strips(&mut first.1.strip, &other.strip);
         }
-        others.iter().chain([&first]).try_for_each(|verdict| self.take_use(verdict, facts, now))?;
-        Ok(first)
+        others.iter().chain([&first]).try_for_each(|(by, verdict)| self.take_use(by, verdict, (now, uses)))?;
+        Ok(first.1)
     }
 
-    fn take_use(&self, verdict: &Verdict, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Refusal> {
+    fn take_use(&self, by: &RouteScheme, verdict: &Verdict, (now, uses): (UnixTime, bool)) -> Result<(), Refusal> {
         let grant = &*verdict.grant;
         if !grant.single_use {
             return Ok(());
         }
         let token = grant.token_id.as_deref().unwrap_or(&verdict.token);
-        let replayed = if *facts.method == http::Method::HEAD {
-            self.used.has(&verdict.scheme, token)
-        } else {
-            !self.used.first_use((&verdict.scheme, token), grant, now)
-        };
-        if replayed { Err((Denial::Replayed, Some(verdict.scheme.clone()))) } else { Ok(()) }
+        let replayed =
+            if uses { !self.used.first_use((&verdict.scheme, token), grant, now) } else { self.used.has(&verdict.scheme, token) };
+        if replayed {
+            return Err(Refusal::answered(Denial::Replayed, by, grant, now));
+        }
+        if uses {
+            by.scheme.spend(grant);
+        }
+        Ok(())
     }
 
-    fn judge(&self, token: &Token<'_, '_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
+    fn judge<'s>(&self, token: &Token<'s, '_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(&'s RouteScheme, Verdict), Refusal> {
         let mut telling: Option<Refusal> = None;
         for (scheme, presented) in &token.known_to {
             match self.ask(scheme, presented, facts, now) {
                 Ok(mut verdict) => {
                     token.known_to.iter().for_each(|(_, other)| add_strips(&mut verdict.strip, &other.strip));
-                    return Ok(verdict);
+                    return Ok((scheme, verdict));
                 }
-                Err(denial) => {
-                    let more = telling.as_ref().is_none_or(|(had, _)| denial.is_after_signature() && !had.is_after_signature());
-                    if more {
-                        telling = Some((denial, Some(scheme.name.clone())));
+                Err(refusal) => {
+                    let told = |had: &Refusal| had.denial.is_after_signature() || !refusal.denial.is_after_signature();
+                    if !telling.as_ref().is_some_and(told) {
+                        telling = Some(refusal);
                     }
                 }
             }
         }
-        Err(telling.unwrap_or((Denial::Missing, None)))
+        Err(telling.unwrap_or_else(|| Refusal::new(Denial::Missing, None)))
     }
 
-    fn ask(&self, scheme: &RouteScheme, presented: &Presented<'_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Denial> {
+    fn ask(&self, scheme: &RouteScheme, presented: &Presented<'_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<Verdict, Refusal> {
         let (entry, remembered) = match self.remembered.get(&scheme.scheme, &presented.token) {
             Some(entry) => (entry, true),
-            None => (self.open(scheme, presented, facts)?, false),
+            None => (self.open(scheme, presented, facts).map_err(|denial| Refusal::new(denial, Some(&scheme.name)))?, false),
         };
-        entry.grant.check(facts, now)?;
-        scheme.scheme.fits(&entry.grant, facts)?;
+        let covers = entry.grant.check(facts, now).and_then(|()| scheme.scheme.fits(&entry.grant, facts));
+        let covers = covers.and_then(|()| scheme.scheme.lasts(&entry.grant, facts, now));
+        covers.map_err(|denial| Refusal::answered(denial, scheme, &entry.grant, now))?;
         Ok(Verdict {
             scheme: scheme.name.clone(),
             kind: scheme.scheme.kind(),

@@ -75,8 +75,8 @@ fn read_table(table: &str, config: &KeysConfig, id: Option<&str>, around: Surrou
     let mut keys = Vec::new();
     for (id, inner) in &config.by_id {
         let table = format!("{table}.by_id.{id}");
-        if !inner.by_id.is_empty() || inner.url.is_some() || inner.id.as_ref().is_some_and(|own| own != id) {
-            return Err(format!("{table}: a key by id has neither by_id nor url nor another id"));
+        if !inner.by_id.is_empty() || inner.url.is_some() || inner.ledger.is_some() || inner.id.as_ref().is_some_and(|own| own != id) {
+            return Err(format!("{table}: a key by id has neither by_id nor url nor ledger nor another id"));
         }
         let found = read_table(&table, inner, Some(id), around)?;
         if found.len() != 1 || found.iter().any(|key| key.id().is_some_and(|own| **own != **id)) {
@@ -109,12 +109,13 @@ fn one_way(table: &str, config: &KeysConfig) -> Result<(), String> {
         config.secret.is_some(),
         config.secret_file.is_some(),
         config.secret_env.is_some(),
+        config.ledger.is_some(),
         !config.by_id.is_empty(),
     ];
     match ways.into_iter().filter(|way| *way).count() {
         1 => Ok(()),
-        0 => Err(format!("{table}: one of file, url, inline, secret, secret_file, secret_env and by_id must be set")),
-        _ => Err(format!("{table}: only one of file, url, inline, secret, secret_file, secret_env and by_id may be set")),
+        0 => Err(format!("{table}: one of file, url, inline, secret, secret_file, secret_env, ledger and by_id must be set")),
+        _ => Err(format!("{table}: only one of file, url, inline, secret, secret_file, secret_env, ledger and by_id may be set")),
     }
 }
 

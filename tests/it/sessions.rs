@@ -23,7 +23,7 @@ fn film() -> Origin {
     Origin::start(answer_with_the_film)
 }
 
-fn answer_with_the_film(seen: &Seen) -> Reply {
+pub(crate) fn answer_with_the_film(seen: &Seen) -> Reply {
     let mut headers = HeaderMap::new();
     for (name, value) in &seen.fields {
         let name = HeaderName::try_from(name.as_str()).expect("a name");

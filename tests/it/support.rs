@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod origin;
 pub(crate) mod tls;
+pub(crate) mod vendors;
 
 use std::future::Future;
 use std::time::Duration;

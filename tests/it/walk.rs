@@ -1,6 +1,7 @@
 //! The walk of a request, from a caller through the gateway to an origin and back.
 
 mod cors;
+mod migration;
 mod refusals;
 mod schemes;
 mod target;

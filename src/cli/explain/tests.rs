@@ -46,9 +46,13 @@ origin = "media"
 
 /// What is said of a URL.
 fn explained(url: &str) -> Value {
+    explained_by(CONFIG, url)
+}
+
+fn explained_by(config: &str, url: &str) -> Value {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("gw.toml");
-    std::fs::write(&file, CONFIG).expect("written");
+    std::fs::write(&file, config).expect("written");
     let config = load(&Sources { files: vec![file], ..Sources::default() }).unwrap_or_else(|faults| panic!("{faults}")).config;
     let args = ExplainArgs {
         config: ConfigArgs { config: Vec::new(), set: Vec::new() },
@@ -60,7 +64,7 @@ fn explained(url: &str) -> Value {
         now: Some(NOW),
         output: Output::Json,
     };
-    explain(&args, &config).expect("an answer")
+    decided(&args, &config).expect("an answer")
 }
 
 /// A path with a token for `/v/` in its first segment.
@@ -97,4 +101,29 @@ fn what_is_not_the_token_must_be_clean() {
         let refused = explained(&format!("https://bunny.example.com{bad}"));
         assert_eq!((&refused["decision"], &refused["denial"]["code"]), (&json!("deny"), &json!("bad_path")), "{refused}");
     }
+}
+
+#[test]
+fn what_would_be_signed_is_told_without_what_opens_the_origin() {
+    let sign = r#"upstream_sign = { scheme = "jwt", lifetime = "1m" }"#;
+    let config = CONFIG.replace("accept = [\"bunny\"]", &format!("accept = [\"bunny\"]\n{sign}"));
+    let said = explained_by(&config, &format!("https://bunny.example.com{}", signed_path()));
+    let signed = &said["upstream_signed"];
+    assert_eq!((&said["decision"], &said["upstream_path"]), (&json!("allow"), &json!("/v/a.m3u8")), "{said}");
+    assert_eq!((&signed["scheme"], &signed["path"], &signed["query"]), (&json!("jwt"), &json!("/v/a.m3u8"), &json!("token=[redacted]")));
+    assert!(!said.to_string().contains("eyJ"), "{said}");
+}
+
+#[test]
+fn shadow_mode_and_the_second_list_are_told() {
+    let config = CONFIG.replace("accept = [\"jwt\"]", "accept = [\"jwt\"]\nmode = \"dual\"\ncompare = [\"bunny\"]");
+    let said = explained_by(&config, "https://jwt.example.com/v/a");
+    assert_eq!(
+        (&said["mode"], &said["compared"]["decision"], &said["compared"]["reason"]),
+        (&json!("dual"), &json!("deny"), &json!("missing"))
+    );
+    let config = CONFIG.replace("accept = [\"jwt\"]", "accept = [\"jwt\"]\nmode = \"shadow\"");
+    let said = explained_by(&config, "https://jwt.example.com/v/a");
+    assert_eq!((&said["decision"], &said["mode"]), (&json!("deny"), &json!("shadow")), "{said}");
+    assert!(said["notes"].to_string().contains("shadow"), "{said}");
 }

@@ -6,8 +6,9 @@ use super::leads_to;
 use crate::config::Config;
 use crate::config::fault::Finding;
 use crate::config::key_path::KeyPath;
+use crate::credential::Mode;
 use crate::path::CleanPath;
-use crate::route::RouteConfig;
+use crate::route::{RouteConfig, RouteMode};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
     if config.routes.is_empty() {
@@ -29,13 +30,41 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
                 found.push(Finding::value(path.key("forward_token"), message).hint("take out one of the two"));
             }
         }
+        mode(config, route, &path, found);
+        inject(config, route, &path, found);
         matches(route, &path, found);
+        upload(route, &path, found);
         for (key, fault) in route.session.iter().flat_map(|session| session.faults()) {
             found.push(Finding::value(path.key("session").key(key), fault));
         }
         cors(route, &path, found);
     }
     collisions(config, found);
+}
+
+/// Rules of credentials and answers.
+fn inject(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    for (index, entry) in route.inject.iter().enumerate() {
+        let at = path.key("inject").at(index);
+        leads_to(&entry.credential, config.credentials.keys(), ("credential", at.key("credential")), found);
+        found.extend(entry.place().err().map(|fault| Finding::value(at.key("into"), fault)));
+        found.extend(entry.format().err().map(|fault| Finding::value(at.key("format"), fault)));
+        if entry.keep_own && entry.mode != Mode::OnlyIfAbsent {
+            let finding = Finding::value(at.key("keep_own"), "`keep_own` does nothing unless the caller's own may stand");
+            found.push(finding.hint("add `mode = \"only-if-absent\"`"));
+        }
+    }
+    let Some(answers) = &route.answers else { return };
+    let at = path.key("answers");
+    found.extend(answers.faults().into_iter().map(|(key, fault)| Finding::value(at.key(key), fault)));
+    for (index, origin) in answers.origins.iter().enumerate() {
+        leads_to(origin, config.origins.keys(), ("origin", at.key("origins").at(index)), found);
+    }
+    let sessions = route.session.as_ref().filter(|session| session.parameter == answers.marker);
+    if sessions.is_some() {
+        let message = format!("`{}` is the beginning of the session's tickets already", answers.marker);
+        found.push(Finding::value(at.key("marker"), message));
+    }
 }
 
 fn who(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
@@ -56,6 +85,33 @@ fn who(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Fin
             found.push(Finding::warning(at.clone(), format!("`{scheme}` stands here twice")));
         }
         leads_to(scheme, config.schemes.keys(), ("scheme", at), found);
+    }
+}
+
+fn mode(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    for (index, scheme) in route.compare.iter().enumerate() {
+        leads_to(scheme, config.schemes.keys(), ("scheme", path.key("compare").at(index)), found);
+    }
+    match (route.mode, route.compare.is_empty()) {
+        (RouteMode::Dual, true) => {
+            let message = "`mode = \"dual\"` needs a second list of schemes";
+            found.push(Finding::value(path.key("mode"), message).hint("add `compare = [\"…\"]`"));
+        }
+        (RouteMode::Enforce | RouteMode::Shadow, false) => {
+            let message = "`compare` does nothing without `mode = \"dual\"`";
+            found.push(Finding::warning(path.key("compare"), message));
+        }
+        _ => {}
+    }
+    if route.mode != RouteMode::Enforce && route.public {
+        found.push(Finding::value(path.key("mode"), "a public route asks for no token, so there is nothing to decide"));
+    }
+    if route.mode == RouteMode::Shadow && route.session.is_some() {
+        let message = "`mode = \"shadow\"` refuses nobody, and `session` limits for real";
+        found.push(Finding::value(path.key("mode"), message).hint("take out `session`, or enforce with `session.on_full = \"observe\"`"));
+    }
+    if route.mode == RouteMode::Dual && route.accept == route.compare {
+        found.push(Finding::warning(path.key("compare"), "both lists are the same, so they cannot differ"));
     }
 }
 
@@ -89,6 +145,17 @@ fn matches(route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
         } else if method == "CONNECT" {
             found.push(Finding::value(at, "`CONNECT` cannot be routed: it has no path"));
         }
+    }
+}
+
+fn upload(route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    let Some(upload) = &route.upload else { return };
+    for (key, fault) in upload.faults() {
+        found.push(Finding::value(path.key("upload").key(key), fault));
+    }
+    if !route.methods.iter().any(|method| ["POST", "PUT", "PATCH"].contains(&method.as_str())) {
+        let finding = Finding::warning(path.key("methods"), "a route with `upload` takes none by these methods");
+        found.push(finding.hint("such as `methods = [\"POST\"]`, or `[\"POST\", \"PATCH\", \"HEAD\", \"DELETE\"]` for tus"));
     }
 }
 

@@ -11,7 +11,7 @@ use super::compact::{self, Compact};
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
-use crate::token::{Algorithm, Carrier, Denial, Details, Grant, KeySource, Presented, RequestFacts, Window};
+use crate::token::{Algorithm, Carrier, Denial, Details, Grant, KeySource, Presented, RequestFacts, Where, Window};
 use crate::units::Period;
 
 const CHANNEL: &str = "aws:channel-arn";
@@ -220,6 +220,10 @@ impl Scheme for AmazonIvs {
         let mut query = request.query.clone().unwrap_or_default();
         crate::query::push(&mut query, &self.config.parameter, &token);
         Ok(Signed { token, path: request.path.clone(), query: Some(query), ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        place == Where::Query(&self.config.parameter)
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

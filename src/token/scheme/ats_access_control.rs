@@ -14,7 +14,7 @@ use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::grant::{PathRule, Scope};
-use crate::token::{Carrier, Denial, Grant, Key, KeySource, Presented, RequestFacts, Window};
+use crate::token::{Carrier, Denial, Grant, Key, KeySource, Presented, RequestFacts, Where, Window};
 
 const FIELDS: [&str; 10] = ["sub", "exp", "nbf", "iat", "tid", "ver", "scope", "kid", "st", "md"];
 const MAX: usize = 8 * 1024;
@@ -190,6 +190,10 @@ impl Scheme for AtsAccessControl {
         let token = base64::engine::general_purpose::STANDARD.encode(text);
         let cookies = vec![(self.config.cookie.clone(), token.clone())];
         Ok(Signed { token, path: request.path.clone(), query: request.query.clone(), cookies, ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        place == Where::Cookie(&self.config.cookie)
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

@@ -19,7 +19,7 @@ use super::{Scheme, SignError, SignRequest, Signed, pattern};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::query;
-use crate::token::{Binding, Carrier, Denial, Grant, Key, KeySet, KeySource, Presented, RequestFacts, Strip, Window};
+use crate::token::{Binding, Carrier, Denial, Grant, Key, KeySet, KeySource, Presented, RequestFacts, Strip, Where, Window};
 
 const FIELDS: [&str; 6] = ["C", "E", "A", "K", "P", "S"];
 const MAX: usize = 8 * 1024;
@@ -255,6 +255,14 @@ impl Scheme for AtsUrlSig {
         let signature = digest::hex(&mac);
         query.push_str(&signature);
         Ok(Signed { token: signature, path: request.path.clone(), query: Some(query), ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) => FIELDS.contains(&name),
+            Where::PathParameter(name) => name == self.parameter,
+            _ => false,
+        }
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

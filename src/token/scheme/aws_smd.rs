@@ -21,7 +21,7 @@ use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::{is_under, percent_decode};
-use crate::token::{Algorithm, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Window, carrier};
+use crate::token::{Algorithm, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, Window, carrier};
 use crate::units::Period;
 
 /// The table's keys.
@@ -278,6 +278,10 @@ impl Scheme for AwsSmd {
         let token = format!("{session}{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
         let (mount, below) = request.path.split_at_checked(request.mount).ok_or(SignError::Crypto)?;
         Ok(Signed { path: format!("{mount}/{token}{below}"), token, query: request.query.clone(), ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        matches!(place, Where::Segment(segment) if is_token(segment))
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

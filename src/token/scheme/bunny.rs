@@ -27,7 +27,7 @@ use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::grant::Window;
-use crate::token::{Binding, Carrier, Country, Denial, Grant, KeySource, PathRule, Presented, RequestFacts, Scope, Strip};
+use crate::token::{Binding, Carrier, Country, Denial, Grant, KeySource, PathRule, Presented, RequestFacts, Scope, Strip, Where};
 use crate::units::Period;
 use crate::{path, query};
 
@@ -212,6 +212,14 @@ impl Scheme for Bunny {
         let path = token.get("token_path").unwrap_or(&request.path);
         let digest = self.config.sign_as.digest(secret, [path.as_bytes(), token.expires.as_bytes(), &address, data.as_bytes()]);
         place(request, self.config.sign_into, &Token { digest, ..token })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) => OWN.contains(&name) || name.starts_with("token_"),
+            Where::Segment(segment) => segment.starts_with(SEGMENT),
+            _ => false,
+        }
     }
 
     fn path_tokens(&self) -> Vec<String> {

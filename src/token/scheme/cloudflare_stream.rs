@@ -15,7 +15,7 @@ use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
 use crate::token::access::{AccessMatch, parse_net};
 use crate::token::jws::{self, Dates, Jws, TimeRules};
-use crate::token::{AccessRule, Algorithm, Binding, Country, Denial, Grant, KeySource, Presented, RequestFacts, Strip, carrier};
+use crate::token::{AccessRule, Algorithm, Binding, Country, Denial, Grant, KeySource, Presented, RequestFacts, Strip, Where, carrier};
 use crate::units::Period;
 
 /// Cloudflare Stream signed URLs: the token stands in the place of the video's uid.
@@ -142,6 +142,15 @@ impl Scheme for CloudflareStream {
         let token = jws::sign(key, header, &claims)?;
         let path = format!("{}/{token}{}", place.before, place.after);
         Ok(Signed { token, path, query: request.query.clone(), ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        matches!(place, Where::Segment(segment) if jws::looks_like_one(segment))
+    }
+
+    /// Its paths begin with an id.
+    fn sample_path(&self) -> String {
+        "/ea95132c15732412d22c1476fa83f27a/manifest/video.m3u8".to_owned()
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

@@ -23,7 +23,7 @@ use crate::query;
 use crate::token::grant::Window;
 use crate::token::key::Family;
 use crate::token::url_rule::{self, UrlRule};
-use crate::token::{Algorithm, Binding, Carrier, Denial, Grant, KeySource, Presented, RequestFacts, Scope, Strip, access, carrier};
+use crate::token::{Algorithm, Binding, Carrier, Denial, Grant, KeySource, Presented, RequestFacts, Scope, Strip, Where, access, carrier};
 
 /// The names CloudFront keeps to itself in a query; cookies have them after `CloudFront-`.
 const RESERVED: [&str; 5] = ["Policy", "Expires", "Signature", "Key-Pair-Id", "Hash-Algorithm"];
@@ -152,6 +152,14 @@ impl Scheme for CloudFront {
         let key_pair = key.id().map(ToString::to_string).unwrap_or_default();
         let all = [first, ("Signature", encode(&signature)), ("Key-Pair-Id", key_pair), ("Hash-Algorithm", "SHA256".to_owned())];
         Ok(self.place(request, &all))
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) => RESERVED.contains(&name),
+            Where::Cookie(name) => name.strip_prefix("CloudFront-").is_some_and(|name| RESERVED.contains(&name)),
+            _ => false,
+        }
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

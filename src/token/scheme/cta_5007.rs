@@ -19,7 +19,7 @@ use crate::name::Name;
 use crate::query;
 use crate::token::renewal::{self, RenewalCarrier, Renewed};
 use crate::token::scheme::digest::{Hash, unhex};
-use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip};
+use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where};
 use crate::units::Period;
 use cose::Claims;
 use rules::names;
@@ -246,6 +246,10 @@ impl Scheme for Cta5007 {
         Ok(Signed { token, path: request.path.clone(), query: request.query.clone(), headers, ..Signed::default() })
     }
 
+    fn reads(&self, place: Where<'_>) -> bool {
+        self.carriers.iter().any(|carrier| carrier.reads(place))
+    }
+
     fn key_sources(&self) -> Vec<KeySource> {
         vec![self.keys.clone()]
     }
@@ -273,6 +277,8 @@ impl Cta5007 {
             match name.as_str() {
                 "aud" => set(names::AUD, Some(value)),
                 "catm" => set(names::CATM, Some(value)),
+                "catr" => set(names::CATR, Some(value)),
+                "catif" => set(names::CATIF, Some(value)),
                 "catreplay" => set(names::CATREPLAY, Some(value)),
                 "catgeoiso3166" => set(names::CATGEOISO3166, Some(value)),
                 "cti" => set(names::CTI, Some(Value::Bytes(value.as_text().and_then(unhex).ok_or_else(cannot)?))),
@@ -297,7 +303,11 @@ fn json_to_cbor(value: &serde_json::Value) -> Value {
         serde_json::Value::Number(number) => number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN)), Value::from),
         serde_json::Value::String(text) => Value::Text(text.clone()),
         serde_json::Value::Array(values) => Value::Array(values.iter().map(json_to_cbor).collect()),
-        serde_json::Value::Object(map) => Value::Map(map.iter().map(|(name, value)| (name.as_str().into(), json_to_cbor(value))).collect()),
+        serde_json::Value::Object(map) => {
+            // Labels are numbers, which JSON writes as texts.
+            let label = |name: &str| name.parse::<i64>().map_or_else(|_| name.into(), Value::from);
+            Value::Map(map.iter().map(|(name, value)| (label(name), json_to_cbor(value))).collect())
+        }
     }
 }
 

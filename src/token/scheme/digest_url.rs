@@ -23,7 +23,7 @@ use crate::clock::UnixTime;
 use crate::path::{CleanPath, percent_decode};
 use crate::query;
 use crate::token::grant::Window;
-use crate::token::{Carrier, Denial, Grant, Key, KeySource, Presented, RequestFacts, Strip, carrier};
+use crate::token::{Carrier, Denial, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, carrier};
 pub use moment::Form;
 pub use recipe::{Boundary, Config, Encoding, KeyEncoding, Place, Preset, SourceConfig};
 use recipe::{From, Recipe, Source};
@@ -328,6 +328,14 @@ impl Scheme for DigestUrl {
         let signature = encode_signature(self.recipe.encoding, &self.digest(&scene, &fields, key).map_err(cannot)?);
         owned.push(("signature".into(), signature));
         self.place(request, &owned)
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        self.recipe.sources.iter().any(|source| match (&source.from, place) {
+            (From::Query(name, _), Where::Query(here)) | (From::Cookie(name, _), Where::Cookie(here)) => name == here,
+            (From::Header(name, _), Where::Header(here)) => name == here,
+            _ => false,
+        })
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

@@ -9,7 +9,7 @@ use super::fields::{self, Hash};
 use super::google_signed::{self, Put, SignedRequest};
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
-use crate::token::{Denial, Grant, KeySource, Presented, RequestFacts};
+use crate::token::{Denial, Grant, KeySource, Presented, RequestFacts, Where};
 use crate::units::Period;
 
 const COOKIE: &str = "Cloud-CDN-Cookie";
@@ -93,6 +93,10 @@ impl Scheme for GoogleCloudCdn {
         };
         let mac = |text: &str| Some(base64::engine::general_purpose::URL_SAFE.encode(Hash::Sha1.mac(octets, &[text.as_bytes()])));
         google_signed::sign(request, put, name, mac)
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        google_signed::reads(place) || place == Where::Cookie(COOKIE)
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

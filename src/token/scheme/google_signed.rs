@@ -6,10 +6,11 @@
 //! the URL where the signature covers it: verdicts can be remembered under that text.
 
 use super::{SignError, SignRequest, Signed, fields};
+use crate::clock::UnixTime;
 use crate::path::percent_decode;
 use crate::token::grant::Window;
 use crate::token::url_rule::{self, UrlPrefix, UrlRule};
-use crate::token::{Carrier, Denial, Grant, Presented, RequestFacts, Scope, Strip, carrier};
+use crate::token::{Carrier, Denial, Grant, Presented, RequestFacts, Scope, Strip, Where, carrier};
 
 const FIELDS: [&str; 4] = ["URLPrefix", "Expires", "KeyName", "Signature"];
 const LONGEST: usize = 8192;
@@ -55,6 +56,11 @@ fn text(form: Form, signature: &str, signed: &str) -> Result<String, Denial> {
     let text = format!("{letter}\n{signature}\n{signed}");
     SignedRequest::parse(&text)?;
     Ok(text)
+}
+
+/// Whether these are the name of a field in the query.
+pub(super) fn reads(place: Where<'_>) -> bool {
+    matches!(place, Where::Query(name) if FIELDS.contains(&name))
 }
 
 /// A signed URL or URL prefix in the query.
@@ -137,6 +143,11 @@ impl<'t> SignedRequest<'t> {
             return Err(Denial::Malformed);
         }
         Ok(Self { form, signature, signed, key_name, expires, prefix })
+    }
+
+    /// When it says that it ends.
+    pub(super) fn ends(&self) -> Option<UnixTime> {
+        fields::seconds(self.expires).ok()
     }
 
     /// What it allows, once its signature has been found good. `Expires` is the last good second.

@@ -14,7 +14,7 @@ use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
 use crate::token::carrier::config::{CarrierConfig, find_in, place, query_and_bearer};
 use crate::token::jws::{self, Dates, Jws, TimeRules};
-use crate::token::{Algorithm, Carrier, Denial, Grant, KeySource, Presented, RequestFacts};
+use crate::token::{Algorithm, Carrier, Denial, Grant, KeySource, Presented, RequestFacts, Where};
 use crate::units::Period;
 
 /// A JWT of the operator's own making.
@@ -196,6 +196,10 @@ impl Scheme for Jwt {
         let token = jws::sign(key, header, &claims)?;
         let carrier = self.carriers.first().ok_or(SignError::CannotSign)?;
         place(carrier, request, token)
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        self.carriers.iter().any(|carrier| carrier.reads(place))
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

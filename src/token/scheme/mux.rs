@@ -21,7 +21,7 @@ use crate::name::Name;
 use crate::query;
 use crate::token::browser::{Referrers, UserAgents};
 use crate::token::jws::{self, Dates, TimeRules};
-use crate::token::{Algorithm, Binding, Denial, Grant, KeySource, Presented, RequestFacts, carrier};
+use crate::token::{Algorithm, Binding, Denial, Grant, KeySource, Presented, RequestFacts, Where, carrier};
 use crate::units::Period;
 
 /// Mux signed playback: `?token=`, one token for each kind of resource.
@@ -261,6 +261,15 @@ impl Scheme for Mux {
         let mut query = kept.unwrap_or_default();
         query::push(&mut query, TOKEN, &token);
         Ok(Signed { token, path: request.path.clone(), query: Some(query), ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        place == Where::Query(TOKEN)
+    }
+
+    /// Its paths begin with an id.
+    fn sample_path(&self) -> String {
+        "/abcDEF01.m3u8".to_owned()
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

@@ -17,7 +17,7 @@ use super::{Scheme, SignError, SignRequest, Signed, pattern};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::renewal::{self, Renewal, RenewalCarrier, Renewed};
-use crate::token::{Binding, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Window, access};
+use crate::token::{Binding, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, Window, access};
 use crate::units::Period;
 use uri::Container;
 
@@ -303,6 +303,13 @@ impl Scheme for Rfc9246 {
         let mut query = request.query.clone().unwrap_or_default();
         crate::query::push(&mut query, &self.config.parameter, &token);
         Ok(Signed { token, path: request.path.clone(), query: Some(query), ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        match place {
+            Where::Query(name) | Where::PathParameter(name) | Where::Cookie(name) => name == self.config.parameter,
+            _ => false,
+        }
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

@@ -21,7 +21,7 @@ use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::query;
 use crate::token::grant::Window;
-use crate::token::{Denial, Grant, KeySource, Presented, RequestFacts, Strip};
+use crate::token::{Denial, Grant, KeySource, Presented, RequestFacts, Strip, Where};
 use crate::units::Period;
 
 const LONGEST: usize = 8192;
@@ -187,6 +187,10 @@ impl Scheme for Wowza {
         let token = format!("{}&{}hash={}", params.join("&"), self.config.prefix, URL_SAFE.encode(digest));
         let before = request.query.as_ref().map_or_else(String::new, |query| format!("{query}&"));
         Ok(Signed { path: request.path.clone(), query: Some(format!("{before}{token}")), token, ..Signed::default() })
+    }
+
+    fn reads(&self, place: Where<'_>) -> bool {
+        matches!(place, Where::Query(name) if name.starts_with(&self.config.prefix))
     }
 
     fn key_sources(&self) -> Vec<KeySource> {

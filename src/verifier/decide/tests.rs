@@ -11,7 +11,7 @@ use crate::token::carrier::target;
 use crate::token::scheme::cloudflare_stream::{self, CloudflareStream};
 use crate::token::scheme::jwt::{self, Jwt};
 use crate::token::scheme::testkit::{NOW, Request, rsa, secret, source, token};
-use crate::token::{KeySet, KeySource};
+use crate::token::{KeySet, KeySource, Where};
 use crate::units::Period;
 
 const UID: &str = "ea95132c15732412d22c1476fa83f27a";
@@ -48,8 +48,8 @@ fn decide(schemes: &[RouteScheme], request: &Request) -> Result<Verdict, Refusal
 
 /// Why, and by whom.
 fn refusal(outcome: Result<Verdict, Refusal>) -> (Denial, Option<String>) {
-    let (denial, name) = outcome.expect_err("refused");
-    (denial, name.map(|name| name.to_string()))
+    let Refusal { denial, scheme, .. } = outcome.expect_err("refused");
+    (denial, scheme.map(|name| name.to_string()))
 }
 
 #[test]
@@ -122,6 +122,10 @@ struct Counting {
 }
 
 impl Scheme for Counting {
+    fn reads(&self, place: Where<'_>) -> bool {
+        self.inner.reads(place)
+    }
+
     fn kind(&self) -> &'static str {
         self.inner.kind()
     }
@@ -174,7 +178,7 @@ fn what_is_remembered_is_still_asked_everything_else() {
     ] {
         let request = Request::get(&format!("{target}?token={token}")).from(ip);
         let outcome = verifier.decide(&schemes, &request.facts(), UnixTime(now));
-        assert_eq!(outcome.as_ref().err().map(|(denial, _)| *denial), expected, "{target} {ip} {now}");
+        assert_eq!(outcome.as_ref().err().map(|refusal| refusal.denial), expected, "{target} {ip} {now}");
         assert!(outcome.is_err() || outcome.is_ok_and(|verdict| verdict.remembered == remembered));
     }
     assert_eq!(scheme.opened.load(Ordering::SeqCst), 1);
@@ -186,7 +190,7 @@ fn nothing_is_remembered_over_a_change_of_keys() {
     let (scheme, schemes) = counting(keys.clone(), true);
     let (verifier, request) = (verifier(), Request::get(&format!("/v?token={}", bound())));
     let judge =
-        || verifier.decide(&schemes, &request.facts(), UnixTime(NOW)).map(|verdict| verdict.remembered).map_err(|(denial, _)| denial);
+        || verifier.decide(&schemes, &request.facts(), UnixTime(NOW)).map(|verdict| verdict.remembered).map_err(|refusal| refusal.denial);
     assert_eq!((judge(), judge()), (Ok(false), Ok(true)));
     keys.replace(KeySet::new(vec![secret(Some("h")), rsa(Some("r"))]));
     assert_eq!((judge(), judge()), (Ok(false), Ok(true)));
@@ -204,7 +208,10 @@ fn verdicts_are_the_schemes_own() {
     drop(first);
     // The same name after a reload, with other rules: nothing of the old scheme holds for it.
     let (_, other) = counting(source(vec![secret(Some("x"))]), true);
-    assert_eq!(verifier.decide(&other, &request.facts(), UnixTime(NOW)).map(|_| ()).map_err(|(denial, _)| denial), Err(Denial::UnknownKey));
+    assert_eq!(
+        verifier.decide(&other, &request.facts(), UnixTime(NOW)).map(|_| ()).map_err(|refusal| refusal.denial),
+        Err(Denial::UnknownKey)
+    );
 }
 
 #[test]
@@ -329,7 +336,7 @@ fn a_token_for_one_use_is_used_up_by_get_and_not_by_head() {
     };
     assert_eq!(ask(http::Method::HEAD), Ok(()));
     assert_eq!(ask(http::Method::GET), Ok(()));
-    let again = Err((Denial::Replayed, Some(Name::new("once").expect("name"))));
+    let again = Err(Refusal::new(Denial::Replayed, Some(&Name::new("once").expect("name"))));
     assert_eq!(ask(http::Method::HEAD), again);
     assert_eq!(ask(http::Method::GET), again);
     // A reload brings a new verifier, with the same memory.

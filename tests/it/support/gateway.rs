@@ -9,7 +9,8 @@ use tollgate::clock::{Clock, UnixTime};
 use tollgate::config::Config;
 use tollgate::keygen::{self, Kind};
 use tollgate::name::Name;
-use tollgate::token::{KeySet, KeySource, SignRequest, Signed};
+use tollgate::token::{KeySource, SignRequest, Signed};
+use tollgate::verifier::keys;
 
 use super::client::{self, Answer};
 
@@ -68,8 +69,9 @@ impl Gateway {
     /// A token of `scheme` as asked for.
     pub(crate) fn sign_with(&self, scheme: &str, request: &SignRequest) -> Signed {
         let table = &self.config.schemes[&Name::new(scheme).expect("a name")];
-        let keys = self.config.keys[table.keys()].inline.as_ref().expect("an inline key").expose();
-        let keys = KeySet::parse(keys.as_bytes(), None, None).expect("a key set");
+        let around = keys::Surroundings { folder: std::path::Path::new("/"), variable: &|_| None };
+        let named = table.keys().expect("a key set");
+        let keys = keys::read(named, &self.config.keys[named], around).expect("a key set");
         let scheme = table.build(KeySource::new(keys)).expect("a scheme");
         scheme.sign(request).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -41,7 +41,7 @@ pub(super) mod names {
     pub(super) const CATH: i64 = 315;
     pub(in super::super) const CATGEOISO3166: i64 = 316;
     pub(in super::super) const CATIF: i64 = 322;
-    pub(super) const CATR: i64 = 323;
+    pub(in super::super) const CATR: i64 = 323;
     pub(super) const ALL: [i64; 21] = [
         ISS,
         SUB,

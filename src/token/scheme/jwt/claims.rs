@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::token::access::parse_net;
-use crate::token::{Binding, Country, Denial, Grant, PathRule, Scope, SessionTerms, SignError, SignRequest, jws};
+use crate::token::{Binding, Country, Denial, Grant, PathRule, Scope, SessionTerms, SignError, SignRequest, UploadTerms, jws};
 
 /// Which claim says what. A name with dots walks into nested objects (`video.paths`); a name with a
 /// `:` in it, such as a URL, is taken as it is. Unset: no claim says it, nothing is restricted by it.
@@ -34,6 +34,10 @@ pub struct ClaimNames {
     pub session_seconds: Option<String>,
     /// Which asset it is for.
     pub resource: Option<String>,
+    /// How many bytes one upload may have.
+    pub upload_bytes: Option<String>,
+    /// Media types that may be uploaded: one or a list, such as `video/*`.
+    pub upload_types: Option<String>,
     /// Which device it was made for: what `concurrent_per_device` of a route counts by.
     pub device: Option<String>,
 }
@@ -51,6 +55,8 @@ impl Default for ClaimNames {
             total: None,
             session_seconds: None,
             resource: None,
+            upload_bytes: None,
+            upload_types: None,
             device: None,
         }
     }
@@ -69,6 +75,8 @@ impl ClaimNames {
             &self.total,
             &self.session_seconds,
             &self.resource,
+            &self.upload_bytes,
+            &self.upload_types,
             &self.device,
         ];
         let mut names = others.into_iter().flatten().chain([&self.subject]);
@@ -95,6 +103,17 @@ impl ClaimNames {
                 concurrent: find(&self.concurrent).map(number).transpose()?,
                 total: find(&self.total).map(number).transpose()?,
                 seconds: find(&self.session_seconds).map(number).transpose()?,
+                once: false,
+            },
+            upload: UploadTerms {
+                bytes: find(&self.upload_bytes).map(|value| value.as_u64().ok_or(Denial::Claim)).transpose()?,
+                content_types: find(&self.upload_types)
+                    .map(jws::texts)
+                    .transpose()?
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(Into::into)
+                    .collect(),
             },
             ..Grant::default()
         })
@@ -132,6 +151,16 @@ impl ClaimNames {
                 let whole = crate::path::percent_decode(&request.path)
                     .ok_or_else(|| SignError::CannotExpress("the path does not decode".into()))?;
                 put(claims, name, &scope.clone().unwrap_or(whole).into())?;
+            }
+        }
+        let terms = [
+            (&self.concurrent, request.session.concurrent, "how many sessions there may be at the same time"),
+            (&self.total, request.session.total, "how many sessions there may be"),
+            (&self.session_seconds, request.session.seconds, "how long a session lasts"),
+        ];
+        for (name, term, what) in terms {
+            if let Some(term) = term {
+                put(claims, name.as_deref().ok_or_else(|| cannot(what))?, &term.into())?;
             }
         }
         if let Some(ip) = request.client_ip {

@@ -6,7 +6,7 @@ use crate::token::scheme::{
     akamai_edgeauth, amazon_ivs, ats_access_control, ats_url_sig, aws_smd, bunny, cloudfront, cta_5007, digest_url, google_cloud_cdn,
     google_media_cdn, mux, rfc9246, wowza,
 };
-use crate::token::{Key, SignRequest, Signed, carrier};
+use crate::token::{Key, SignRequest, Signed, Where, carrier};
 
 /// Where every scheme has something to sign: an id in the first segment, an IVS channel in the last.
 const URL: &str = "https://media.example.com/ea95132c15732412d22c1476fa83f27a/us-east-1.111122223333.channel.AbCd.m3u8";
@@ -124,6 +124,66 @@ fn every_token_can_be_replaced_by_every_other() {
         }
     }
     assert_eq!(pairs, schemes.len() * schemes.len());
+}
+
+/// Where a viewer could put something that an origin would read as the gateway's signature.
+#[test]
+fn every_scheme_knows_its_own_places() {
+    for scheme in every() {
+        let signed = sign(&scheme, &asking());
+        let had: Vec<&str> = URL.split('/').collect();
+        let segments = signed.path.split('/').filter(|segment| !segment.is_empty() && !had.contains(segment));
+        let mut places: Vec<Where<'_>> = segments.map(Where::Segment).collect();
+        places.extend(crate::query::pairs(signed.query.as_deref().unwrap_or("")).map(|(name, _)| Where::Query(name)));
+        places.extend(signed.headers.iter().map(|(name, _)| Where::Header(name)));
+        places.extend(signed.cookies.iter().map(|(name, _)| Where::Cookie(name)));
+        // Which segments a digest stands in, only their position says.
+        places.retain(|place| !(scheme.scheme.kind() == "digest-url" && matches!(place, Where::Segment(_))));
+        assert!(places.iter().all(|place| scheme.scheme.reads(*place)), "{scheme:?}: {places:?}");
+        for other in [Where::Query("quality"), Where::Cookie("theme"), Where::Segment("film"), Where::PathParameter("v")] {
+            assert!(!scheme.scheme.reads(other), "{scheme:?}: {other:?}");
+        }
+    }
+}
+
+#[test]
+fn a_signer_that_can_never_sign_is_a_fault_of_the_config() {
+    use crate::credential::{SignConfig, Signer};
+    let table = |scope: &str| -> SignConfig { serde_json::from_value(json!({ "scheme": "s", "scope": scope })).expect("config") };
+    let names = |scope: &str| -> Vec<String> {
+        let fits = |scheme: &&RouteScheme| Signer::new(&table(scope), scheme.scheme.clone()).is_ok();
+        every().iter().filter(fits).map(|scheme| scheme.name.to_string()).collect()
+    };
+    let all: Vec<String> = every().iter().map(|scheme| scheme.name.to_string()).collect();
+    // One wants a name; the hash of `secure_link` holds an address, which an origin would see another one of.
+    let others: Vec<&String> = all.iter().filter(|name| !names("path").contains(name)).collect();
+    assert_eq!(others, ["access-control", "nginx-secure-link"]);
+    let with_name = SignConfig { subject: Some("tollgate".into()), ..table("directory") };
+    let access = every().into_iter().find(|scheme| scheme.name.as_str() == "access-control").expect("there");
+    assert!(Signer::new(&with_name, access.scheme).is_ok());
+    let known = [
+        "stream",
+        "cloudfront",
+        "cookies",
+        "akamai",
+        "media-cdn",
+        "cloud-cdn",
+        "bunny",
+        "bunny-path",
+        "wowza",
+        "rfc9246",
+        "cat",
+        "url-sig",
+        "access-control",
+        "smd",
+    ];
+    assert_eq!(names("directory"), known);
+    let public = jwt_with(
+        "public",
+        json!({"keys": "k"}),
+        source(vec![Key::new(crate::token::key::Material::public(rsa(None).public_der()).expect("public"), None, None).expect("key")]),
+    );
+    assert_eq!(Signer::new(&table("path"), public.scheme).map(|_| ()).expect_err("no private key").0, "scheme");
 }
 
 #[test]

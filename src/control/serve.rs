@@ -1,0 +1,174 @@
+//! The listener itself: connections, limits, and what is asked of every request.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ORIGIN};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::dialects::Dialects;
+use super::note::{Note, Told};
+use super::{Answer, Call, Desk, Refusal};
+
+/// Connections at the same time; more wait.
+const CONNECTIONS: usize = 256;
+/// A TLS handshake, and a request head.
+const HEAD: Duration = Duration::from_secs(10);
+/// A whole request body, and its answer.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// What the listener serves by.
+#[derive(Clone)]
+pub struct Front {
+    /// Its TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// What is spoken, and where.
+    pub dialects: Dialects,
+    /// What handlers work on.
+    pub desk: Arc<Desk>,
+}
+
+/// Serves until dropped, each connection and each request by what `front` gives then: a reload may take it all away.
+pub async fn serve(listener: TcpListener, front: impl Fn() -> Option<Front> + Clone + Send + 'static) {
+    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok((tcp, peer)) = listener.accept().await else {
+            // Out of descriptors: accepting again at once would spin.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let _ = tcp.set_nodelay(true);
+        let front = front.clone();
+        tokio::spawn(async move {
+            let Some(Front { tls, .. }) = front() else { return };
+            match tls {
+                None => connection(tcp, (peer.ip(), false), front).await,
+                Some(tls) => match tokio::time::timeout(HEAD, tls.accept(tcp)).await {
+                    Ok(Ok(stream)) => connection(stream, (peer.ip(), true), front).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "control handshake failed"),
+                    Err(_) => tracing::debug!("control handshake took too long"),
+                },
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn connection<S>(stream: S, (peer, https): (IpAddr, bool), front: impl Fn() -> Option<Front> + Clone + Send + 'static)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let front = front();
+        async move {
+            Ok::<_, Infallible>(match front {
+                Some(Front { dialects, desk, .. }) => take(request, (peer, https), &dialects, desk).await,
+                None => plain(StatusCode::SERVICE_UNAVAILABLE, "closed by the config\n"),
+            })
+        }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "control connection ended");
+    }
+}
+
+/// Answers one request, whatever happens, and notes it.
+pub async fn take<B>(request: Request<B>, (peer, https): (IpAddr, bool), dialects: &Dialects, desk: Arc<Desk>) -> Answer
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let now = desk.clock.now();
+    let id: Arc<str> = uuid::Uuid::now_v7().simple().to_string().into();
+    let note = Arc::new(Note::default());
+    let method = head.method.clone();
+    let Some((dialect, path)) = dialects.find(head.uri.path()) else {
+        return plain(StatusCode::NOT_FOUND, "nothing is served here\n");
+    };
+    let path = path.to_owned();
+    let answered = async {
+        if let Some(refusal) = cross_origin(&head, &desk) {
+            return dialect.refuse(refusal);
+        }
+        let body = match read(body, desk.config.max_body.as_usize()).await {
+            Ok(body) => body,
+            Err(refusal) => return dialect.refuse(refusal),
+        };
+        let call = Call { head, path, body, now, peer, https, id: id.clone(), desk: desk.clone(), note: note.clone() };
+        dialect.serve(call).await
+    };
+    let mut answer = tokio::time::timeout(WHOLE, answered).await.unwrap_or_else(|_| dialect.refuse(Refusal::Unreadable));
+    if method == Method::HEAD {
+        *answer.body_mut() = Full::default();
+    }
+    finish(&mut answer, &id);
+    let status = answer.status().as_u16();
+    note.tell(&Told { id: &id, now, peer, dialect: dialect.name(), method: method.as_str(), status });
+    answer
+}
+
+/// A browser names the page's origin with every request that could change something (Fetch §3.2); tools name none.
+fn cross_origin(head: &http::request::Parts, desk: &Desk) -> Option<Refusal> {
+    if matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let mut origins = head.headers.get_all(ORIGIN).iter();
+    let known = |origin: &HeaderValue| desk.config.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+    let foreign = origins.any(|origin| !known(origin));
+    let site = head.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    (foreign || (site && !head.headers.contains_key(ORIGIN))).then_some(Refusal::CrossOrigin)
+}
+
+async fn read<B>(body: B, most: usize) -> Result<Bytes, Refusal>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.size_hint().lower() > most as u64 {
+        return Err(Refusal::TooLarge);
+    }
+    match Limited::new(body, most).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Err(_) => Err(Refusal::Unreadable),
+    }
+}
+
+fn finish(answer: &mut Answer, id: &str) {
+    let headers = answer.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert("x-request-id", id);
+    }
+    // Answers may hold tokens.
+    headers.entry(http::header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(http::header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// JSON with exactly this content type: some SDKs take no other.
+#[must_use]
+pub fn json(status: StatusCode, kind: &'static str, value: &serde_json::Value) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

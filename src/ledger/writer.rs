@@ -1,0 +1,135 @@
+//! The one writer: batches that wait at the same time share one commit.
+//!
+//! A commit costs two syncs of the disk, whatever is in it. Whoever asks for a change is answered when
+//! its commit is done, and by then memory and followers know of it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::book::{Done, Turn};
+use super::{Batch, Change, Changed, Fault, Inner};
+use crate::clock::UnixTime;
+
+/// Batches in one commit at most: bounds how long the first of them waits.
+const TOGETHER: usize = 512;
+/// Records that one commit of a sweep takes away.
+const SWEPT: usize = 5_000;
+
+/// What the writer is asked.
+pub(super) enum Job {
+    /// To make changes.
+    Write(Batch, oneshot::Sender<Result<Changed, Fault>>),
+    /// To take away what is over.
+    Sweep(UnixTime, oneshot::Sender<Result<u64, Fault>>),
+}
+
+/// Serves until nobody holds the ledger any more.
+pub(super) fn run(inner: &std::sync::Weak<Inner>, jobs: &Receiver<Job>) {
+    loop {
+        match jobs.recv_timeout(Duration::from_secs(1)) {
+            Ok(first) => {
+                let Some(inner) = inner.upgrade() else { return };
+                let rest = std::iter::from_fn(|| jobs.try_recv().ok()).take(TOGETHER - 1);
+                turn(&inner, std::iter::once(first).chain(rest));
+            }
+            Err(RecvTimeoutError::Timeout) if inner.strong_count() > 0 => {}
+            Err(_) => return,
+        }
+    }
+}
+
+type Waiting = (oneshot::Sender<Result<Changed, Fault>>, Vec<Done>);
+
+fn turn(inner: &Inner, jobs: impl Iterator<Item = Job>) {
+    let mut batches = Vec::new();
+    for job in jobs {
+        match job {
+            Job::Write(batch, answer) => batches.push((batch, answer)),
+            // Sweeps have commits of their own, each small enough to wait for.
+            Job::Sweep(now, answer) => _ = answer.send(sweep(inner, now)),
+        }
+    }
+    if batches.is_empty() {
+        return;
+    }
+    inner.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    match together(inner, batches) {
+        Ok(waiting) => {
+            let changes: Vec<&Done> = waiting.iter().flat_map(|(_, done)| done).collect();
+            tell(inner, &changes);
+            for (answer, done) in waiting {
+                let before = done.into_iter().map(|done| done.before.map(Arc::new)).collect();
+                let _ = answer.send(Ok(Changed { before }));
+            }
+        }
+        Err((fault, answers)) => {
+            for answer in answers {
+                let _ = answer.send(Err(fault.clone()));
+            }
+        }
+    }
+}
+
+type Answers = Vec<oneshot::Sender<Result<Changed, Fault>>>;
+
+/// One transaction for all of them. Those whose changes may not be made are answered at once.
+fn together(inner: &Inner, batches: Vec<(Batch, oneshot::Sender<Result<Changed, Fault>>)>) -> Result<Vec<Waiting>, (Fault, Answers)> {
+    let mut turn: Turn<'_> = match inner.book.begin() {
+        Ok(turn) => turn,
+        Err(fault) => return Err((fault, batches.into_iter().map(|(_, answer)| answer).collect())),
+    };
+    let mut waiting: Vec<Waiting> = Vec::with_capacity(batches.len());
+    let mut batches = batches.into_iter();
+    while let Some((batch, answer)) = batches.next() {
+        match turn.apply(&batch) {
+            Ok(Ok(done)) => waiting.push((answer, done)),
+            Ok(Err(refused)) => _ = answer.send(Err(refused)),
+            Err(fault) => {
+                let others = batches.map(|(_, answer)| answer);
+                return Err((fault, waiting.into_iter().map(|(answer, _)| answer).chain([answer]).chain(others).collect()));
+            }
+        }
+    }
+    match turn.commit() {
+        Ok(()) => Ok(waiting),
+        Err(fault) => Err((fault, waiting.into_iter().map(|(answer, _)| answer).collect())),
+    }
+}
+
+fn sweep(inner: &Inner, now: UnixTime) -> Result<u64, Fault> {
+    let mut all = 0;
+    loop {
+        let mut turn = inner.book.begin()?;
+        let done = turn.sweep(now, SWEPT)?;
+        if done.is_empty() {
+            return Ok(all);
+        }
+        turn.commit()?;
+        tell(inner, &done.iter().collect::<Vec<_>>());
+        all += done.len() as u64;
+        if done.len() < SWEPT {
+            return Ok(all);
+        }
+    }
+}
+
+/// Memory first, then followers: whoever hears of a change sees it.
+fn tell(inner: &Inner, done: &[&Done]) {
+    let mut changes = Vec::with_capacity(done.len());
+    for done in done {
+        let now = done.now.clone().map(Arc::new);
+        inner.memory.changed(done.kind, &done.id, &done.place, now.clone());
+        changes.push(Change { kind: done.kind, account: done.account.clone(), id: done.id.clone(), now });
+    }
+    let followers = inner.followers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    for follower in followers.iter().filter_map(std::sync::Weak::upgrade) {
+        follower.follow(&changes);
+    }
+    for change in changes {
+        // Nobody may be listening.
+        let _ = inner.changes.send(change);
+    }
+}

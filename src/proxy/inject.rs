@@ -1,0 +1,196 @@
+//! The route's credentials put on what goes to the origin, and kept out of what comes back.
+//!
+//! [`Forward`](super::forward::Forward) takes only a [`Credentialed`], and only this room makes one, so no request
+//! passes it by. A route without credentials costs a move. Values are read ready; what has to be waited for is the
+//! first one, and the one after a rejection. An origin that does not take a credential makes it renew, and gets the request once
+//! more where its body had not begun or is kept: two calls at most, whatever it answers.
+
+mod answer;
+mod body;
+mod head;
+mod trail;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+use tower::{Layer, Service};
+
+use super::body::RequestBody;
+use super::filter::Either;
+use super::origin::Origin;
+use super::record::Shared;
+use super::request::Outbound;
+use super::{Body, Error, Route};
+use crate::clock::UnixTime;
+use crate::credential::{Held, Unavailable};
+
+pub use trail::{Trail, take_ticket};
+
+/// A request that shows what its origin wants to see, where its route says so.
+pub struct Credentialed {
+    pub(super) head: Parts,
+    pub(super) body: RequestBody,
+    pub(super) record: Shared,
+    /// Where it goes: the route's origin, or one that a mapping ticket leads to.
+    pub(super) origin: Arc<Origin>,
+    /// `host[:port]` as the caller asked.
+    pub(super) authority: String,
+    pub(super) private: bool,
+    pub(super) pace: Option<u64>,
+    _by: ThisRoom,
+}
+
+/// Nobody else can write this down.
+struct ThisRoom;
+
+impl Credentialed {
+    fn bare(outbound: Outbound) -> Self {
+        let Outbound { head, body, record, route, authority, state, private, pace, .. } = outbound;
+        let body = RequestBody::new(body, state.limits.body_silence.0, record.clone());
+        let origin = route.origin.clone();
+        Self { head, body, record, origin, authority, private, pace, _by: ThisRoom }
+    }
+}
+
+/// Makes the layer.
+#[derive(Debug, Clone)]
+pub struct InjectLayer;
+
+/// The layer with the rest of the walk behind it.
+#[derive(Debug, Clone)]
+pub struct Inject<S> {
+    inner: S,
+}
+
+impl<S> Layer<S> for InjectLayer {
+    type Service = Inject<S>;
+
+    fn layer(&self, inner: S) -> Inject<S> {
+        Inject { inner }
+    }
+}
+
+type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>>>>;
+
+impl<S> Service<Outbound> for Inject<S>
+where
+    S: Service<Credentialed, Response = Response<Body>, Error = Error> + Clone + 'static,
+    S::Future: 'static,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Either<S::Future, Answered>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut outbound: Outbound) -> Self::Future {
+        match outbound.trail.take() {
+            None => Either::Left { future: self.inner.call(Credentialed::bare(outbound)) },
+            Some(trail) => Either::Right { future: Box::pin(injected(self.inner.clone(), outbound, trail)) },
+        }
+    }
+}
+
+async fn injected<S>(mut inner: S, outbound: Outbound, trail: Box<Trail>) -> Result<Response<Body>, Error>
+where
+    S: Service<Credentialed, Response = Response<Body>, Error = Error>,
+{
+    let Outbound { mut head, body, record, route, authority, state, private, pace, .. } = outbound;
+    let now = state.clock.now();
+    let mut held = head::gather(&mut head, &route, &trail, now).await?;
+    let may_be_refused = may_be_refused(&route, &held);
+    let mut source = body::Source::new(body, &head, (state.limits.body_silence.0, &record), may_be_refused).await?;
+    let bare = (may_be_refused && source.may_come_twice()).then(|| head.clone());
+    let make = |mut head: Parts, held: &[Option<Held>], source: &mut body::Source| {
+        let fields = head::inject(&mut head, &route, &trail, held)?;
+        answer::prepare(&mut head, &route);
+        let body = source.body(&mut head, fields)?;
+        let (record, authority) = (record.clone(), authority.clone());
+        let origin = trail.origin.clone().unwrap_or_else(|| route.origin.clone());
+        let shown = head.uri.clone();
+        Ok::<_, Error>((Credentialed { head, body, record, origin, authority, private, pace, _by: ThisRoom }, shown))
+    };
+    let (request, mut target) = make(head, &held, &mut source)?;
+    let mut response = inner.call(request).await?;
+    let refused = refusing(&route, &held, response.status());
+    if !refused.is_empty() {
+        let again = bare.filter(|_| source.has_another());
+        let renewed = renew_all(&route, &mut held, (&refused, response.status()), (now, again.is_some())).await;
+        if let Some(head) = again.filter(|_| renewed) {
+            record.retries.set(record.retries.get() + 1);
+            // Its place at the origin is free before the next one is taken.
+            drop(response);
+            let request;
+            (request, target) = make(head, &held, &mut source)?;
+            response = inner.call(request).await?;
+        }
+    }
+    if response.status() == StatusCode::UNAUTHORIZED && !refusing(&route, &held, StatusCode::UNAUTHORIZED).is_empty() {
+        // It speaks of our credential, and would tell the caller that his own token is bad.
+        return Err(Error::CredentialUnavailable(Duration::from_secs(1)));
+    }
+    answer::finish(response, &answer::Shown { route: &route, state: &state, trail: &trail, held: &held, target: &target }).await
+}
+
+/// Whether an answer could say that a credential is not good.
+fn may_be_refused(route: &Route, held: &[Option<Held>]) -> bool {
+    route.inject.iter().zip(held).any(|(injection, held)| held.is_some() && !injection.refused_by.is_empty())
+}
+
+/// Which credentials an answer of this status refuses.
+fn refusing(route: &Route, held: &[Option<Held>], status: StatusCode) -> Vec<usize> {
+    if !status.is_client_error() {
+        return Vec::new();
+    }
+    let refuses = |at: &usize| held[*at].is_some() && route.inject[*at].refused_by.contains(&status);
+    (0..held.len()).filter(refuses).collect()
+}
+
+/// Rejects the credentials at these places; says whether there is another value of any.
+async fn renew_all(
+    route: &Route,
+    held: &mut [Option<Held>],
+    (refused, status): (&[usize], StatusCode),
+    (now, waits): (UnixTime, bool),
+) -> bool {
+    let mut renewed = false;
+    for at in refused {
+        let Some(old) = &held[*at] else { continue };
+        let better = renew(old, now, waits).await;
+        let credential = route.inject[*at].credential.name();
+        if better.is_some() || status == StatusCode::UNAUTHORIZED {
+            tracing::warn!(route = %route.name, %credential, status = status.as_u16(), "the origin does not take a credential");
+        } else {
+            // A 403 may be about the resource, and come with every request.
+            tracing::debug!(route = %route.name, %credential, status = status.as_u16(), "the origin may not take a credential");
+        }
+        if better.is_some() {
+            (held[*at], renewed) = (better, true);
+        }
+    }
+    renewed
+}
+
+/// Another value than the one that was rejected. Where it could not be used any more the renewal is only begun.
+async fn renew(old: &Held, now: UnixTime, waits: bool) -> Option<Held> {
+    let mut renewal = pin!(old.rejected(now));
+    if waits {
+        return renewal.await.ok();
+    }
+    // Whoever waits for a renewal may go away: the call goes on.
+    let _ = poll_fn(|cx| Poll::Ready(renewal.as_mut().poll(cx))).await;
+    None
+}
+
+impl From<Unavailable> for Error {
+    fn from(none: Unavailable) -> Self {
+        Self::CredentialUnavailable(none.retry_after)
+    }
+}
