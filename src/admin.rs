@@ -2,6 +2,7 @@
 //!
 //! This page holds what it is in the config.
 
+pub mod credentials;
 pub mod serve;
 pub mod sessions;
 
@@ -19,7 +20,7 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// Whether there is one.
     pub enabled: bool,
-    /// File with the token that `/sessions` and `/revocations` want (`Authorization: Bearer`). Unset: they are closed.
+    /// File with the token that `/sessions`, `/revocations` and `/credentials` want (`Authorization: Bearer`). Unset: they are closed.
     pub token_file: Option<PathBuf>,
 }
 

@@ -10,7 +10,7 @@ pub mod fetch;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::proxy::record::Journal;
 use crate::server::listen;
 use crate::server::worker::{self, Census, Running, Shared, Stage};
+use crate::store::{Embedded, StoreFault};
 use crate::telemetry::access::AccessLog;
 use compile::{Compiled, Parts, Purpose, World};
 
@@ -66,6 +67,10 @@ struct Inner {
     credentials: watch::Sender<Vec<Credential>>,
     /// What runs the calls of credentials: the control thread.
     begin: Spawn,
+    /// What is kept over restarts.
+    store: Option<Embedded>,
+    /// Whether it ends by a drain, not by being dropped.
+    in_peace: AtomicBool,
     dropped_lines: ArcSwap<Option<Box<dyn Fn() -> usize + Send + Sync>>>,
     dropped_seen: AtomicUsize,
     reload: std::sync::Mutex<()>,
@@ -77,7 +82,7 @@ pub fn try_out(config: &Config) -> Unfit {
     match Metrics::new() {
         Ok(metrics) => {
             let nothing: Spawn = Arc::new(drop);
-            let world = World { metrics: &metrics, clock: &Clock::System, spawn: &nothing };
+            let world = World { metrics: &metrics, clock: &Clock::System, spawn: &nothing, store: None };
             compile::compile(config, Purpose::Try, &world).err().unwrap_or_default()
         }
         Err(error) => vec![(KeyPath::default(), error.to_string())],
@@ -95,7 +100,9 @@ impl Gateway {
         let (sender, calls) = mpsc::unbounded_channel();
         // One task a value at most, and values are bounded; after the control thread has ended nothing is called any more.
         let begin: Spawn = Arc::new(move |task| drop(sender.send(task)));
-        let compiled = compile::compile(config, Purpose::Start, &World { metrics: &metrics, clock: &around.clock, spawn: &begin })?;
+        let store = open_store(config)?;
+        let world = World { metrics: &metrics, clock: &around.clock, spawn: &begin, store: store.as_ref() };
+        let compiled = compile::compile(config, Purpose::Start, &world)?;
         let workers = worker_count(config);
         let (sockets, addresses) = bind(config, workers)?;
         let admin = bind_admin(config)?;
@@ -113,6 +120,8 @@ impl Gateway {
             remotes,
             credentials,
             begin,
+            store,
+            in_peace: AtomicBool::new(false),
             dropped_lines: ArcSwap::from_pointee(None),
             dropped_seen: AtomicUsize::new(0),
             reload: std::sync::Mutex::new(()),
@@ -142,7 +151,8 @@ impl Gateway {
     pub fn reload(&self, config: &Config) -> Result<(), Unfit> {
         let _one_at_a_time = self.inner.reload.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = self.inner.parts.load_full();
-        let world = World { metrics: &self.inner.metrics, clock: &self.inner.clock, spawn: &self.inner.begin };
+        let world =
+            World { metrics: &self.inner.metrics, clock: &self.inner.clock, spawn: &self.inner.begin, store: self.inner.store.as_ref() };
         match compile::compile(config, Purpose::Reload(&before), &world) {
             Ok(Compiled { running, parts, .. }) => {
                 self.inner.credentials.send_replace(parts.credentials());
@@ -194,6 +204,7 @@ impl Gateway {
             std::thread::sleep(Duration::from_millis(20));
         }
         let all = finished(&self.threads);
+        self.inner.in_peace.store(true, Ordering::Release);
         self.end();
         all
     }
@@ -249,11 +260,12 @@ impl Oversight for Inner {
     fn desk(&self, head: &http::request::Parts, body: &[u8]) -> http::Response<http_body_util::Full<bytes::Bytes>> {
         let running = self.running.load();
         let state = &running.state;
-        let token = self.parts.load().admin_token.clone();
+        let (token, credentials) = (self.parts.load().admin_token.clone(), self.parts.load().credentials());
         let desk = crate::admin::sessions::Desk {
             sessions: &state.sessions,
             revocations: &state.revocations,
             fleet: state.fleet.as_ref(),
+            credentials: &credentials,
             token: token.as_deref(),
             now: self.clock.now(),
         };
@@ -266,6 +278,12 @@ impl Oversight for Inner {
             let before = self.dropped_seen.swap(now, Ordering::AcqRel);
             self.metrics.log_lines_dropped.inc_by(now.saturating_sub(before) as u64);
         }
+        let now = self.clock.now();
+        // What a reload has let go of must not stay behind.
+        self.metrics.credential_state.reset();
+        self.metrics.credential_expiry.reset();
+        self.metrics.credential_values.reset();
+        self.parts.load().credentials().iter().for_each(|credential| credential.observe(now));
         for (name, source) in &self.parts.load().sources {
             self.metrics.keys.with_label_values(&[name.as_str()]).set(i64::try_from(source.load().len()).unwrap_or(i64::MAX));
         }
@@ -336,6 +354,35 @@ fn serve(
     }
 }
 
+/// Longest time that withdrawing credentials may hold up the end.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// How often the store lets go of what has ended.
+const STORE_SWEEP: Duration = Duration::from_secs(3600);
+
+/// Opens what is kept over restarts.
+fn open_store(config: &Config) -> Result<Option<Embedded>, Unfit> {
+    let (Some(folder), Some(key_file)) = (&config.store.folder, &config.store.key_file) else { return Ok(None) };
+    let at = |key: &str, fault: String| vec![(KeyPath::top("store").key(key), fault)];
+    let key = crate::files::read_secret(key_file).map_err(|fault| at("key_file", fault))?;
+    std::fs::create_dir_all(folder).map_err(|fault| at("folder", format!("{}: {fault}", folder.display())))?;
+    let opened = Embedded::open(&folder.join("store.redb"), &key);
+    opened.map(Some).map_err(|fault| match fault {
+        StoreFault::WrongKey | StoreFault::ShortKey => at("key_file", fault.to_string()),
+        fault => at("folder", fault.to_string()),
+    })
+}
+
+async fn sweep_store(inner: Arc<Inner>) {
+    let Some(room) = inner.store.as_ref().map(|store| store.room(crate::credential::shelf::ROOM)) else { return };
+    loop {
+        tokio::time::sleep(STORE_SWEEP).await;
+        if let Err(fault) = room.sweep(inner.clock.now()) {
+            tracing::warn!(%fault, "the store cannot be swept");
+        }
+    }
+}
+
 /// Calls of credentials, as they are begun.
 type Calls = mpsc::UnboundedReceiver<crate::credential::keeper::Task>;
 
@@ -359,10 +406,22 @@ fn control(
             tokio::spawn(run_calls(calls));
             let keeping = tokio::task::spawn_local(keep_keys(inner.clone()));
             tokio::spawn(keep_credentials(inner.credentials.subscribe()));
+            tokio::spawn(sweep_store(inner.clone()));
             let sweeping = tokio::task::spawn_local(sweep_sessions(inner.clone()));
             let _ = stage.wait_for(|stage| *stage == Stage::Down).await;
             keeping.abort();
             sweeping.abort();
+            if inner.in_peace.load(Ordering::Acquire) {
+                let credentials = inner.parts.load().credentials();
+                let leaving = async {
+                    for credential in &credentials {
+                        credential.leave().await
+                    }
+                };
+                if tokio::time::timeout(LEAVING, leaving).await.is_err() {
+                    tracing::warn!("not all credentials could be withdrawn in time");
+                }
+            }
         })
     }
 }

@@ -32,6 +32,7 @@ use crate::proxy::origin::OriginConfig;
 use crate::route::RouteConfig;
 use crate::server::ServerConfig;
 use crate::session::SessionsConfig;
+use crate::store::StoreConfig;
 use crate::telemetry::LogConfig;
 use crate::token::scheme::config::SchemeConfig;
 use crate::verifier::{KeysConfig, VerifierConfig};
@@ -64,6 +65,8 @@ pub struct Config {
     pub keys: BTreeMap<Name, KeysConfig>,
     /// Token schemes by name.
     pub schemes: BTreeMap<Name, SchemeConfig>,
+    /// What is kept over restarts.
+    pub store: StoreConfig,
     /// What origins and vendors are shown, by name.
     pub credentials: BTreeMap<Name, CredentialConfig>,
     /// Origins by name.

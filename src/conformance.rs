@@ -6,6 +6,7 @@
 //! counted as unsupported, never as passed.
 
 mod akamai_edgeauth;
+mod apivideo_private;
 mod ats;
 mod aws;
 mod bunny;
@@ -182,6 +183,11 @@ fn run_file(report: &mut Report, shown: &str, file: &Value) {
     let vectors = file.get("vectors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let usable = !vectors.is_empty() && vectors.iter().all(|vector| vector.get("input").is_some_and(Value::is_object));
     let tally = report.tally(scheme);
+    if scheme == "apivideo_private" && usable {
+        let faults = apivideo_private::run(tally, vectors);
+        report.faults.extend(faults.into_iter().map(|fault| format!("{shown}: {fault}")));
+        return;
+    }
     match builder(scheme) {
         Some(build) if usable => {
             let mut faults = Vec::new();

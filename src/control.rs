@@ -57,6 +57,8 @@ pub struct ControlConfig {
     pub keep_audit: Period,
     /// API keys by name, beside those made through the API.
     pub api_keys: BTreeMap<Name, ApiKeyConfig>,
+    /// Policies by name: what tokens may be issued for, and what they get where the request does not say.
+    pub policies: BTreeMap<Name, PolicyConfig>,
     /// Accounts by name; records of one are not seen by another. Keys that name no account work on `default`.
     pub accounts: BTreeMap<Name, AccountConfig>,
 }
@@ -72,6 +74,7 @@ impl Default for ControlConfig {
             allowed_origins: Vec::new(),
             keep_audit: Period::seconds(90 * 24 * 3600),
             api_keys: BTreeMap::new(),
+            policies: BTreeMap::new(),
             accounts: BTreeMap::new(),
         }
     }
@@ -111,6 +114,43 @@ pub struct ApiKeyConfig {
     /// Requests in a minute. Unset: `control.per_minute`. 0: no limit.
     #[serde(default)]
     pub per_minute: Option<u32>,
+}
+
+/// One policy: a name that issuers use instead of saying everything, and cannot go beyond.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// The scheme that signs.
+    pub scheme: Name,
+    /// How long a token is good where the request does not say.
+    #[serde(default = "hour")]
+    pub ttl: Period,
+    /// How long it may be good at most.
+    #[serde(default = "day")]
+    pub max_ttl: Period,
+    /// Paths that may be asked for: each with what is below it. Empty: every path.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Sessions at the same time, which a request cannot raise. Unset: as the request says.
+    #[serde(default)]
+    pub concurrent: Option<u32>,
+    /// Sessions over the token's life, which a request cannot raise. Unset: as the request says.
+    #[serde(default)]
+    pub total: Option<u32>,
+    /// Seconds of one session, which a request cannot raise. Unset: as the request says.
+    #[serde(default)]
+    pub session_seconds: Option<u32>,
+    /// Wants every token bound to an address.
+    #[serde(default)]
+    pub bind_address: bool,
+}
+
+const fn hour() -> Period {
+    Period::seconds(3600)
+}
+
+const fn day() -> Period {
+    Period::seconds(24 * 3600)
 }
 
 /// One account, as the vendors' APIs know it.

@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod mapping;
 pub mod place;
 pub mod provider;
+pub mod shelf;
 pub mod signed;
 pub mod state;
 

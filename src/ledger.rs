@@ -6,6 +6,7 @@
 //! knows what is *not* there, and reads the file on a miss only.
 
 mod book;
+pub mod lookups;
 mod memory;
 pub mod record;
 mod ring;

@@ -61,6 +61,12 @@ pub struct Families {
     pub session_store_seconds: HistogramVec,
     pub session_store_errors: IntCounterVec,
     pub session_store_up: IntGauge,
+    pub credential_renewals: IntCounterVec,
+    pub credential_renewal_seconds: HistogramVec,
+    pub credential_rejections: IntCounterVec,
+    pub credential_state: IntGaugeVec,
+    pub credential_expiry: GaugeVec,
+    pub credential_values: IntGaugeVec,
 }
 
 impl std::ops::Deref for Metrics {
@@ -207,6 +213,36 @@ impl Metrics {
             )?,
             session_store_up: make
                 .gauge("session_store_up", "0 while the shared session store does not answer, else 1, also where there is none.")?,
+            credential_renewals: make.counters(
+                "credential_renewals_total",
+                "Calls for a credential, by credential, provider and result (ok or why it was refused).",
+                &["credential", "provider", "result"],
+            )?,
+            credential_renewal_seconds: make.histograms(
+                "credential_renewal_seconds",
+                "Time that a call for a credential took.",
+                &["credential", "provider"],
+            )?,
+            credential_rejections: make.counters(
+                "credential_rejections_total",
+                "Credentials that an upstream did not take and that were replaced for it.",
+                &["credential"],
+            )?,
+            credential_state: make.gauges(
+                "credential_state",
+                "1 for the state that a credential is in, else 0.",
+                &["credential", "state"],
+            )?,
+            credential_expiry: make.floats(
+                "credential_expiry_timestamp_seconds",
+                "When a route's credential is used no more; 0 without one, +Inf where it has no end.",
+                &["credential"],
+            )?,
+            credential_values: make.gauges(
+                "credential_values",
+                "Values held of a credential for sessions or resources.",
+                &["credential"],
+            )?,
             registry,
         };
         families.register_process()?;
@@ -307,6 +343,15 @@ impl Families {
         self.announce_store(&STORE_OPERATIONS);
     }
 
+    /// Makes the series of a credential.
+    pub fn announce_credential(&self, name: &str, provider: &str) {
+        for result in CREDENTIAL_RESULTS {
+            self.credential_renewals.with_label_values(&[name, provider, result]);
+        }
+        self.credential_renewal_seconds.with_label_values(&[name, provider]);
+        self.credential_rejections.with_label_values(&[name]);
+    }
+
     fn announce_store(&self, operations: &[&str]) {
         for operation in operations {
             self.session_store_seconds.with_label_values(&[operation]);
@@ -334,6 +379,9 @@ impl Families {
         }
     }
 }
+
+/// What comes of a call for a credential.
+const CREDENTIAL_RESULTS: [&str; 5] = ["ok", "transient", "limited", "account", "malformed"];
 
 struct Maker<'r>(&'r Registry);
 

@@ -34,6 +34,7 @@ pub mod admit_session;
 pub mod body;
 pub mod door;
 pub mod error;
+pub mod explain;
 pub mod filter;
 pub mod find_route;
 pub mod forward;
@@ -41,6 +42,7 @@ pub mod guard;
 pub mod inject;
 pub mod origin;
 pub mod outbound;
+pub mod own_answer;
 pub mod pace;
 pub mod pool;
 pub mod preflight;
@@ -132,7 +134,9 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(guard::Guard))
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
+        .layer(AnswerLayer(own_answer::BeforeToken))
         .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(AnswerLayer(own_answer::WithToken))
         .layer(admit_session::AdmitLayer)
         .layer(upload::UploadLayer)
         .layer(AnswerLayer(propagate::Redirect))

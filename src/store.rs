@@ -3,9 +3,24 @@
 //! What is acknowledged is on the disk. What is in a record is sealed; only its key and its end can be read
 //! from the file. Nothing here knows what records mean.
 
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 mod embedded;
 
 pub use embedded::{Embedded, Room};
+
+/// The `[store]` table: what is kept over restarts. Without a folder nothing is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// The folder that the file `store.redb` lies in; made when it is not there. One gateway at a time. Needs a restart to change.
+    pub folder: Option<PathBuf>,
+    /// File with the key that seals all records: 32 characters or more, readable by its owner only.
+    pub key_file: Option<PathBuf>,
+}
 
 /// Why a store does not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -60,7 +60,7 @@ const BODY: usize = 64 * 1024;
 
 async fn take(request: Request<Incoming>, metrics: &Metrics, oversight: &dyn Oversight) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if !path.starts_with("/sessions") && !path.starts_with("/revocations") {
+    if !["/sessions", "/revocations", "/credentials"].iter().any(|desk| path.starts_with(desk)) {
         return answer(&request, metrics, oversight);
     }
     let (head, body) = request.into_parts();
@@ -82,7 +82,7 @@ fn answer<B>(request: &Request<B>, metrics: &Metrics, oversight: &dyn Oversight)
         "/live" | "/livez" => plain(StatusCode::OK, "text/plain", "live\n"),
         "/ready" | "/readyz" => ready(&oversight.unready()),
         "/version" => plain(StatusCode::OK, "application/json", format!("{{\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION"))),
-        "/" => plain(StatusCode::OK, "text/plain", "tollgate\n/metrics\n/live\n/ready\n/version\n/sessions\n/revocations\n"),
+        "/" => plain(StatusCode::OK, "text/plain", "tollgate\n/metrics\n/live\n/ready\n/version\n/sessions\n/revocations\n/credentials\n"),
         _ => plain(StatusCode::NOT_FOUND, "text/plain", "not found\n"),
     }
 }

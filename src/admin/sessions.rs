@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::serve::plain;
 use crate::clock::UnixTime;
+use crate::credential::Credential;
 use crate::query;
 use crate::revocation::{Revocation, Revocations, Target};
 use crate::secret::Secret;
@@ -28,6 +29,8 @@ pub struct Desk<'d> {
     pub revocations: &'d Revocations,
     /// The fleet, so that what is done here is done everywhere.
     pub fleet: Option<&'d Fleet>,
+    /// What origins and vendors are shown.
+    pub credentials: &'d [Credential],
     /// The admin token; without one nothing here is open.
     pub token: Option<&'d Secret<String>>,
     /// Now.
@@ -48,13 +51,16 @@ struct Wanted {
     ttl: Option<Period>,
 }
 
-/// The answer to a request for `/sessions…` or `/revocations…`.
+/// The answer to a request for `/sessions…`, `/revocations…` or `/credentials…`.
 #[must_use]
 pub fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8], desk: &Desk<'_>) -> Response<Full<Bytes>> {
     if let Some(refusal) = refuse(headers, desk.token) {
         return refusal;
     }
     let path = uri.path().trim_end_matches('/');
+    if path == "/credentials" || path.starts_with("/credentials/") {
+        return super::credentials::answer(method, path, desk.credentials, desk.now);
+    }
     match (method.as_str(), path, path.strip_prefix("/sessions/")) {
         ("GET" | "HEAD", "/sessions", _) => list(uri.query().unwrap_or(""), desk),
         ("DELETE", _, Some(id)) => end(id, desk),
@@ -195,11 +201,11 @@ fn token_target(fingerprint: &str, desk: &Desk<'_>) -> Result<Target, String> {
     Ok(Target::Token(session.keys.token))
 }
 
-fn data(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+pub(super) fn data(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     plain(status, "application/json", format!("{value}\n"))
 }
 
-fn said(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+pub(super) fn said(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     data(status, &json!({ "status": status.as_u16(), "title": text }))
 }
 
@@ -211,7 +217,14 @@ mod tests {
     fn status(method: &Method, target: &str, fields: &[(&'static str, &'static str)], body: &str) -> u16 {
         let sessions = Sessions::new(10, &Metrics::new().expect("metrics"));
         let (revocations, token) = (Revocations::new(10), Secret::new("secret".to_owned()));
-        let desk = Desk { sessions: &sessions, revocations: &revocations, fleet: None, token: Some(&token), now: UnixTime(1000) };
+        let desk = Desk {
+            sessions: &sessions,
+            revocations: &revocations,
+            fleet: None,
+            credentials: &[],
+            token: Some(&token),
+            now: UnixTime(1000),
+        };
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.insert(*name, HeaderValue::from_static(value));

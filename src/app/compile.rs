@@ -14,6 +14,7 @@ use crate::control::serve::Front;
 use crate::credential::config::{Around, Source};
 use crate::credential::keeper::{KeeperParts, Spawn};
 use crate::credential::mapping::Mappings;
+use crate::credential::shelf::{self, Shelf};
 use crate::credential::{Client, Credential, CredentialConfig, SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::ledger::{Account, KeyRing, Ledger};
@@ -33,7 +34,8 @@ use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
 use crate::session::valkey::{Place, ValkeyStore};
 use crate::session::{Sessions, StoreConfig};
-use crate::token::{Geo, KeySource, NoGeo};
+use crate::store::Embedded;
+use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
 use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
@@ -122,6 +124,8 @@ pub struct World<'w> {
     pub clock: &'w Clock,
     /// What runs the calls of credentials.
     pub spawn: &'w Spawn,
+    /// What is kept over restarts.
+    pub store: Option<&'w Embedded>,
 }
 
 /// Builds everything that `config` says.
@@ -251,10 +255,15 @@ impl Work<'_> {
 
     fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>) -> HashMap<Name, RouteScheme> {
         let mut schemes = HashMap::new();
+        let issued: Arc<dyn Issued> = Arc::new(NothingIssued);
         for (name, table) in &self.config.schemes {
             // A key set that is not there has been named already.
-            let Some(source) = sources.get(table.keys()) else { continue };
-            let built = table.build(source.clone());
+            let source = match table.keys().map(|keys| sources.get(keys)) {
+                Some(None) => continue,
+                Some(Some(source)) => source.clone(),
+                None => KeySource::default(),
+            };
+            let built = table.build_with(source, &issued);
             if let Some(scheme) = self.note(KeyPath::top("schemes").key(name.as_str()), built) {
                 schemes.insert(name.clone(), RouteScheme { name: name.clone(), scheme: scheme.into() });
             }
@@ -399,7 +408,16 @@ impl Work<'_> {
         if let Some(kept) = self.before.and_then(|before| before.credentials.get(name)).filter(|kept| kept.said == said) {
             return Ok(kept.clone());
         }
-        let parts = KeeperParts { client, spawn: world.spawn.clone(), clock: world.clock.clone(), metrics: world.metrics.clone() };
+        let identity = [said.0.as_bytes(), &said.1].concat();
+        let identity = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &identity).as_ref().to_vec();
+        let store = world.store.filter(|_| table.keep().persist);
+        let parts = KeeperParts {
+            client,
+            spawn: world.spawn.clone(),
+            clock: world.clock.clone(),
+            metrics: world.metrics.clone(),
+            shelf: store.map(|store| Shelf { room: store.room(shelf::ROOM), identity }),
+        };
         Ok(KeptCredential { credential: Credential::new(name.clone(), (source, table.scope()), table.keep(), parts), said })
     }
 }

@@ -128,6 +128,7 @@ fn needs_restart(current: &Loaded, next: &Loaded) {
     let (before, after) = (&current.config, &next.config);
     let changes = [
         ("server.listeners", addresses(current) != addresses(next)),
+        ("store", before.store != after.store),
         ("server.workers", before.server.workers != after.server.workers),
         ("admin", (before.admin.address, before.admin.enabled) != (after.admin.address, after.admin.enabled)),
         ("log", serde_json::to_value(&before.log).ok() != serde_json::to_value(&after.log).ok()),

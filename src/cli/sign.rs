@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{ConfigArgs, Output, failed, put, put_json};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
-use crate::token::{SignRequest, Signed};
+use crate::token::{KeySource, SignRequest, Signed};
 
 #[derive(Debug, Args)]
 pub(super) struct SignArgs {
@@ -71,9 +71,14 @@ fn signed(args: &SignArgs, config: &Config) -> Result<(Uri, Signed), String> {
     let (host, path) = (uri.authority().ok_or("the URL needs a host")?.as_str(), uri.path());
     let name = scheme_name(args, config)?;
     let table = config.schemes.get(name.as_str()).ok_or_else(|| format!("the config has no scheme \"{name}\""))?;
-    let keys = config.keys.get(table.keys()).ok_or_else(|| format!("the config has no keys \"{}\"", table.keys()))?;
     let around = crate::verifier::keys::Surroundings { folder: std::path::Path::new("/"), variable: &|name| std::env::var(name).ok() };
-    let source = crate::verifier::keys::load(table.keys(), keys, around)?.source;
+    let source = match table.keys() {
+        Some(name) => {
+            let keys = config.keys.get(name).ok_or_else(|| format!("the config has no keys \"{name}\""))?;
+            crate::verifier::keys::load(name, keys, around)?.source
+        }
+        None => KeySource::default(),
+    };
     let scheme = table.build(source)?;
     let now = args.now.map_or_else(|| Clock::System.now(), UnixTime);
     let lasts = i64::try_from(args.expires_in.as_secs()).map_err(|_| "too long a time")?;
@@ -91,6 +96,7 @@ fn signed(args: &SignArgs, config: &Config) -> Result<(Uri, Signed), String> {
         key_id: args.key.clone(),
         client_ip: args.client_ip,
         claims: claims(&args.claim),
+        ..SignRequest::default()
     };
     let signed = scheme.sign(&request).map_err(|e| e.to_string())?;
     Ok((uri, signed))

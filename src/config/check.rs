@@ -29,6 +29,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     ledger(config, &mut found);
     schemes(config, &mut found);
     credentials::check(config, &mut found);
+    store(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
     unused(config, &mut found);
@@ -218,10 +219,24 @@ fn remote(keys: &KeysConfig, path: &KeyPath, found: &mut Vec<Finding>) {
     }
 }
 
+fn store(config: &Config, found: &mut Vec<Finding>) {
+    let path = KeyPath::top("store");
+    match (&config.store.folder, &config.store.key_file) {
+        (Some(_), None) => {
+            let finding = Finding::key(path.key("folder"), "a store needs a `key_file`: what it keeps is sealed");
+            found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
+        }
+        (None, Some(_)) => found.push(Finding::warning(path.key("key_file"), "`key_file` does nothing without `folder`")),
+        _ => {}
+    }
+}
+
 fn schemes(config: &Config, found: &mut Vec<Finding>) {
     for (name, scheme) in &config.schemes {
         let path = KeyPath::top("schemes").key(name.as_str()).key("keys");
-        leads_to(scheme.keys(), config.keys.keys(), ("key set", path), found);
+        if let Some(keys) = scheme.keys() {
+            leads_to(keys, config.keys.keys(), ("key set", path), found);
+        }
     }
 }
 
@@ -247,7 +262,7 @@ fn unused(config: &Config, found: &mut Vec<Finding>) {
     let answers = config.routes.iter().filter_map(|route| route.answers.as_ref()).flat_map(|answers| &answers.origins);
     let origins: BTreeSet<&Name> = config.routes.iter().map(|route| &route.origin).chain(answers).collect();
     let credentials: BTreeSet<&Name> = config.routes.iter().flat_map(|route| &route.inject).map(|entry| &entry.credential).collect();
-    let keys: BTreeSet<&Name> = config.schemes.values().map(|scheme| scheme.keys()).collect();
+    let keys: BTreeSet<&Name> = config.schemes.values().filter_map(|scheme| scheme.keys()).collect();
     let mut warn = |table: &str, name: &Name, who: &str| {
         let path = KeyPath::top(table).key(name.as_str());
         found.push(Finding::warning(path, format!("no {who} uses `{table}.{name}`")));

@@ -76,7 +76,7 @@ impl Loaded {
     /// What to watch for changes: config files and the files that the config names.
     #[must_use]
     pub fn watched_files(&self) -> Vec<PathBuf> {
-        let named = self.named_files.iter().map(|named| named.file.clone());
+        let named = self.named_files.iter().filter(|named| named.path.last_key() != Some("folder")).map(|named| named.file.clone());
         self.files.iter().cloned().chain(named).collect()
     }
 }

@@ -4,7 +4,13 @@
 //! carries `Idempotency-Key` is made once: the same key with the same request gets the first answer again.
 
 mod api_keys;
+mod audit;
+mod explain;
+mod idempotency;
+mod keys;
+mod openapi;
 mod problem;
+mod tokens;
 
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -27,12 +33,21 @@ impl Dialect for Own {
 
     fn owns(&self, path: &str) -> bool {
         // Ziggeo's `/v1/authtokens` and `/v1/videos` may share the base.
-        let mine = ["/v1/api-keys"];
+        let mine = [
+            "/v1/api-keys",
+            "/v1/audit",
+            "/v1/explain",
+            "/v1/keys",
+            "/v1/policies",
+            "/v1/tokens",
+            "/openapi.json",
+            "/.well-known/jwks.json",
+        ];
         mine.iter().any(|mine| path.strip_prefix(mine).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
     fn serve(&self, call: Call) -> Serving<'_> {
-        Box::pin(async move { route(&call).await.unwrap_or_else(Problem::answer) })
+        Box::pin(async move { idempotency::once(&call).await.unwrap_or_else(Problem::answer) })
     }
 
     fn refuse(&self, refusal: Refusal) -> Answer {
@@ -44,12 +59,23 @@ type Outcome = Result<Answer, Problem>;
 
 async fn route(call: &Call) -> Outcome {
     let path = call.path.trim_end_matches('/');
+    match path {
+        "/openapi.json" | "/.well-known/jwks.json" if !is_get(call) => return Err(wrong_method("GET")),
+        "/openapi.json" => return Ok(openapi::answer()),
+        "/.well-known/jwks.json" => return Ok(keys::jwks(call)),
+        _ => {}
+    }
     let (collection, item) = match path.strip_prefix("/v1/").unwrap_or("").split_once('/') {
         Some((collection, item)) => (collection, Some(item)),
         None => (path.strip_prefix("/v1/").unwrap_or(""), None),
     };
     match (collection, item) {
         ("api-keys", item) => api_keys::route(call, item).await,
+        ("audit", None) => audit::route(call).await,
+        ("explain", None) => explain::route(call),
+        ("keys", item) => keys::route(call, item).await,
+        ("policies", None) => tokens::policies(call),
+        ("tokens", item) => tokens::route(call, item).await,
         _ => Err(Problem::NotFound),
     }
 }

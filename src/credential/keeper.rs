@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::config::{KeepConfig, Scope, Source};
 use super::provider::Issued;
+use super::shelf::Shelf;
 use super::state::{Now, State};
 use crate::clock::{Clock, UnixTime};
 use crate::metrics::Metrics;
@@ -63,6 +64,8 @@ pub struct KeeperParts {
     pub clock: Clock,
     /// Its counters.
     pub metrics: Metrics,
+    /// Where its values are kept over restarts.
+    pub shelf: Option<Shelf>,
 }
 
 /// There is no value that may be used.
@@ -143,12 +146,13 @@ impl std::ops::Deref for Held {
 }
 
 impl Credential {
-    /// A credential that has no value yet.
+    /// A credential, with the values that were kept of it; reads the disk where there is a shelf.
     #[must_use]
     pub fn new(name: Name, (source, scope): (Source, Scope), keep: &KeepConfig, parts: KeeperParts) -> Self {
         let margin = keep.margin.as_unix();
         let slots = Cache::builder().max_capacity(u64::from(keep.max_values)).time_to_idle(IDLE).build();
-        Self(Arc::new(Keeper {
+        parts.metrics.announce_credential(name.as_str(), source.kind());
+        let keeper = Arc::new(Keeper {
             name,
             source,
             scope,
@@ -160,7 +164,12 @@ impl Credential {
             budget: Mutex::new(Budget::new(keep.calls_burst, keep.calls_per_minute, scope != Scope::Route)),
             fault: Mutex::default(),
             nudge: Notify::new(),
-        }))
+        });
+        keeper.restore();
+        if keeper.scope == Scope::Route && matches!(keeper.source, Source::Mint(_)) {
+            keeper.poke(&keeper.route, true);
+        }
+        Self(keeper)
     }
 
     /// Its name in the config.
@@ -187,7 +196,7 @@ impl Credential {
         !self.0.keep.required || self.0.scope != Scope::Route || self.0.route.generation() > 0
     }
 
-    /// The route's value if it is there: no lock, no wait, no call.
+    /// The route's value if it is there: no lock, no wait, no call. What is made here, not by a vendor, is there from the start.
     #[must_use]
     pub fn ready(&self, now: UnixTime) -> Option<Held> {
         self.0.held(&self.0.route, now)
@@ -231,6 +240,22 @@ impl Credential {
     #[must_use]
     pub fn status(&self, wall: UnixTime) -> Status {
         self.0.status(wall)
+    }
+
+    /// Puts into the metrics how it is doing.
+    pub fn observe(&self, now: UnixTime) {
+        let (status, metrics, name) = (self.status(now), &self.0.parts.metrics, self.0.name.as_str());
+        for state in State::ALL.map(State::as_str) {
+            metrics.credential_state.with_label_values(&[name, state]).set(i64::from(state == status.state));
+        }
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+        let end = match self.0.route.lock().until().map(|(until, _)| until) {
+            Some(UnixTime::MAX) => f64::INFINITY,
+            Some(until) => until.0 as f64,
+            None => 0.0,
+        };
+        metrics.credential_expiry.with_label_values(&[name]).set(end);
+        metrics.credential_values.with_label_values(&[name]).set(i64::try_from(status.values).unwrap_or(i64::MAX));
     }
 
     /// Keeps the route's value fresh, for ever. One such task a credential; it ends when it is dropped.
@@ -277,6 +302,20 @@ impl Keeper {
         Now { wall: self.parts.clock.now(), run: self.start.elapsed() }
     }
 
+    /// Takes up what was kept before a restart.
+    fn restore(&self) {
+        let Some(shelf) = &self.parts.shelf else { return };
+        let now = self.now();
+        match shelf.all(&self.name, now.wall) {
+            Ok(kept) => {
+                for (key, issued) in kept.into_iter().filter(|(key, _)| key.is_some() == (self.scope != Scope::Route)) {
+                    self.slot(key.as_deref()).restore(issued, now, fastrand::f64());
+                }
+            }
+            Err(fault) => tracing::warn!(credential = %self.name, %fault, "what was kept of the credential cannot be read"),
+        }
+    }
+
     fn slot(&self, key: Option<&str>) -> Arc<Slot> {
         match key.filter(|_| self.scope != Scope::Route) {
             None => self.route.clone(),
@@ -291,7 +330,7 @@ impl Keeper {
     }
 
     fn held(self: &Arc<Self>, slot: &Arc<Slot>, now: UnixTime) -> Option<Held> {
-        let kept = slot.usable(now)?;
+        let kept = slot.usable(Now { wall: now, run: self.start.elapsed() })?;
         Some(Held { keeper: self.clone(), slot: slot.clone(), kept })
     }
 
@@ -349,7 +388,7 @@ impl Keeper {
             provider: self.source.kind(),
             scope: self.scope,
             state: state.as_str(),
-            expires: shown(machine.until()),
+            expires: shown(machine.until().map(|(until, _)| until)),
             renews: shown(machine.renews_at()),
             failures,
             fault,

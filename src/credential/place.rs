@@ -76,7 +76,8 @@ impl<'h> Draft<'h> {
     /// Takes a head apart; `mount` bytes of its path are the prefix.
     #[must_use]
     pub fn new(uri: &Uri, headers: &'h mut HeaderMap, mount: usize) -> Self {
-        let mount = if uri.path().is_char_boundary(mount) { mount.min(uri.path().len()) } else { 0 };
+        // A target that a mapping ticket leads to need not lie below the prefix.
+        let mount = if uri.path().get(mount..).is_some_and(|below| below.is_empty() || below.starts_with('/')) { mount } else { 0 };
         Self { headers, path: uri.path().to_owned(), query: uri.query().map(str::to_owned), mount, changed: false }
     }
 

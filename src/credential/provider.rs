@@ -88,6 +88,19 @@ pub enum Refused {
     Malformed(String),
 }
 
+impl Refused {
+    /// Its word in metrics.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Transient(_) => "transient",
+            Self::Limited(_) => "limited",
+            Self::Account { .. } => "account",
+            Self::Malformed(_) => "malformed",
+        }
+    }
+}
+
 /// A vendor, as one credential asks it.
 pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Its word in the config and in metrics.

@@ -157,10 +157,10 @@ impl Machine {
         self.current.as_ref().is_some_and(|it| !it.rejected && now.wall < it.until && now.run < it.until_run)
     }
 
-    /// First moment at which the value is not used; `None` without one.
+    /// First moment at which the value is not used, by both clocks; `None` without one.
     #[must_use]
-    pub fn until(&self) -> Option<UnixTime> {
-        self.current.as_ref().filter(|it| !it.rejected).map(|it| it.until)
+    pub fn until(&self) -> Option<(UnixTime, Duration)> {
+        self.current.as_ref().filter(|it| !it.rejected).map(|it| (it.until, it.until_run))
     }
 
     /// When the value is renewed, by the wall clock; `None` without one.
@@ -235,6 +235,14 @@ impl Machine {
         self.refused = false;
         self.retry = Duration::ZERO;
         Ok(())
+    }
+
+    /// A value from before a restart is there. Gives whether it is of use; where not, nothing has happened.
+    pub fn restored(&mut self, life: Life, now: Now, chance: f64) -> bool {
+        let Some(current) = Current::new(life, self.margin, now, chance) else { return false };
+        self.current = Some(current);
+        self.generation += 1;
+        true
     }
 
     /// A call has brought none. `chance` is 0 to 1.

@@ -321,6 +321,8 @@ pub struct Issued {
     pub claims: Map<String, Value>,
     /// SHA-256 of the token's text, so that a token can be found by what it is; hexadecimal.
     pub token_sha256: String,
+    /// What it is withdrawn by.
+    pub token_key: Option<crate::session::Key>,
     /// When it was revoked, if it was.
     pub revoked: Option<UnixTime>,
 }

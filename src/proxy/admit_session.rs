@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use super::filter::Either;
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Body, Error, Filter, ticket};
+use crate::name::Name;
 use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
 use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer};
@@ -167,7 +168,7 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
         now: request.state.clock.now(),
         route: route.name.clone(),
         scheme: verdict.scheme.clone(),
-        viewer: Viewer::of(&keys, said(routed).as_deref(), network, agent),
+        viewer: Viewer::of(&keys, said(routed, &verdict.scheme).as_deref(), network, agent),
         terms: Terms::of(&session.config, &grant, upload),
         keys,
         network,
@@ -247,17 +248,21 @@ fn folder_of(facts: &RequestFacts<'_>, verdict: &Verdict) -> Scope {
     Scope::Paths(vec![if in_root { PathRule::Exact(path.clone()) } else { PathRule::Under(format!("{folder}/")) }])
 }
 
-/// What the player calls its playback: `X-Playback-Session-Id` (AVFoundation), or `sid` of CMCD
-/// (CTA-5004 §3), in its header or its query parameter. Used to tell viewers apart, never to let more in.
-fn said(routed: &Routed) -> Option<String> {
+/// What the player calls its playback: in the words of the token's scheme, `X-Playback-Session-Id` (AVFoundation), or `sid`
+/// of CMCD (CTA-5004 §3), in its header or its query parameter. Used to tell viewers apart, never to let more in.
+fn said(routed: &Routed, scheme: &Name) -> Option<String> {
     const LONGEST: usize = 64;
     let head = &routed.request.head;
+    let by_scheme = || {
+        let named = routed.route.schemes.iter().find(|named| named.name == *scheme)?;
+        named.scheme.playback(&routed.request.facts(routed.mount, &NoGeo)).map(std::borrow::Cow::into_owned)
+    };
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let in_query = || {
         let raw = crate::query::values(head.uri.query()?, "CMCD").next()?;
         sid(&crate::query::decode(raw)?)
     };
-    let said = header("x-playback-session-id").or_else(|| sid(&header("cmcd-session")?)).or_else(in_query)?;
+    let said = by_scheme().or_else(|| header("x-playback-session-id")).or_else(|| sid(&header("cmcd-session")?)).or_else(in_query)?;
     (!said.is_empty() && said.len() <= LONGEST).then_some(said)
 }
 

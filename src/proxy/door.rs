@@ -15,7 +15,7 @@ use tower::Service;
 
 use super::record::{Journal, Record, Shared};
 use super::request::Arrived;
-use super::{Body, Error, State, preflight};
+use super::{Body, Error, State, own_answer, preflight};
 
 /// What the connection tells of each of its requests.
 pub struct Arrival {
@@ -73,7 +73,7 @@ where
             Err(error) => {
                 refused(&record, &error, raw_path.as_deref().unwrap_or(""));
                 let closes = error.closes();
-                let mut response = error.into_response(&record.id);
+                let mut response = vendor_refusal(&error, &record).unwrap_or_else(|| error.into_response(&record.id));
                 if closes && version != Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -83,6 +83,17 @@ where
         finish(&mut response, &record, origin.as_ref(), arrival.draining && version != Version::HTTP_2);
         Ok(response.map(|body| body.on_record(record)))
     }
+}
+
+/// The refusal in the words of the vendor whose tokens the route takes, where it has its own.
+fn vendor_refusal(error: &Error, record: &Record) -> Option<Response<Body>> {
+    let Error::Denied(denial) = error else { return None };
+    let schemes = &record.route.get()?.schemes;
+    let named = match record.scheme.get() {
+        Some(name) => schemes.iter().find(|named| named.name == *name),
+        None => schemes.first(),
+    };
+    named?.scheme.refusal(*denial).map(own_answer::respond)
 }
 
 fn refused(record: &Record, error: &Error, raw_path: &str) {

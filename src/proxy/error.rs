@@ -368,6 +368,7 @@ const fn denial_status(denial: Denial) -> StatusCode {
         | Denial::UnknownKey
         | Denial::WrongAlgorithm
         | Denial::BadSignature
+        | Denial::NotIssued
         | Denial::Unsupported => StatusCode::UNAUTHORIZED,
         // 403 rather than 401: players take it as final for this URL and fall over to another one.
         Denial::Expired
@@ -398,9 +399,13 @@ const fn denial_title(denial: Denial) -> &'static str {
         Denial::Missing => "A token is required",
         Denial::Duplicate => "The token came more than once",
         Denial::Ambiguous => "Several tokens that do not agree",
-        Denial::TooLarge | Denial::Malformed | Denial::UnknownKey | Denial::WrongAlgorithm | Denial::BadSignature | Denial::Unsupported => {
-            "The token is not valid"
-        }
+        Denial::TooLarge
+        | Denial::Malformed
+        | Denial::UnknownKey
+        | Denial::WrongAlgorithm
+        | Denial::BadSignature
+        | Denial::NotIssued
+        | Denial::Unsupported => "The token is not valid",
         Denial::Expired => "The token has expired",
         Denial::NotYetValid => "The token is not valid yet",
         Denial::NoExpiry => "The token has no expiry",

@@ -26,6 +26,7 @@ use super::origin::Origin;
 use super::record::Shared;
 use super::request::Outbound;
 use super::{Body, Error, Route};
+use crate::clock::UnixTime;
 use crate::credential::{Held, Unavailable};
 
 pub use trail::{Trail, take_ticket};
@@ -104,8 +105,9 @@ where
     let Outbound { mut head, body, record, route, authority, state, private, pace, .. } = outbound;
     let now = state.clock.now();
     let mut held = head::gather(&mut head, &route, &trail, now).await?;
-    let mut source = body::Source::new(body, &head, (state.limits.body_silence.0, &record), may_be_refused(&route, &held)).await?;
-    let bare = source.may_come_twice().then(|| head.clone());
+    let may_be_refused = may_be_refused(&route, &held);
+    let mut source = body::Source::new(body, &head, (state.limits.body_silence.0, &record), may_be_refused).await?;
+    let bare = (may_be_refused && source.may_come_twice()).then(|| head.clone());
     let make = |mut head: Parts, held: &[Option<Held>], source: &mut body::Source| {
         let fields = head::inject(&mut head, &route, &trail, held)?;
         answer::prepare(&mut head, &route);
@@ -120,17 +122,11 @@ where
     let refused = refusing(&route, &held, response.status());
     if !refused.is_empty() {
         let again = bare.filter(|_| source.has_another());
-        let mut renewed = false;
-        for at in refused {
-            let Some(old) = &held[at] else { continue };
-            let better = renew(old, now, again.is_some()).await;
-            tracing::warn!(route = %route.name, credential = %route.inject[at].credential.name(), status = response.status().as_u16(), again = better.is_some(), "the origin does not take a credential");
-            if let Some(new) = better {
-                (held[at], renewed) = (Some(new), true);
-            }
-        }
+        let renewed = renew_all(&route, &mut held, (&refused, response.status()), (now, again.is_some())).await;
         if let Some(head) = again.filter(|_| renewed) {
             record.retries.set(record.retries.get() + 1);
+            // Its place at the origin is free before the next one is taken.
+            drop(response);
             let request;
             (request, target) = make(head, &held, &mut source)?;
             response = inner.call(request).await?;
@@ -157,13 +153,39 @@ fn refusing(route: &Route, held: &[Option<Held>], status: StatusCode) -> Vec<usi
     (0..held.len()).filter(refuses).collect()
 }
 
+/// Rejects the credentials at these places; says whether there is another value of any.
+async fn renew_all(
+    route: &Route,
+    held: &mut [Option<Held>],
+    (refused, status): (&[usize], StatusCode),
+    (now, waits): (UnixTime, bool),
+) -> bool {
+    let mut renewed = false;
+    for at in refused {
+        let Some(old) = &held[*at] else { continue };
+        let better = renew(old, now, waits).await;
+        let credential = route.inject[*at].credential.name();
+        if better.is_some() || status == StatusCode::UNAUTHORIZED {
+            tracing::warn!(route = %route.name, %credential, status = status.as_u16(), "the origin does not take a credential");
+        } else {
+            // A 403 may be about the resource, and come with every request.
+            tracing::debug!(route = %route.name, %credential, status = status.as_u16(), "the origin may not take a credential");
+        }
+        if better.is_some() {
+            (held[*at], renewed) = (better, true);
+        }
+    }
+    renewed
+}
+
 /// Another value than the one that was rejected. Where it could not be used any more the renewal is only begun.
-async fn renew(old: &Held, now: crate::clock::UnixTime, waits: bool) -> Option<Held> {
+async fn renew(old: &Held, now: UnixTime, waits: bool) -> Option<Held> {
     let mut renewal = pin!(old.rejected(now));
     if waits {
         return renewal.await.ok();
     }
-    poll_fn(|cx| Poll::Ready(renewal.as_mut().poll(cx))).await.is_ready().then_some(())?;
+    // Whoever waits for a renewal may go away: the call goes on.
+    let _ = poll_fn(|cx| Poll::Ready(renewal.as_mut().poll(cx))).await;
     None
 }
 

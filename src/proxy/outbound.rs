@@ -1,6 +1,8 @@
 //! The request as the origin shall get it: the token taken out, the route's prefix replaced, our own
 //! fields set once.
 
+use std::borrow::Cow;
+
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, REFERER};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -123,7 +125,7 @@ fn add(headers: &mut HeaderMap, anew: &SignedAnew) -> Result<(), Error> {
 /// # Errors
 /// [`Error::BadPath`] when the path would not be clean: a segment that may hold a token was let in, and none was taken out of it.
 pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: Option<&Grant>) -> Result<Option<String>, Error> {
-    let strip = if route.forward_token { &[] } else { strip };
+    let strip = taken_out(route, strip);
     let in_uri = strip.iter().any(|s| !matches!(s, Strip::Header(_) | Strip::Cookie(_)));
     let adds = grant.is_some_and(|grant| !grant.upstream_query.is_empty());
     if !in_uri && !adds && route.rewrite_prefix.is_none() {
@@ -133,7 +135,7 @@ pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: O
         return Ok(None);
     }
     let none = Grant::default();
-    let (path, query) = carrier::target(facts, strip, grant.unwrap_or(&none));
+    let (path, query) = carrier::target(facts, &strip, grant.unwrap_or(&none));
     CleanPath::parse(&path)?;
     let mut target = with_prefix(route, &path, facts.mount);
     if let Some(query) = query {
@@ -141,6 +143,16 @@ pub fn target(facts: &RequestFacts<'_>, route: &Route, strip: &[Strip], grant: O
         target.push_str(&query);
     }
     Ok(Some(target))
+}
+
+/// What must not reach the origin: a ticket never, also where it came along beside a token; the token not unless the route
+/// hands it on.
+fn taken_out<'s>(route: &Route, strip: &'s [Strip]) -> Cow<'s, [Strip]> {
+    let strip = if route.forward_token { &[] } else { strip };
+    match route.session.as_ref().and_then(|session| session.strip.as_ref()).filter(|ticket| !strip.contains(ticket)) {
+        None => Cow::Borrowed(strip),
+        Some(ticket) => strip.iter().chain([ticket]).cloned().collect(),
+    }
 }
 
 /// Path and query as the rules saw them.
@@ -170,10 +182,10 @@ fn outbound(routed: Routed, proof: &Proof, uri: Option<Uri>) -> Outbound {
     }
     head.version = Version::HTTP_11;
     head.extensions.clear();
-    if !route.forward_token {
-        let (strip, _) = proof.strip_and_grant();
-        carrier::strip_headers(&mut head.headers, strip);
-        strip_referer(&mut head.headers, strip, routed_by_ticket);
+    let strip = taken_out(&route, proof.strip_and_grant().0);
+    carrier::strip_headers(&mut head.headers, &strip);
+    if !route.forward_token || routed_by_ticket || !strip.is_empty() {
+        strip_referer(&mut head.headers, &strip, routed_by_ticket);
     }
     set_ours(&mut head, &forwarded_for, (&authority, https), &record);
     let private = !matches!(proof, Proof::Public);

@@ -4,6 +4,7 @@ use http::Method;
 
 use crate::manifest::HostRule;
 use crate::session::{Propagation, RouteSessionConfig};
+use crate::token::Strip;
 
 /// What a route does about sessions.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct RouteSession {
     pub marker: String,
     /// Other hosts that may get tickets.
     pub hosts: Vec<HostRule>,
+    /// What takes a ticket out of a request; one in the path is out before anything looks at it.
+    pub strip: Option<Strip>,
 }
 
 impl RouteSession {
@@ -29,6 +32,11 @@ impl RouteSession {
         Ok(Self {
             marker: format!("{}~", config.parameter),
             hosts: config.ticket_hosts.iter().map(host).collect::<Result<_, _>>()?,
+            strip: match config.propagation {
+                Propagation::Query => Some(Strip::Query(config.parameter.clone())),
+                Propagation::Cookie => Some(Strip::Cookie(config.parameter.clone())),
+                Propagation::Path | Propagation::Inherit | Propagation::None => None,
+            },
             config: config.clone(),
         })
     }

@@ -24,6 +24,8 @@ pub enum Denial {
     WrongAlgorithm,
     /// Signed, but not by the named key over these bytes.
     BadSignature,
+    /// Not one of those that were given out here, or taken back.
+    NotIssued,
     /// Uses a feature that must be understood and is not (`crit`, `zip`, `b64`, unknown claims).
     Unsupported,
     /// At or after its end.
@@ -70,7 +72,7 @@ pub enum Denial {
 
 impl Denial {
     /// Every denial, so that metric series exist before the first refusal.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Missing,
         Self::Duplicate,
         Self::Ambiguous,
@@ -79,6 +81,7 @@ impl Denial {
         Self::UnknownKey,
         Self::WrongAlgorithm,
         Self::BadSignature,
+        Self::NotIssued,
         Self::Unsupported,
         Self::Expired,
         Self::NotYetValid,
@@ -114,6 +117,7 @@ impl Denial {
             Self::UnknownKey => "unknown_key",
             Self::WrongAlgorithm => "wrong_algorithm",
             Self::BadSignature => "bad_signature",
+            Self::NotIssued => "not_issued",
             Self::Unsupported => "unsupported",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
@@ -145,9 +149,13 @@ impl Denial {
             Self::Missing => "token_missing",
             Self::Duplicate => "token_duplicate",
             Self::Ambiguous => "token_ambiguous",
-            Self::TooLarge | Self::Malformed | Self::UnknownKey | Self::WrongAlgorithm | Self::BadSignature | Self::Unsupported => {
-                "token_invalid"
-            }
+            Self::TooLarge
+            | Self::Malformed
+            | Self::UnknownKey
+            | Self::WrongAlgorithm
+            | Self::BadSignature
+            | Self::NotIssued
+            | Self::Unsupported => "token_invalid",
             Self::Expired => "token_expired",
             Self::NotYetValid => "token_not_yet_valid",
             Self::NoExpiry => "token_no_expiry",
@@ -184,6 +192,7 @@ impl Denial {
                 | Self::UnknownKey
                 | Self::WrongAlgorithm
                 | Self::BadSignature
+                | Self::NotIssued
                 | Self::Unsupported
         )
     }

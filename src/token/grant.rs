@@ -290,6 +290,9 @@ pub struct SessionTerms {
     pub total: Option<u32>,
     /// Seconds that one session may last.
     pub seconds: Option<u32>,
+    /// Whether a viewer whose `seconds` are over gets no other session for the same token.
+    #[serde(default)]
+    pub once: bool,
 }
 
 /// What a grant lets be uploaded. Unset leaves it to the route.

@@ -7,6 +7,8 @@
 
 pub mod akamai_edgeauth;
 pub mod amazon_ivs;
+pub mod apivideo_private;
+pub mod apivideo_upload;
 pub mod ats_access_control;
 pub mod ats_url_sig;
 pub mod aws_smd;
@@ -18,6 +20,7 @@ pub mod config;
 pub mod cta_5007;
 pub mod digest;
 pub mod digest_url;
+pub mod exchange;
 mod fields;
 pub mod google_cloud_cdn;
 pub mod google_media_cdn;
@@ -31,6 +34,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
 pub mod wowza;
+pub mod ziggeo;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
@@ -94,6 +98,33 @@ pub trait Scheme: Send + Sync {
         Ok(grant.answers.iter().find(|answer| answer.on.contains(&denial)).cloned())
     }
 
+    /// Whether it still lasts at `now`, asked after [`Scheme::fits`]: for times that stand beside the token.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn lasts(&self, _grant: &Grant, _facts: &RequestFacts<'_>, _now: UnixTime) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    /// Is told when a token for one use was used, once. Must not wait.
+    fn spend(&self, _grant: &Grant) {}
+
+    /// What the request calls its playback, in the scheme's own words: it tells viewers apart.
+    fn playback<'r>(&self, _facts: &RequestFacts<'r>) -> Option<std::borrow::Cow<'r, str>> {
+        None
+    }
+
+    /// The answer to a request that is for the gateway and not for the origin, such as one for a session token:
+    /// without a grant before any token is asked for, with one after it was found good.
+    fn reply(&self, _grant: Option<&Grant>, _facts: &RequestFacts<'_>, _now: UnixTime) -> Option<Reply> {
+        None
+    }
+
+    /// The vendor's own words for a refusal, so that its players and SDKs understand it.
+    fn refusal(&self, _denial: Denial) -> Option<Reply> {
+        None
+    }
+
     /// Makes a token.
     ///
     /// # Errors
@@ -123,6 +154,17 @@ pub trait Scheme: Send + Sync {
     }
 }
 
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: http::StatusCode,
+    /// The media type.
+    pub kind: &'static str,
+    /// The body.
+    pub body: String,
+}
+
 /// What a new token shall allow.
 #[derive(Debug, Clone, Default)]
 pub struct SignRequest {
@@ -150,6 +192,8 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// How many viewings it allows, and how long; what the scheme has no words for is not said.
+    pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.
     pub claims: Map<String, Value>,
 }

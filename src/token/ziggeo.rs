@@ -4,6 +4,9 @@
 //! therefore a claim, never a proof, and a reader must check all of it. Bytes after Ziggeo's server SDKs
 //! (Node, Python, PHP), which agree.
 
+pub mod fields;
+pub mod repr;
+
 use aws_lc_rs::cipher::{
     AES_256, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey, UnboundCipherKey,
 };

@@ -216,7 +216,13 @@ impl Verifier {
         let token = grant.token_id.as_deref().unwrap_or(&verdict.token);
         let replayed =
             if uses { !self.used.first_use((&verdict.scheme, token), grant, now) } else { self.used.has(&verdict.scheme, token) };
-        if replayed { Err(Refusal::answered(Denial::Replayed, by, grant, now)) } else { Ok(()) }
+        if replayed {
+            return Err(Refusal::answered(Denial::Replayed, by, grant, now));
+        }
+        if uses {
+            by.scheme.spend(grant);
+        }
+        Ok(())
     }
 
     fn judge<'s>(&self, token: &Token<'s, '_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(&'s RouteScheme, Verdict), Refusal> {
@@ -244,6 +250,7 @@ impl Verifier {
             None => (self.open(scheme, presented, facts).map_err(|denial| Refusal::new(denial, Some(&scheme.name)))?, false),
         };
         let covers = entry.grant.check(facts, now).and_then(|()| scheme.scheme.fits(&entry.grant, facts));
+        let covers = covers.and_then(|()| scheme.scheme.lasts(&entry.grant, facts, now));
         covers.map_err(|denial| Refusal::answered(denial, scheme, &entry.grant, now))?;
         Ok(Verdict {
             scheme: scheme.name.clone(),

@@ -2,12 +2,17 @@
 //
 // One JSON object on stdin:
 //   cases         list of:
-//     player        hlsjs | dashjs | shaka-hls | shaka-dash | native | demo-page | demo-page-mse
+//     player        hlsjs | dashjs | shaka-hls | shaka-dash | videojs-hls | videojs-dash | native | demo-page | demo-page-mse
 //     url           what to play; for demo-page, the address of the page
 //     expect        "plays", or {"status": 403, "code": "token_expired"}: refused, and page script could read both
 //     seconds       media seconds that must pass (10; for a refusal 0: a later one is a refusal in mid-play)
 //     name          in the report (the player's)
 //     rate          playback rate (4)
+//     live          its time counts from where it begins to play (false)
+//     switches      goes to and fro between two renditions; segments of both must come (false; native cannot)
+//     user_agent    what the browser says that it is
+//     meanwhile     cases that run, one by one, while this one plays on; then it must play on for two seconds, or, with
+//     afterwards    {"status": 403, "code": "session_evicted"}, have been refused
 //     credentials   sends cookies across origins (false)
 //     probe         for a refused native: what page script asks for itself, as that player tells it nothing (url)
 //     screenshot    for demo-page: a PNG to write
@@ -15,6 +20,7 @@
 //     options       the player's own configuration
 //     timeout       seconds (30)
 //   page_host     127.0.0.1 (default: same site, other port) or localhost (another site than media at 127.0.0.1)
+//   at_once       cases that run at the same time (1)
 //   page_port     port of the test page (0: any); set it where the page's origin must be known beforehand
 // One JSON object on stdout: {ok, browser, page, results: [{name, player, ok, why, currentTime, errors, refusals, codes}]}
 // Exit code 0: all as expected; 1: not; 2: could not run.
@@ -33,6 +39,7 @@ const FILES = {
   "/lib/hls.js": ["node_modules/hls.js/dist/hls.min.js", "text/javascript"],
   "/lib/dash.js": ["node_modules/dashjs/dist/modern/umd/dash.all.min.js", "text/javascript"],
   "/lib/shaka.js": ["node_modules/shaka-player/dist/shaka-player.compiled.js", "text/javascript"],
+  "/lib/video.js": ["node_modules/video.js/dist/video.min.js", "text/javascript"],
 };
 
 function servePage(host, port) {
@@ -72,10 +79,10 @@ function judge(expect, seconds, look, refusals) {
 async function playInPlayer(page, order, base) {
   const { expect, seconds, deadline } = order;
   await page.goto(base);
-  await page.evaluate((order) => { window.start(order); }, order);
+  await page.evaluate((order) => { window.start(order); }, { ...order, renditions: null });
   const ended = await until(deadline, async () => {
-    const look = await page.evaluate(() => window.look());
-    if (expect === "plays") return look.time >= seconds || look.problems.some((problem) => problem.fatal) ? look : null;
+    const look = await page.evaluate((turn) => { if (turn) window.turn(); return window.look(); }, Boolean(order.switches));
+    if (expect === "plays") return (look.time >= seconds && (!order.switches || order.renditions.size > 1)) || look.problems.some((problem) => problem.fatal) ? look : null;
     if (order.player === "native") return look.problems.some((problem) => problem.fatal) ? look : null;
     return look.seen.some((one) => one.status === expect.status) && look.time >= seconds ? look : null;
   });
@@ -111,25 +118,45 @@ async function visitDemo(page, order) {
   return { time: reached, seen, panel, problems: trouble.map((text) => ({ text, fatal: true })) };
 }
 
+// What became of a viewer while others came.
+async function afterwards(page, order, refusals) {
+  const before = await page.evaluate(() => window.look());
+  const deadline = Date.now() + 20000;
+  const wanted = order.afterwards;
+  const seen = (look) => look.seen.some((one) => one.status === wanted.status && one.code === wanted.code);
+  const after = await until(deadline, async () => {
+    const look = await page.evaluate(() => window.look());
+    return (wanted ? seen(look) : look.time >= before.time + 2) ? look : null;
+  });
+  if (!after) return wanted ? `page script did not see ${wanted.status} ${wanted.code}` : "it does not play on";
+  return !wanted && refusals.length ? `played on, but ${refusals.length} requests were refused` : null;
+}
+
 async function run(browser, base, given) {
   const expect = given.expect ?? "plays";
   const demo = given.player.startsWith("demo-page");
-  const order = { rate: 4, seconds: expect === "plays" ? 10 : 0, ...given, expect, deadline: Date.now() + 1000 * (given.timeout ?? 30) };
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 900 }, colorScheme: given.scheme ?? "light" });
+  const order = { renditions: new Set(), rate: 4, seconds: expect === "plays" ? 10 : 0, ...given, expect, deadline: Date.now() + 1000 * (given.timeout ?? 30) };
+  const context = await browser.newContext({ userAgent: given.user_agent, ignoreHTTPSErrors: true, viewport: { width: 1200, height: 900 }, colorScheme: given.scheme ?? "light" });
   const refusals = [];
   try {
     const page = await context.newPage();
     page.on("response", (response) => {
       const url = new URL(response.url());
       if (response.status() >= 400 && url.origin !== base) refusals.push({ status: response.status(), path: url.pathname });
+      const rendition = /\/seg-([01])-/.exec(url.pathname);
+      if (rendition && response.status() < 300) order.renditions.add(rendition[1]);
     });
     const look = demo ? await visitDemo(page, order) : await playInPlayer(page, order, base);
     let why = judge(expect, order.seconds, look, demo ? [] : refusals);
     if (demo && !why && look.seen.length !== 3) why = `${look.seen.length} of 3 bad links were refused`;
     if (!why && expect === "plays") why = look.problems.find((problem) => problem.fatal)?.text ?? null;
+    if (!why && given.switches && order.renditions.size < 2) why = `segments of ${order.renditions.size} renditions came`;
+    const meanwhile = [];
+    for (const one of why ? [] : given.meanwhile ?? []) meanwhile.push(await run(browser, base, one));
+    if (given.meanwhile) why ??= meanwhile.find((one) => !one.ok)?.why ?? (await afterwards(page, order, refusals));
     return {
       name: given.name ?? given.player, player: given.player, ok: why === null, why, currentTime: look.time,
-      errors: look.problems.map((problem) => problem.text), refusals, codes: look.seen, panel: look.panel,
+      errors: look.problems.map((problem) => problem.text), refusals, codes: look.seen, panel: look.panel, meanwhile,
     };
   } catch (error) {
     return { name: given.name ?? given.player, player: given.player, ok: false, why: String(error.message ?? error), currentTime: 0, errors: [], refusals, codes: [] };
@@ -143,7 +170,11 @@ async function main() {
   const [server, base] = await servePage(order.page_host ?? "127.0.0.1", order.page_port ?? 0);
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
   const results = [];
-  for (const one of order.cases) results.push(await run(browser, base, one));
+  const waiting = order.cases.map((one, at) => [one, at]);
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) results[next[1]] = await run(browser, base, next[0]);
+  };
+  await Promise.all(Array.from({ length: order.at_once ?? 1 }, work));
   const ok = results.every((result) => result.ok);
   console.log(JSON.stringify({ ok, browser: browser.version(), page: base, results }, null, 1));
   await browser.close();

@@ -21,8 +21,12 @@ pub(crate) fn browser_is_here() -> bool {
     tool::here("playing in a browser", missing.or_else(|| (!players).then_some("tests/browser/node_modules")))
 }
 
+/// Browsers of several tests would only slow each other down.
+static BROWSER: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// Runs the order; panics where the browser could not run at all. `answer["ok"]` says whether all went as expected.
 pub(crate) fn run_browser(order: &Value) -> Value {
+    let _one_at_a_time = BROWSER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let cases = order["cases"].as_array().map_or(1, Vec::len) as u64;
     let limit = Duration::from_secs(60 + 40 * cases);
     let mut command = Command::new("node");

@@ -29,7 +29,8 @@ impl Issuing {
     pub(crate) fn start(origin: &str, change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = simple(origin);
-        let key = |key: &str, role: &str, account: &str| json!({ "sha256": sha256_hex(key), "role": role, "account": account, "per_minute": 0 });
+        let key =
+            |key: &str, role: &str, account: &str| json!({ "sha256": sha256_hex(key), "role": role, "account": account, "per_minute": 0 });
         config["ledger"] = json!({ "folder": folder.path() });
         config["control"] = json!({
             "address": "127.0.0.1:0",
@@ -58,18 +59,15 @@ impl Issuing {
     }
 
     /// Asks the control listener with an API key.
-    pub(crate) fn ask(&self, key: &str, method: &str, target: &str, body: Option<Value>) -> Reply {
-        self.ask_with(method, target, &[("authorization", &format!("Bearer {key}"))], body)
+    pub(crate) async fn ask(&self, key: &str, method: &str, target: &str, body: Value) -> Reply {
+        self.ask_with(method, target, &format!("Authorization: Bearer {key}\r\n"), body).await
     }
 
-    /// Asks with headers.
-    pub(crate) fn ask_with(&self, method: &str, target: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
-        let body = body.map(|body| body.to_string());
-        let mut all = headers.to_vec();
-        if body.is_some() && !headers.iter().any(|(name, _)| *name == "content-type") {
-            all.push(("content-type", "application/json"));
-        }
-        Reply(client::ask(self.control, method, target, &all, body.as_deref().unwrap_or("")))
+    /// Asks with these header lines; `null` for no body.
+    pub(crate) async fn ask_with(&self, method: &str, target: &str, fields: &str, body: Value) -> Reply {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let kind = if body.is_empty() || fields.contains("Content-Type") { "" } else { "Content-Type: application/json\r\n" };
+        Reply(client::request(self.control, method, target, &format!("{fields}{kind}"), body.as_bytes()).await)
     }
 }
 

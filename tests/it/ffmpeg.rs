@@ -2,6 +2,7 @@
 //!
 //! ffmpeg ends with code 0 even when every segment was refused, so what counts is how much it decoded.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,10 +27,26 @@ pub(crate) fn ffmpeg_is_here() -> bool {
     tool::here("playing with ffmpeg", tool::find("ffmpeg").is_none().then_some("ffmpeg"))
 }
 
+/// Where `tests/run` puts a newer one.
+const NEWER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/imageio/imageio_ffmpeg/binaries");
+
+/// The programs that are here: the system's, and a newer one. Skips aloud, or fails with `TOLLGATE_TESTS=all`.
+pub(crate) fn ffmpegs(what: &str) -> Vec<PathBuf> {
+    let newer = std::fs::read_dir(NEWER).ok().into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let newer = newer.into_iter().find(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ffmpeg-")));
+    let all = [("ffmpeg", tool::find("ffmpeg")), ("a newer ffmpeg", newer)];
+    all.into_iter().filter(|(name, found)| tool::here(what, found.is_none().then_some(name))).filter_map(|(_, found)| found).collect()
+}
+
 /// Plays `url` to its end as fast as it decodes, 60 s at most. `input` goes before the URL (`-headers`, `-cookies`, …).
 /// `Err` is what ffmpeg wrote when it could not play.
 pub(crate) fn ffmpeg_plays(url: &str, input: &[&str]) -> Result<Played, String> {
-    let mut command = Command::new("ffmpeg");
+    played_by(Path::new("ffmpeg"), url, input)
+}
+
+/// The same by this program.
+pub(crate) fn played_by(ffmpeg: &Path, url: &str, input: &[&str]) -> Result<Played, String> {
+    let mut command = Command::new(ffmpeg);
     command.args(["-hide_banner", "-nostdin", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"]);
     command.args(input).args(["-i", url, "-f", "null", "-"]);
     let ended = tool::run(&mut command, "", Duration::from_secs(60));

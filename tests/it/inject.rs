@@ -2,6 +2,8 @@
 
 mod answers;
 mod canary;
+mod cost;
+mod examples;
 mod places;
 mod renewal;
 

@@ -1,4 +1,7 @@
-//! Tokens cross between Tollgate and jsonwebtoken, both ways and in every algorithm that both know.
+//! Tokens cross between Tollgate and others: jsonwebtoken here, the libraries of vendors and live servers in the rooms below.
+
+mod servers;
+mod vendors;
 
 use jsonwebtoken::{Algorithm as Theirs, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::json;

@@ -6,6 +6,8 @@ mod browser;
 mod canary;
 mod cli;
 mod config;
+mod control;
+mod credentials;
 mod deploy;
 mod ffmpeg;
 mod fleet;

@@ -39,6 +39,10 @@ impl Scraped {
                 // Nobody listens there: a set that cannot be fetched.
                 "remote": { "url": "http://127.0.0.1:9/jwks.json" },
             },
+            "credentials": {
+                "fixed": { "type": "static", "secret": "canary" },
+                "partner": { "type": "oauth2", "token_url": "http://127.0.0.1:9/token", "client_id": "gateway", "secret": "canary" },
+            },
             "schemes": { "viewer": { "type": "jwt", "keys": "main", "carriers": [{ "path_prefix": "t=" }, { "query": "token" }] } },
             "origins": { "media": { "endpoints": [origin.base] }, "down": { "endpoints": ["http://127.0.0.1:9"] } },
             "routes": [

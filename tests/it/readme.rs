@@ -159,6 +159,10 @@ fn every_scheme_room_and_command_is_named() {
         let kind = form["properties"]["type"]["const"].as_str().expect("a word");
         assert!(section("Schemes").contains(&format!("| `{kind}` |")), "no row for `{kind}`: {}", form["description"]);
     }
+    let kinds = schema["$defs"]["CredentialConfig"]["oneOf"].as_array().expect("one form a credential");
+    for kind in kinds.iter().map(|form| form["properties"]["type"]["const"].as_str().expect("a word")) {
+        assert!(section("Credentials").contains(&format!("| `{kind}` |")), "no row for the credential `{kind}`");
+    }
     let rooms = include_str!("../../src/lib.rs").lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     for room in rooms {
         assert!(section("The house").contains(&format!("`{room}`")), "the room {room} is not in the house");

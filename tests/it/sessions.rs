@@ -2,6 +2,7 @@
 
 mod carry;
 mod limits;
+mod live;
 mod operators;
 mod players;
 mod scope;

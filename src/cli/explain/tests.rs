@@ -64,7 +64,7 @@ fn explained_by(config: &str, url: &str) -> Value {
         now: Some(NOW),
         output: Output::Json,
     };
-    explain(&args, &config).expect("an answer")
+    decided(&args, &config).expect("an answer")
 }
 
 /// A path with a token for `/v/` in its first segment.

@@ -66,7 +66,6 @@ impl Keeper {
                 rest => rest,
             }
         };
-        slot.close(now);
         if let Step::Rest(rest) = step {
             return Poked::Rest(rest);
         }
@@ -81,15 +80,21 @@ impl Keeper {
 
     fn settle(&self, slot: &Slot, outcome: Result<Issued, Refused>, begun: Instant) {
         let now = self.now();
+        let kept = outcome.as_ref().ok().cloned();
         let outcome = slot.settle(outcome, now, fastrand::f64());
+        if let (Ok(()), Some(issued)) = (&outcome, kept) {
+            self.put_down(slot, &issued);
+        }
         lock(&self.budget).ended(outcome.as_ref().err(), now.run);
         *lock(&self.fault) = outcome.as_ref().err().map(ToString::to_string);
-        self.report(slot, outcome.as_ref().err(), begun.elapsed());
+        self.report(outcome.as_ref().err(), begun.elapsed());
         self.nudge.notify_one();
     }
 
-    fn report(&self, slot: &Slot, refused: Option<&Refused>, took: Duration) {
-        let _ = (slot, took);
+    fn report(&self, refused: Option<&Refused>, took: Duration) {
+        let (name, kind, metrics) = (self.name.as_str(), self.source.kind(), &self.parts.metrics);
+        metrics.credential_renewals.with_label_values(&[name, kind, refused.map_or("ok", Refused::word)]).inc();
+        metrics.credential_renewal_seconds.with_label_values(&[name, kind]).observe(took.as_secs_f64());
         match refused {
             None => tracing::debug!(credential = %self.name, provider = self.source.kind(), "credential renewed"),
             Some(fault) => tracing::warn!(credential = %self.name, provider = self.source.kind(), %fault, "credential not renewed"),
@@ -98,7 +103,16 @@ impl Keeper {
 
     pub(super) fn count_rejection(&self, said: Rejection) {
         if said == Rejection::Invalidated {
+            self.parts.metrics.credential_rejections.with_label_values(&[self.name.as_str()]).inc();
             tracing::warn!(credential = %self.name, "the upstream does not take the credential");
+        }
+    }
+
+    /// What is made here is made again after a restart; what a vendor gave is kept.
+    fn put_down(&self, slot: &Slot, issued: &Issued) {
+        let (Some(shelf), Source::Vendor(_)) = (&self.parts.shelf, &self.source) else { return };
+        if let Err(fault) = shelf.put(&self.name, slot.key.as_deref(), issued) {
+            tracing::warn!(credential = %self.name, %fault, "the credential cannot be kept over a restart");
         }
     }
 
@@ -121,6 +135,9 @@ impl Keeper {
 
     async fn withdraw_now(&self, slot: &Slot) {
         let (Some(issued), Source::Vendor(provider), Some(client)) = (slot.take(), &self.source, &self.parts.client) else { return };
+        if let Some(Err(fault)) = self.parts.shelf.as_ref().map(|shelf| shelf.remove(&self.name, slot.key.as_deref())) {
+            tracing::warn!(credential = %self.name, %fault, "the credential cannot be taken out of the store");
+        }
         let ask = Ask { resource: self.resource(slot), nonce: nonce(), ..Ask::first(self.parts.clock.now()) };
         let Some(request) = provider.revoke(&ask, &issued) else { return };
         let answer = tokio::time::timeout(CALL_LIMIT, client.send(request)).await;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
@@ -14,8 +15,8 @@ use crate::clock::UnixTime;
 /// A value that serves.
 pub(super) struct Kept {
     pub(super) issued: Issued,
-    /// First moment at which it is not used.
-    pub(super) until: UnixTime,
+    /// First moment at which it is not used, by both clocks.
+    pub(super) until: (UnixTime, Duration),
     /// When another one is called for.
     pub(super) renews: UnixTime,
     pub(super) generation: u64,
@@ -55,9 +56,9 @@ impl Slot {
         self.seen.subscribe()
     }
 
-    /// The value, if it may be used.
-    pub(super) fn usable(&self, now: UnixTime) -> Option<Arc<Kept>> {
-        self.kept.load_full().filter(|kept| now < kept.until)
+    /// The value, if it may be used: also where the wall clock was set back.
+    pub(super) fn usable(&self, now: Now) -> Option<Arc<Kept>> {
+        self.kept.load_full().filter(|kept| now.wall < kept.until.0 && now.run < kept.until.1)
     }
 
     /// The value before the next one.
@@ -79,6 +80,17 @@ impl Slot {
 
     pub(super) fn make_due(&self) {
         self.due.store(true, Ordering::Release);
+    }
+
+    /// Takes up a value from before a restart, as far as it is of use still.
+    pub(super) fn restore(&self, issued: Issued, now: Now, chance: f64) {
+        let mut machine = self.lock();
+        let life = Life { since: issued.since, expires: issued.expires };
+        if machine.restored(life, now, chance) {
+            self.publish(&machine, issued);
+        } else {
+            *lock(&self.last) = Some(issued);
+        }
     }
 
     /// Takes what a call has brought, and wakes all who wait.
@@ -105,7 +117,7 @@ impl Slot {
         *lock(&self.last) = Some(issued.clone());
         let kept = Arc::new(Kept {
             issued,
-            until: machine.until().unwrap_or(UnixTime::MIN),
+            until: machine.until().unwrap_or((UnixTime::MIN, Duration::ZERO)),
             renews: machine.renews_at().unwrap_or(UnixTime::MAX),
             generation: machine.generation(),
         });
@@ -121,14 +133,6 @@ impl Slot {
             self.kept.store(None);
         }
         said
-    }
-
-    /// Takes the value out of use once its time has run, even where the wall clock was set back.
-    pub(super) fn close(&self, now: Now) {
-        let machine = self.lock();
-        if !machine.usable(now) && self.kept.load().is_some() {
-            self.kept.store(None);
-        }
     }
 
     /// The value, taken out for good.

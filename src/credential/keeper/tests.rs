@@ -127,7 +127,12 @@ struct Rig {
 }
 
 fn rig(scope: Scope, life: i64, keep: &KeepConfig) -> Rig {
-    let clock = Clock::manual(UnixTime(T0));
+    rig_from(scope, (life, T0), keep, None)
+}
+
+/// A gateway that starts at `start` with what is on the `shelf`.
+fn rig_from(scope: Scope, (life, start): (i64, i64), keep: &KeepConfig, shelf: Option<Shelf>) -> Rig {
+    let clock = Clock::manual(UnixTime(start));
     let vendor = Arc::new(Vendor {
         base: BaseUrl::parse("https://vendor.test").expect("base"),
         life,
@@ -148,6 +153,7 @@ fn rig(scope: Scope, life: i64, keep: &KeepConfig) -> Rig {
         spawn: Arc::new(move |task| lock(&begun).push(tokio::spawn(task).abort_handle())),
         clock: clock.clone(),
         metrics: metrics.clone(),
+        shelf,
     };
     let source = Source::Vendor(Box::new(Words(vendor.clone())));
     let credential = Credential::new(Name::new("uploads").expect("name"), (source, scope), keep, parts);
@@ -309,6 +315,20 @@ async fn a_session_renews_in_use_behind_its_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_does_not_stretch_a_life() {
+    for scope in [Scope::Route, Scope::Session] {
+        let rig = rig(scope, 100, &plenty());
+        rig.value(Some("k")).await.expect("a value");
+        rig.say(Says::Status(503));
+        rig.clock.set(UnixTime(T0 - 7200));
+        tokio::time::sleep(Duration::from_secs(94)).await;
+        assert!(rig.value(Some("k")).await.is_ok(), "{scope:?}");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(rig.value(Some("k")).await.is_err(), "{scope:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_value_is_replaced_once_for_all() {
     let rig = rig(Scope::Route, 3600, &plenty());
     rig.pass(1, |_| ()).await;
@@ -420,4 +440,44 @@ async fn nothing_that_is_shown_holds_a_value() {
     let status = serde_json::to_string(&rig.credential.status(rig.now())).expect("JSON");
     let shown = format!("{:?} {held:?} {status} {}", rig.credential, String::from_utf8_lossy(&rig.metrics.render()));
     assert!(held.value.expose().contains("canary") && !shown.contains("canary"), "{shown}");
+}
+
+fn shelf(folder: &std::path::Path, identity: &[u8]) -> Shelf {
+    let key = Secret::new("k".repeat(32));
+    let store = crate::store::Embedded::open(&folder.join("store"), &key).expect("store");
+    Shelf { room: store.room(super::super::shelf::ROOM), identity: identity.to_vec() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_takes_up_what_was_kept() {
+    for scope in [Scope::Route, Scope::Session] {
+        let folder = tempfile::tempdir().expect("folder");
+        let kept = shelf(folder.path(), b"a");
+        let first = rig_from(scope, (3600, T0), &plenty(), Some(kept.clone()));
+        first.pass(1, |_| ()).await;
+        let value = first.value(Some("k")).await.expect("a value");
+        drop(first);
+        let again = rig_from(scope, (3600, T0 + 600), &plenty(), Some(kept.clone()));
+        assert_eq!(again.value(Some("k")).await.expect("the same"), value, "{scope:?}");
+        assert!(again.credential.is_ready() && again.calls().is_empty());
+        let other = Shelf { identity: b"b".to_vec(), ..kept.clone() };
+        let other = rig_from(scope, (3600, T0 + 600), &plenty(), Some(other));
+        other.value(Some("k")).await.expect("a value");
+        assert_eq!(other.calls().len(), 1, "another account's value is not used");
+        let late = rig_from(scope, (3600, T0 + 7200), &plenty(), Some(Shelf { identity: b"b".to_vec(), ..kept }));
+        late.pass(1, |_| ()).await;
+        late.value(Some("k")).await.expect("a value");
+        assert_eq!(*lock(&late.vendor.used), [Some("refresh-canary-1".to_owned())], "what is over still renews");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_is_not_kept() {
+    let folder = tempfile::tempdir().expect("folder");
+    let kept = shelf(folder.path(), b"a");
+    let rig = rig_from(Scope::Session, (3600, T0), &plenty(), Some(kept.clone()));
+    rig.value(Some("k")).await.expect("a value");
+    rig.credential.forget("k");
+    rig.pass(1, |_| ()).await;
+    assert!(kept.all(rig.credential.name(), rig.now()).expect("records").is_empty());
 }

@@ -42,7 +42,7 @@ pub(super) fn prepare(head: &mut Parts, route: &Route) {
 pub(super) async fn finish(mut response: Response<Body>, shown: &Shown<'_>) -> Result<Response<Body>, Error> {
     let secrets = secrets(shown);
     let headers = response.headers_mut();
-    if !secrets.is_empty() {
+    if shown.trail.is_foreign() || shown.held.iter().any(Option::is_some) {
         let cookies = shown.route.answers.as_ref().is_some_and(|answers| answers.keep_cookies);
         // What the origin set for our credential is as good as the credential; what it asks for is not the caller's to give.
         for name in [SET_COOKIE, WWW_AUTHENTICATE, HeaderName::from_static("authentication-info")] {

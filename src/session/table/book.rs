@@ -81,6 +81,8 @@ struct TokenLife {
 const NETWORKS_OBSERVED: usize = 256;
 /// Tokens with counts that outlive sessions, as a multiple of the sessions.
 const TOKENS_PER_SESSION: usize = 4;
+/// Seconds for which a viewer's end is kept in mind on a token that has none.
+const OVER_FOR: i64 = 24 * 3600;
 
 #[derive(Default)]
 pub(super) struct Book {
@@ -89,6 +91,8 @@ pub(super) struct Book {
     tokens: HashMap<Key, TokenLife, ahash::RandomState>,
     /// Ended sessions that are still in the shards, with their hard ends, by when they ended.
     ended: VecDeque<(SessionId, UnixTime)>,
+    /// Viewers whose time on a token is over for good, until the token's own end.
+    over: HashMap<(Key, Name), UnixTime, ahash::RandomState>,
     order: u64,
     tokens_swept: Option<UnixTime>,
 }
@@ -122,6 +126,9 @@ impl Book {
             let over = self.recheck(&session, ask).map_err(refuse)?;
             return Ok(Admission { session, evicted: Vec::new(), over, fresh: false });
         }
+        if self.is_over(ask) {
+            return Err(refuse(Limit::Duration));
+        }
         let id = before.map_or_else(|| SessionId::new(ask.now), |before| before.id);
         if ask.terms.ends(id.started(), ask.grant.window.until) <= ask.now {
             return Err(refuse(Limit::Duration));
@@ -142,6 +149,26 @@ impl Book {
             session.go_on_from(before);
         }
         Ok(Admission { session, evicted, over, fresh: true })
+    }
+
+    /// Whether the viewer has had its time on a token that gives it once.
+    fn is_over(&self, ask: &Ask) -> bool {
+        ask.grant.session.once && self.over.get(&(ask.viewer.key, ask.route.clone())).is_some_and(|until| *until > ask.now)
+    }
+
+    /// Keeps in mind that a viewer has had its time.
+    fn note_over(&mut self, session: &Session, end: End, now: UnixTime, most: usize) {
+        let timed = session.grant.session.once && session.grant.session.seconds.is_some();
+        if end != End::Duration || !timed || session.grant.window.until <= now {
+            return;
+        }
+        if self.over.len() >= most {
+            self.over.retain(|_, until| *until > now);
+        }
+        // Full of viewers whose time is over: one more is forgotten rather than somebody else's memory taken.
+        if self.over.len() < most {
+            self.over.insert((session.viewer.key, session.route.clone()), session.grant.window.until.min(now.plus(OVER_FOR)));
+        }
     }
 
     /// The viewer's live session. One over its time ends here.
@@ -317,6 +344,7 @@ impl Book {
                 self.places.remove(&place);
             }
         }
+        self.note_over(session, end, now, around.most.saturating_mul(TOKENS_PER_SESSION));
         let viewer = (session.viewer.key, session.route.clone());
         if self.viewers.get(&viewer) == Some(&session.id) {
             self.viewers.remove(&viewer);

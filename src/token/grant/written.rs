@@ -77,7 +77,7 @@ mod tests {
             window: Window { from: UnixTime(1), until: UnixTime::MAX },
             scope: Scope::Paths(rules),
             bindings,
-            session: SessionTerms { concurrent: Some(1), total: None, seconds: Some(9) },
+            session: SessionTerms { concurrent: Some(1), total: None, seconds: Some(9), once: true },
             kind: text("v"),
             downloads: Some(false),
             upstream_query: vec![("a".into(), "b".into())],

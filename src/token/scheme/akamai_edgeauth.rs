@@ -11,6 +11,7 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::exchange::{self, Exchange, Long};
 use super::fields::{self, Hash};
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
@@ -18,10 +19,14 @@ use crate::name::Name;
 use crate::path;
 use crate::secret::Secret;
 use crate::token::grant::Window;
-use crate::token::{Binding, Carrier, Denial, Grant, KeySource, PathRule, Presented, RequestFacts, Scope, Strip, Where, access, carrier};
+use crate::token::{
+    Binding, Carrier, Denial, Grant, KeySource, PathRule, Presented, Renewed, RequestFacts, Scope, Strip, Where, access, carrier,
+};
 use crate::units::Period;
 
 const LONGEST: usize = 8192;
+/// The name of long tokens, and what they say in `data`.
+const LONG: &str = "hdntl";
 /// What is before `hmac`, in order.
 const ORDER: [&str; 6] = ["ip", "st", "exp", "acl", "id", "data"];
 
@@ -59,6 +64,9 @@ pub struct Config {
     /// Where new tokens are put, under the first of `names`.
     #[serde(default)]
     pub sign_into: Place,
+    /// Gives a long token (`hdntl`) for the entry's folder with an entry that a short one opened.
+    #[serde(default)]
+    pub exchange: Option<Exchange>,
 }
 
 /// The HMAC's hash.
@@ -136,6 +144,15 @@ impl AkamaiEdgeauth {
     pub fn new(config: &Config, keys: KeySource) -> Result<Self, String> {
         if config.names.is_empty() || config.places.is_empty() {
             return Err("akamai-edgeauth: `names` and `places` need at least one entry each".into());
+        }
+        if let Some(exchange) = &config.exchange {
+            let place = if exchange.into == exchange::Into::Path { Place::Path } else { Place::Cookie };
+            let name = exchange.name.as_deref().unwrap_or(LONG);
+            if !config.names.iter().any(|have| have == name) || !config.places.contains(&place) {
+                return Err(format!(
+                    "akamai-edgeauth: long tokens would not be found: `names` needs {name:?}, and `places` where it rides"
+                ));
+            }
         }
         if config.salt.is_some() && config.salt_header.is_some() {
             return Err("akamai-edgeauth: set `salt` or `salt_header`, not both".into());
@@ -248,7 +265,7 @@ impl Scheme for AkamaiEdgeauth {
             match &mut found {
                 None => found = Some(next),
                 Some(first) if first.token == next.token => first.strip.extend(next.strip),
-                Some(_) => return Err(Denial::Ambiguous),
+                Some(_) => found = Some(self.of_two(found.take(), next)?),
             }
         }
         Ok(found)
@@ -267,7 +284,24 @@ impl Scheme for AkamaiEdgeauth {
         let key = fields::matching_secret(&self.keys, fits).ok_or(Denial::BadSignature)?;
         let mut grant = self.grant(&token, facts)?;
         grant.key_id = key.id().cloned();
+        grant.renewal = self.config.exchange.as_ref().filter(|_| token.data != Some(LONG)).map(Exchange::renewal);
         Ok(grant)
+    }
+
+    fn renew(
+        &self,
+        grant: &Grant,
+        presented: &Presented<'_>,
+        facts: &RequestFacts<'_>,
+        now: UnixTime,
+    ) -> Result<Option<Renewed>, SignError> {
+        let (Some(exchange), Some(renewal)) = (&self.config.exchange, &grant.renewal) else { return Ok(None) };
+        let Some(folder) = exchange.folder(facts, presented, grant)? else { return Ok(None) };
+        let short = Token::parse(&presented.token).map_err(|_| SignError::Crypto)?;
+        let until = now.plus(renewal.seconds);
+        let token = self.long(exchange, &short, facts, (&folder, until))?;
+        let name = exchange.name.as_deref().unwrap_or(LONG);
+        Ok(Some(exchange.answer(facts, presented, grant, &Long { name, token, folder: &folder, until })))
     }
 
     /// URL tokens and salts cover what is not in the token.
@@ -413,6 +447,33 @@ fn claim<'c>(request: &'c SignRequest, name: &str) -> Option<&'c str> {
 }
 
 impl AkamaiEdgeauth {
+    /// A short token's URL goes on being asked for when the long one is there.
+    fn of_two<'r>(&self, first: Option<Presented<'r>>, second: Presented<'r>) -> Result<Presented<'r>, Denial> {
+        let ends = |text: &str| Token::parse(text).ok()?.exp.and_then(|exp| fields::seconds(exp).ok());
+        let spoken = |first: Presented<'r>| exchange::later(first, second, ends);
+        first.filter(|_| self.config.exchange.is_some()).and_then(spoken).ok_or(Denial::Ambiguous)
+    }
+
+    /// The long token for `folder`, to the same viewer as the short one.
+    fn long(
+        &self,
+        exchange: &Exchange,
+        short: &Token<'_>,
+        facts: &RequestFacts<'_>,
+        (folder, until): (&str, UnixTime),
+    ) -> Result<String, SignError> {
+        let key = fields::signing_secret(&self.keys, exchange.key.as_deref())?;
+        let octets = key.octets().ok_or_else(|| SignError::NoKey(exchange.key.clone()))?;
+        let folder = exchange::plain(folder).ok_or_else(|| cannot("the folder holds characters that cannot stand in an acl"))?;
+        let acl = self.acl(folder, exchange.into == exchange::Into::Path)?;
+        let field = |name: &str, value: Option<&str>| value.map_or_else(String::new, |value| format!("{name}={value}~"));
+        let (ip, id) = (field("ip", short.ip), field("id", short.id));
+        let fields = format!("{ip}exp={}~acl={acl}~{id}data={LONG}", until.plus(-1));
+        let salt = self.salt(facts).map_err(|_| cannot("the salt's header is not there"))?;
+        let mac = fields::hex(&self.hash().mac(octets, &[fields.as_bytes(), salt.as_bytes()]));
+        Ok(format!("{fields}~hmac={mac}"))
+    }
+
     fn fields_to_sign(&self, request: &SignRequest) -> Result<String, SignError> {
         if let Some(name) = request.claims.iter().find(|(name, value)| !matches!(&***name, "id" | "data" | "salt") || !value.is_string()) {
             return Err(cannot(&format!("the claims of this scheme are the texts `id`, `data` and `salt`, not `{}`", name.0)));
@@ -429,7 +490,7 @@ impl AkamaiEdgeauth {
             _ => fields.push(format!("exp={}", fields::expiry(request)?.plus(-1))),
         }
         if let Some(scope) = &request.scope {
-            fields.push(format!("acl={}", self.acl(scope)?));
+            fields.push(format!("acl={}", self.acl(scope, self.config.sign_into == Place::Path)?));
         }
         for (name, value) in [("id", request.subject.as_deref().or_else(|| claim(request, "id"))), ("data", claim(request, "data"))] {
             if let Some(value) = value {
@@ -440,14 +501,14 @@ impl AkamaiEdgeauth {
     }
 
     /// A folder (`/vid1/`) opens what is below it; in a path segment the slashes must be encoded.
-    fn acl(&self, scope: &str) -> Result<String, SignError> {
+    fn acl(&self, scope: &str, in_path: bool) -> Result<String, SignError> {
         let open = if scope.ends_with('/') { "*" } else { "" };
         let bad = |byte: u8| !(byte.is_ascii_alphanumeric() || b"/-_.*?!$',:@=()%".contains(&byte));
         if scope.is_empty() || scope.bytes().any(bad) {
             return Err(cannot("the scope holds characters that cannot stand in an acl"));
         }
         // `?` must not stand raw in a path, and `%` only as part of an encoding.
-        let encoded = |acl: String| if self.config.sign_into == Place::Path { acl.replace('/', "%2f").replace('?', "%3f") } else { acl };
+        let encoded = |acl: String| if in_path { acl.replace('/', "%2f").replace('?', "%3f") } else { acl };
         Ok(encoded(format!("{scope}{open}")))
     }
 

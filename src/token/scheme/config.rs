@@ -1,9 +1,12 @@
 //! The schemes of the config: one `[schemes.NAME]` table each, told apart by its `type`.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::name::Name;
+use crate::token::{Issued, KeySource, NothingIssued};
 
 /// One `[schemes.NAME]` table.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -40,16 +43,24 @@ pub enum SchemeConfig {
     AmazonIvs(super::amazon_ivs::Config),
     /// AWS Secure Media Delivery at the Edge.
     AwsSmd(super::aws_smd::Config),
+    /// Ziggeo auth tokens of our own, and client tokens.
+    Ziggeo(super::ziggeo::Config),
+    /// api.video upload tokens of our own.
+    ApivideoUpload(super::apivideo_upload::Config),
+    /// api.video private videos with tokens of our own.
+    ApivideoPrivate(super::apivideo_private::Config),
     /// Common Access Token.
     #[serde(rename = "cta-5007")]
     Cta5007(Box<super::cta_5007::Config>),
 }
 
 impl SchemeConfig {
-    /// The key set it names.
+    /// The key set it names; none where tokens are only looked up.
     #[must_use]
-    pub fn keys(&self) -> &Name {
-        match self {
+    pub fn keys(&self) -> Option<&Name> {
+        Some(match self {
+            Self::Ziggeo(config) => &config.keys,
+            Self::ApivideoUpload(_) | Self::ApivideoPrivate(_) => return None,
             Self::CloudflareStream(config) => &config.keys,
             Self::Mux(config) => &config.keys,
             Self::Jwt(config) => &config.keys,
@@ -66,15 +77,27 @@ impl SchemeConfig {
             Self::AwsSmd(config) => &config.keys,
             Self::AtsUrlSig(config) => &config.keys,
             Self::AtsAccessControl(config) => &config.keys,
-        }
+        })
     }
 
-    /// The scheme, with its keys in hand.
+    /// The scheme, with its keys in hand, where nothing was given out.
     ///
     /// # Errors
     /// A sentence for the operator when the table does not make sense.
-    pub fn build(&self, keys: crate::token::KeySource) -> Result<Box<dyn super::Scheme>, String> {
+    pub fn build(&self, keys: KeySource) -> Result<Box<dyn super::Scheme>, String> {
+        let nothing: Arc<dyn Issued> = Arc::new(NothingIssued);
+        self.build_with(keys, &nothing)
+    }
+
+    /// The scheme, with its keys in hand, and with `issued` to look tokens up in.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the table does not make sense.
+    pub fn build_with(&self, keys: KeySource, issued: &Arc<dyn Issued>) -> Result<Box<dyn super::Scheme>, String> {
         Ok(match self {
+            Self::Ziggeo(config) => Box::new(super::ziggeo::Ziggeo::new(config, keys, issued.clone())?),
+            Self::ApivideoUpload(config) => Box::new(super::apivideo_upload::ApivideoUpload::new(config, issued.clone())),
+            Self::ApivideoPrivate(config) => Box::new(super::apivideo_private::ApivideoPrivate::new(config, issued.clone())),
             Self::CloudflareStream(config) => Box::new(super::cloudflare_stream::CloudflareStream::new(config, keys)?),
             Self::Mux(config) => Box::new(super::mux::Mux::new(config, keys)?),
             Self::Jwt(config) => Box::new(super::jwt::Jwt::new(config, keys)?),
@@ -121,7 +144,7 @@ mod tests {
         {
             let tables: Tables = toml::from_str(&example(source)).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
             let config = tables.schemes.values().next().expect("a scheme");
-            let scheme = config.build(crate::token::KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
+            let scheme = config.build(KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
             assert_eq!(scheme.kind(), kind);
         }
     }
@@ -131,6 +154,8 @@ mod tests {
         for kind in [
             "akamai-edgeauth",
             "amazon-ivs",
+            "apivideo-private",
+            "apivideo-upload",
             "ats-access-control",
             "ats-url-sig",
             "aws-smd",
@@ -145,14 +170,20 @@ mod tests {
             "mux",
             "rfc9246",
             "wowza",
+            "ziggeo",
         ] {
-            // The one that needs a word more than its type and keys.
-            let more = if kind == "digest-url" { "preset = \"keycdn\"" } else { "" };
-            let table = format!("[schemes.a]\ntype = \"{kind}\"\nkeys = \"k\"\n{more}\n");
+            // Those that need another word than type and keys.
+            let more = match kind {
+                "digest-url" => "keys = \"k\"\npreset = \"keycdn\"",
+                "ziggeo" => "keys = \"k\"\napplication_token = \"a\"",
+                "apivideo-upload" | "apivideo-private" => "",
+                _ => "keys = \"k\"",
+            };
+            let table = format!("[schemes.a]\ntype = \"{kind}\"\n{more}\n");
             let tables: Tables = toml::from_str(&table).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
             let config = tables.schemes.values().next().expect("a scheme");
-            assert_eq!(config.keys().as_str(), "k");
-            let scheme = config.build(crate::token::KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
+            assert_eq!(config.keys().is_some(), more.contains("keys"), "{kind}");
+            let scheme = config.build(KeySource::default()).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
             assert_eq!(scheme.kind(), kind);
             assert!(toml::from_str::<Tables>(&format!("{table}colour = 1")).is_err(), "{kind}");
         }

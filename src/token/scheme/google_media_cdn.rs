@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::exchange::{self, Exchange, Long};
 use super::fields::{self, Hash};
 use super::google_signed::{self, Put, SignedRequest};
 use super::{Scheme, SignError, SignRequest, Signed};
@@ -21,13 +22,15 @@ use crate::path;
 use crate::token::grant::Window;
 use crate::token::key::Family;
 use crate::token::{
-    Binding, Carrier, Denial, Grant, Key, KeySource, PathRule, Presented, RequestFacts, Scope, Strip, Where, access, carrier,
+    Binding, Carrier, Denial, Grant, Key, KeySource, PathRule, Presented, Renewed, RequestFacts, Scope, Strip, Where, access, carrier,
 };
 use crate::units::Period;
 
 const COOKIE: &str = "Edge-Cache-Cookie";
 const COMPONENT: &str = "edge-cache-token=";
 const LONGEST: usize = 8192;
+/// What long tokens say in `Data`.
+const LONG: &str = "long";
 
 /// The table's keys.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -47,6 +50,9 @@ pub struct Config {
     /// What is made when signing.
     #[serde(default)]
     pub sign_as: SignAs,
+    /// Gives a long token for the entry's folder with an entry that a short token opened (dual-token authentication).
+    #[serde(default)]
+    pub exchange: Option<Exchange>,
 }
 
 /// The hash of `hmac` tokens.
@@ -99,6 +105,13 @@ impl GoogleMediaCdn {
         let fine = |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if config.names.is_empty() || !config.names.iter().all(fine) {
             return Err("google-media-cdn: `names` needs at least one name of letters, digits, '-' and '_'".into());
+        }
+        let in_path = config.exchange.as_ref().filter(|exchange| exchange.into == exchange::Into::Path);
+        if let Some(name) = in_path.and_then(|exchange| exchange.name.as_ref()).filter(|name| !config.names.contains(name)) {
+            return Err(format!("google-media-cdn: long tokens would not be found: `names` needs {name:?}"));
+        }
+        if config.exchange.as_ref().is_some_and(|exchange| exchange.into == exchange::Into::Cookie && exchange.name.is_some()) {
+            return Err(format!("google-media-cdn: the cookie of long tokens is always {COOKIE}"));
         }
         Ok(Self { keys, config: config.clone() })
     }
@@ -180,16 +193,42 @@ impl Scheme for GoogleMediaCdn {
         let mut found = self.find(facts)?;
         let Some(mut first) = found.pop() else { return Ok(None) };
         for other in found {
-            if other.token != first.token {
+            if other.token == first.token {
+                first.strip.extend(other.strip);
+            } else if self.config.exchange.is_some() {
+                // A short token's URL goes on being asked for when the long one is there.
+                first = exchange::later(first, other, ends).ok_or(Denial::Ambiguous)?;
+            } else {
                 return Err(Denial::Ambiguous);
             }
-            first.strip.extend(other.strip);
         }
         Ok(Some(first))
     }
 
     fn open(&self, presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
-        if presented.token.starts_with("t\n") { self.open_token(&presented.token) } else { self.open_request(&presented.token) }
+        let mut grant =
+            if presented.token.starts_with("t\n") { self.open_token(&presented.token)? } else { self.open_request(&presented.token)? };
+        grant.renewal = self.config.exchange.as_ref().filter(|_| is_short(&presented.token)).map(Exchange::renewal);
+        Ok(grant)
+    }
+
+    fn renew(
+        &self,
+        grant: &Grant,
+        presented: &Presented<'_>,
+        facts: &RequestFacts<'_>,
+        now: UnixTime,
+    ) -> Result<Option<Renewed>, SignError> {
+        let (Some(exchange), Some(renewal)) = (&self.config.exchange, &grant.renewal) else { return Ok(None) };
+        let Some(folder) = exchange.folder(facts, presented, grant)? else { return Ok(None) };
+        let until = now.plus(renewal.seconds);
+        let token = self.long(exchange, &presented.token, (&folder, until))?;
+        let name = match (exchange.into, &exchange.name) {
+            (exchange::Into::Cookie, _) => COOKIE,
+            (exchange::Into::Path, Some(name)) => name,
+            (exchange::Into::Path, None) => COMPONENT.trim_end_matches('='),
+        };
+        Ok(Some(exchange.answer(facts, presented, grant, &Long { name, token, folder: &folder, until })))
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
@@ -369,17 +408,54 @@ impl<'t> Token<'t> {
     }
 }
 
+/// When a token's text says that it ends.
+fn ends(text: &str) -> Option<UnixTime> {
+    if text.starts_with("t\n") {
+        return fields::seconds(Token::parse(text).ok()?.get("Expires")?).ok();
+    }
+    SignedRequest::parse(text).ok()?.ends()
+}
+
+/// Whether it is a token that is to be exchanged: cookies and path components open folders already.
+fn is_short(text: &str) -> bool {
+    match text.split('\n').next() {
+        Some("t") => Token::parse(text).is_ok_and(|token| token.get("Data") != Some(LONG)),
+        form => matches!(form, Some("u" | "p")),
+    }
+}
+
 impl GoogleMediaCdn {
-    fn sign_token(&self, request: &SignRequest) -> Result<Signed, SignError> {
+    /// The long token for `folder`, to the same viewer as the short one.
+    fn long(&self, exchange: &Exchange, short: &str, (folder, until): (&str, UnixTime)) -> Result<String, SignError> {
+        let cannot = |why: &str| SignError::CannotExpress(why.to_owned());
+        let folder = exchange::plain(folder).ok_or_else(|| cannot("the folder holds characters that cannot stand in a token"))?;
+        let short = if short.starts_with("t\n") { Some(Token::parse(short).map_err(|_| SignError::Crypto)?) } else { None };
+        let get = |name: &str| short.as_ref().and_then(|short| short.get(name));
+        if get("Headers").is_some() {
+            return Err(cannot("the values of bound headers are not in a token, so a long one cannot be bound to them"));
+        }
+        let glob = if exchange.into == exchange::Into::Path { folder.replace('/', "%2F") } else { folder.to_owned() };
+        let field = |name: &str| get(name).map_or_else(String::new, |value| format!("~{name}={value}"));
+        let (session, ranges) = (field("SessionID"), field("IPRanges"));
+        let fields = format!("PathGlobs={glob}*~Expires={}{session}~Data={LONG}{ranges}", until.plus(-1));
+        self.sealed(exchange.key.as_deref(), (&fields, &fields))
+    }
+
+    /// `token`, with the signature over `signed`.
+    fn sealed(&self, key_id: Option<&str>, (token, signed): (&str, &str)) -> Result<String, SignError> {
         let keys = self.keys.load();
-        let wanted = |key: &&std::sync::Arc<Key>| request.key_id.as_deref().is_none_or(|id| key.id().is_some_and(|have| &**have == id));
+        let wanted = |key: &&std::sync::Arc<Key>| key_id.is_none_or(|id| key.id().is_some_and(|have| &**have == id));
         let fits = |key: &&std::sync::Arc<Key>| key.octets().is_some() || (key.family() == Family::Ed25519 && key.can_sign());
-        let key = keys.iter().filter(wanted).find(fits).ok_or_else(|| SignError::NoKey(request.key_id.clone()))?;
-        let (token, signed) = token_to_sign(request)?;
-        let token = match key.octets() {
+        let key = keys.iter().filter(wanted).find(fits).ok_or_else(|| SignError::NoKey(key_id.map(str::to_owned)))?;
+        Ok(match key.octets() {
             Some(secret) => format!("{token}~hmac={}", fields::hex(&self.hash().mac(secret, &[signed.as_bytes()]))),
             None => format!("{token}~Signature={}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).ok_or(SignError::Crypto)?)),
-        };
+        })
+    }
+
+    fn sign_token(&self, request: &SignRequest) -> Result<Signed, SignError> {
+        let (token, signed) = token_to_sign(request)?;
+        let token = self.sealed(request.key_id.as_deref(), (&token, &signed))?;
         let before = request.query.as_ref().map_or_else(String::new, |query| format!("{query}&"));
         let name = self.config.names.first().map_or("hdnts", String::as_str);
         Ok(Signed { path: request.path.clone(), query: Some(format!("{before}{name}={token}")), token, ..Signed::default() })

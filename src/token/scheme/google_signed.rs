@@ -6,6 +6,7 @@
 //! the URL where the signature covers it: verdicts can be remembered under that text.
 
 use super::{SignError, SignRequest, Signed, fields};
+use crate::clock::UnixTime;
 use crate::path::percent_decode;
 use crate::token::grant::Window;
 use crate::token::url_rule::{self, UrlPrefix, UrlRule};
@@ -142,6 +143,11 @@ impl<'t> SignedRequest<'t> {
             return Err(Denial::Malformed);
         }
         Ok(Self { form, signature, signed, key_name, expires, prefix })
+    }
+
+    /// When it says that it ends.
+    pub(super) fn ends(&self) -> Option<UnixTime> {
+        fields::seconds(self.expires).ok()
     }
 
     /// What it allows, once its signature has been found good. `Expires` is the last good second.

@@ -78,8 +78,11 @@ impl Asked {
         self
     }
 
-    /// The verdict: the grant, and the path and query that would go upstream.
-    pub(crate) fn of(&self, scheme: &dyn Scheme) -> Result<(Grant, String), Denial> {
+    /// What `ask` says of its facts, at this scheme.
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn facts<T>(&self, scheme: &dyn Scheme, ask: impl FnOnce(&RequestFacts<'_>) -> Result<T, Denial>) -> Result<T, Denial> {
         let tokens = scheme.path_tokens();
         let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
         let path = CleanPath::parse_with_tokens(&self.path, &tokens).map_err(|_| Denial::Path)?;
@@ -89,7 +92,7 @@ impl Asked {
             headers.append(name, value);
         }
         let (host, port) = self.host.split_once(':').map_or((&*self.host, None), |(host, port)| (host, port.parse().ok()));
-        let facts = RequestFacts {
+        ask(&RequestFacts {
             method: &Method::GET,
             https: self.https,
             host,
@@ -101,16 +104,27 @@ impl Asked {
             client_ip: self.ip,
             geo: &FixedGeo(self.country),
             alpn: None,
-        };
-        let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
-        let grant = scheme.open(&presented, &facts)?;
-        grant.check(&facts, UnixTime(self.now))?;
-        scheme.fits(&grant, &facts)?;
-        let (path, query) = carrier::target(&facts, &presented.strip, &grant);
-        let mut headers = headers.clone();
-        carrier::strip_headers(&mut headers, &presented.strip);
-        let left: String = headers.iter().map(|(name, value)| format!(" {name}: {}", value.to_str().unwrap_or("?"))).collect();
-        Ok((grant, format!("{path}{}{left}", query.map_or_else(String::new, |query| format!("?{query}")))))
+        })
+    }
+
+    /// What `ask` says of its facts, which there must be.
+    pub(crate) fn with_facts<T>(&self, scheme: &dyn Scheme, ask: impl FnOnce(&RequestFacts<'_>) -> T) -> T {
+        self.facts(scheme, |facts| Ok(ask(facts))).expect("facts")
+    }
+
+    /// The verdict: the grant, and the path and query that would go upstream.
+    pub(crate) fn of(&self, scheme: &dyn Scheme) -> Result<(Grant, String), Denial> {
+        self.facts(scheme, |facts| {
+            let presented = scheme.present(facts)?.ok_or(Denial::Missing)?;
+            let grant = scheme.open(&presented, facts)?;
+            grant.check(facts, UnixTime(self.now))?;
+            scheme.fits(&grant, facts)?;
+            let (path, query) = carrier::target(facts, &presented.strip, &grant);
+            let mut headers = facts.headers.clone();
+            carrier::strip_headers(&mut headers, &presented.strip);
+            let left: String = headers.iter().map(|(name, value)| format!(" {name}: {}", value.to_str().unwrap_or("?"))).collect();
+            Ok((grant, format!("{path}{}{left}", query.map_or_else(String::new, |query| format!("?{query}")))))
+        })
     }
 
     pub(crate) fn verdict(&self, scheme: &dyn Scheme) -> Result<(), Denial> {

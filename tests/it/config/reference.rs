@@ -177,6 +177,7 @@ fn every_example_loads_with_its_files() {
         "minimal.toml",
         "minimal.yaml",
         "cloudflare-stream.toml",
+        "cloudflare-upload.toml",
         "mux.toml",
         "jwt-jwks.toml",
         "tls-sni.toml",

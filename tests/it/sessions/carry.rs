@@ -185,9 +185,30 @@ async fn a_cookie_lets_children_in() {
     let bare = gateway.get("/vod/seg-0-1.m4s", "").await;
     assert_eq!(bare.code(), "token_missing");
     // A token beside a cookie asks for another viewing.
-    let other = gateway.get(&gateway.link(origin::HLS), &format!("Cookie: {pair}\r\nUser-Agent: b\r\n")).await;
+    let other = gateway.get(&gateway.link(origin::HLS), &format!("Cookie: {pair}; k=v\r\nUser-Agent: b\r\n")).await;
     assert_eq!(other.status, 200);
+    assert_eq!(origin.last().field("cookie"), Some("k=v"), "nor does a ticket beside a token get through");
     assert_eq!(gateway.metric("sessions_active{route=\"vod\"}"), 2.0);
+}
+
+#[tokio::test]
+async fn a_route_that_hands_tokens_on_keeps_tickets_to_itself() {
+    for propagation in ["path", "query", "cookie"] {
+        let origin = film();
+        let mut config = super::config(&origin.url, json!({ "propagation": propagation }));
+        config["routes"][0]["forward_token"] = json!(true);
+        let gateway = Gateway::start(config);
+        let link = gateway.link(origin::HLS);
+        let entry = gateway.get(&link, "").await;
+        let cookie = entry.field("set-cookie").and_then(|field| field.split(';').next()).map(str::to_owned);
+        let (target, fields) = match propagation {
+            "path" => (location(&entry), "Referer: https://gate.test/tg~AAAA/vod/player.html\r\n".to_owned()),
+            "query" => (format!("/vod/{}", links(&entry.text())[0]), "Referer: https://gate.test/vod/p.html?tg=AAAA\r\n".to_owned()),
+            _ => ("/vod/media_0.m3u8".to_owned(), format!("Cookie: {}\r\n", cookie.expect("a cookie"))),
+        };
+        assert_eq!(gateway.get(&target, &fields).await.status, 200, "{propagation}");
+        assert!(origin.requests().iter().all(|seen| !seen.head.contains("tg~") && !seen.head.contains("tg=")), "{}", origin.last().head);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
-//! Real players, in front of the demo origin, that know nothing of tickets.
+//! Real players of a recorded film that know nothing of tickets; those of live streams are next door.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,42 +13,54 @@ use tollgate::keygen::{Generated, Kind, generate};
 use tollgate::token::scheme::config::SchemeConfig;
 use tollgate::token::{KeySet, KeySource, SignRequest};
 
-use crate::browser::{PLAYERS, browser_is_here, path_for, plays, refused, run_browser};
-use crate::ffmpeg::{assert_whole_film, ffmpeg_is_here, ffmpeg_plays};
+use crate::browser::{browser_is_here, plays, refused, run_browser};
+use crate::ffmpeg::{assert_whole_film, ffmpegs, played_by};
 use crate::loopback::Loopback;
-use crate::rig;
+use crate::{rig, tool};
 
-/// A gateway with one route for each way, in front of the demo origin.
-struct Site {
+/// A gateway with one route for each way, in front of an origin.
+pub(super) struct Site {
     gateway: Gateway,
     key: Generated,
-    _origin: Loopback,
+    /// Where the page of a browser stands that may send cookies.
+    page_port: u16,
 }
 
 impl Site {
-    fn new(session: &Value) -> Self {
-        let (key, origin) = (generate(Kind::Ed25519).expect("a key"), Loopback::origin());
+    pub(super) fn new(origin: &str, session: &Value) -> Self {
+        let (key, page_port) = (generate(Kind::Ed25519).expect("a key"), free_port());
         let route = |way: &str| {
             let mut session = session.clone();
             session["propagation"] = json!(way);
             session["cookie"] = json!({ "secure": false });
-            json!({
+            let mut route = json!({
                 "name": way, "path": format!("/{way}"), "accept": ["viewer"], "origin": "media", "rewrite_prefix": "", "session": session,
-            })
+            });
+            if way == "cookie" {
+                route["cors"] = json!({ "allow_origins": [format!("http://127.0.0.1:{page_port}")], "allow_credentials": true });
+            }
+            route
         };
         let gateway = rig::gateway(json!({
             "server": { "listeners": [{ "address": "127.0.0.1:0" }], "workers": 2 },
             "admin": { "enabled": false },
             "keys": { "jwt": { "inline": key.jwk.expose() } },
             "schemes": { "viewer": scheme() },
-            "origins": { "media": { "endpoints": [origin.base] } },
+            "origins": { "media": { "endpoints": [origin] } },
             "routes": [route("path"), route("query"), route("cookie")],
         }));
-        Self { gateway, key, _origin: origin }
+        Self { gateway, key, page_port }
+    }
+
+    /// Runs cases in browsers, some at once; all must go as they say.
+    pub(super) fn run(&self, cases: &[Value], at_once: usize) {
+        let answer = run_browser(&json!({ "cases": cases, "at_once": at_once, "page_port": self.page_port }));
+        let bad: Vec<_> = answer["results"].as_array().expect("results").iter().filter(|result| result["ok"] != true).collect();
+        assert!(bad.is_empty() && answer["ok"] == true, "{bad:#?}");
     }
 
     /// A URL of its own token for `path` by this way.
-    fn url(&self, way: &str, path: &str) -> String {
+    pub(super) fn url(&self, way: &str, path: &str) -> String {
         let table: SchemeConfig = serde_json::from_value(scheme()).expect("a scheme");
         let keys = KeySet::parse(self.key.jwk.expose().as_bytes(), None, None).expect("a key");
         let scheme = table.build(KeySource::new(keys)).expect("a scheme");
@@ -58,7 +72,7 @@ impl Site {
         format!("http://{}{}?{}", self.gateway.addresses[0], signed.path, signed.query.expect("a query"))
     }
 
-    fn refusals(&self) -> std::collections::BTreeMap<String, u64> {
+    pub(super) fn refusals(&self) -> BTreeMap<String, u64> {
         self.gateway.metrics.refusals_by_code().into_iter().filter(|(_, count)| *count > 0).map(|(code, n)| (code.to_string(), n)).collect()
     }
 }
@@ -68,145 +82,180 @@ fn uuid() -> String {
     tollgate::session::SessionId::new(Clock::System.now()).to_string()
 }
 
+/// A port that nobody has at the moment.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+}
+
 fn scheme() -> Value {
     json!({ "type": "jwt", "keys": "jwt", "carriers": [{ "query": "token" }] })
 }
 
+/// Every player, by the format that it is asked to play.
+pub(super) const HLS_PLAYERS: [&str; 4] = ["hlsjs", "shaka-hls", "videojs-hls", "native"];
+/// The same for DASH.
+pub(super) const DASH_PLAYERS: [&str; 3] = ["dashjs", "shaka-dash", "videojs-dash"];
+
+/// A case that plays and, where the player can be told to, goes from one rendition to the other.
+pub(super) fn plays_both_renditions(player: &str, url: &str) -> Value {
+    let mut case = plays(player, url);
+    case["switches"] = json!(player != "native");
+    (case["rate"], case["timeout"]) = (json!(2), json!(60));
+    case
+}
+
 #[test]
-fn browsers_play_by_tickets() {
+fn browsers_play_by_tickets_and_change_renditions() {
     if !browser_is_here() {
         return;
     }
-    let site = Site::new(&json!({ "concurrent_per_token": 1 }));
-    let ways = ["path", "query"];
-    let mut cases: Vec<Value> = Vec::new();
-    for way in ways {
-        cases.extend(PLAYERS.iter().map(|player| plays(player, &site.url(way, path_for(player)))));
+    let origin = Loopback::origin();
+    let site = Site::new(&origin.base, &json!({ "concurrent_per_token": 1 }));
+    let mut cases = Vec::new();
+    for way in ["path", "query", "cookie"] {
+        let of_format = [(&HLS_PLAYERS[..], origin::HLS), (&DASH_PLAYERS[..], origin::DASH)];
+        for (player, path) in of_format.iter().flat_map(|(players, path)| players.iter().map(|player| (*player, *path))) {
+            let mut case = plays_both_renditions(player, &site.url(way, path));
+            case["name"] = json!(format!("{player} by {way}"));
+            case["credentials"] = json!(way == "cookie");
+            cases.push(case);
+        }
     }
-    let answer = run_browser(&json!({ "cases": cases }));
-    assert_eq!(answer["ok"], true, "{answer:#}");
-    assert_eq!(site.refusals(), std::collections::BTreeMap::new());
+    site.run(&cases, 4);
+    assert_eq!(site.refusals(), BTreeMap::new());
 }
 
 #[test]
 fn ffmpeg_plays_by_tickets() {
-    if !ffmpeg_is_here() {
+    for program in ffmpegs("playing by tickets") {
+        let origin = Loopback::origin();
+        let site = Site::new(&origin.base, &json!({ "concurrent_per_token": 1 }));
+        for (way, path) in [
+            ("path", origin::HLS),
+            ("path", origin::DASH),
+            ("path", origin::DOWNLOAD),
+            ("query", origin::HLS),
+            ("query", origin::DASH),
+            ("query", origin::DOWNLOAD),
+            ("cookie", origin::HLS),
+            ("cookie", origin::DASH),
+        ] {
+            assert_whole_film(&played_by(&program, &site.url(way, path), &[]), &format!("{} {way} {path}", program.display()));
+        }
+        assert_eq!(site.refusals(), BTreeMap::new());
+    }
+}
+
+/// Whether GStreamer is here, with what it needs; skips aloud, or fails with `TOLLGATE_TESTS=all`.
+pub(super) fn gstreamer_is_here() -> bool {
+    let elements = ["hlsdemux", "dashdemux", "souphttpsrc", "avdec_h264", "qtdemux"];
+    let has = |element: &&str| {
+        tool::find("gst-inspect-1.0")
+            .is_some_and(|program| tool::run(Command::new(program).arg(element), "", Duration::from_secs(30)).well())
+    };
+    tool::here("playing with GStreamer", elements.iter().find(|element| !has(element)).map(|_| "gst-launch-1.0 with its plugins"))
+}
+
+/// GStreamer on its way to the end of `url`, as fast as it decodes.
+pub(super) fn gstreamer(url: &str, hurry: bool) -> Command {
+    let mut command = Command::new("gst-launch-1.0");
+    let sink = |name: &str| format!("{name}-sink=fakesink sync={}", !hurry);
+    command.args(["playbin", &format!("uri={url}"), &sink("video"), &sink("audio")]);
+    command
+}
+
+#[test]
+fn gstreamer_plays_by_tickets() {
+    if !gstreamer_is_here() {
         return;
     }
-    let site = Site::new(&json!({ "concurrent_per_token": 1 }));
-    for (way, path) in [
-        ("path", origin::HLS),
-        ("path", origin::DASH),
-        ("path", origin::DOWNLOAD),
-        ("query", origin::HLS),
-        ("query", origin::DASH),
-        ("query", origin::DOWNLOAD),
-        ("cookie", origin::HLS),
-        ("cookie", origin::DASH),
-    ] {
-        assert_whole_film(&ffmpeg_plays(&site.url(way, path), &[]), &format!("{way} {path}"));
+    let media = super::film();
+    let site = Site::new(&media.url, &json!({ "concurrent_per_token": 1 }));
+    for way in ["path", "query"] {
+        for path in [origin::HLS, origin::DASH] {
+            let before = media.count();
+            let ended = tool::run(&mut gstreamer(&site.url(way, path), true), "", Duration::from_secs(60));
+            assert!(ended.well() && ended.stdout.contains("EOS"), "{way} {path}: {ended:?}");
+            let seen: Vec<String> = media.requests().split_off(before).into_iter().map(|seen| seen.target).collect();
+            let has = |name: &str| seen.iter().any(|target| target.contains(name));
+            assert!((has("seg-0-12") || has("seg-1-12")) && has("seg-2-12"), "{way} {path}: to the end: {seen:?}");
+        }
     }
-    assert_eq!(site.refusals(), std::collections::BTreeMap::new());
+    assert_eq!(site.refusals(), BTreeMap::new());
 }
 
 #[test]
 fn a_second_browser_on_a_token_is_told_why_it_may_not() {
-    if !browser_is_here() || !ffmpeg_is_here() {
+    if !browser_is_here() {
         return;
     }
-    let site = Site::new(&json!({ "concurrent_per_token": 1 }));
-    for way in ["path", "query"] {
-        let url = site.url(way, origin::HLS);
-        // Another program watches.
-        assert_eq!(rig::get_url(&url).status, if way == "path" { 302 } else { 200 });
-        let cases = [refused("hlsjs", &url, 403, "session_concurrent_token"), refused("shaka-hls", &url, 403, "session_concurrent_token")];
-        let answer = run_browser(&json!({ "cases": cases }));
-        assert_eq!(answer["ok"], true, "{way} {answer:#}");
-    }
+    let origin = Loopback::origin();
+    let site = Site::new(&origin.base, &json!({ "concurrent_per_token": 1 }));
+    let cases: Vec<Value> = ["path", "query"]
+        .iter()
+        .map(|way| {
+            let url = site.url(way, origin::HLS);
+            let mut first = plays("hlsjs", &url);
+            let second = |player: &str| over_there(refused(player, &url, 403, "session_concurrent_token"));
+            (first["rate"], first["seconds"]) = (json!(1), json!(2));
+            first["meanwhile"] = json!([second("hlsjs"), second("shaka-hls"), second("videojs-hls")]);
+            first
+        })
+        .collect();
+    site.run(&cases, 2);
 }
 
-/// A packager that writes a live stream into a folder while this lives.
-struct Packager(std::process::Child);
-
-impl Packager {
-    fn start(folder: &std::path::Path) -> Self {
-        let mut command = std::process::Command::new("ffmpeg");
-        command.args(["-hide_banner", "-nostdin", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=25"]);
-        command.args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-g",
-            "25",
-            "-t",
-            "60",
-            "-f",
-            "hls",
-            "-hls_time",
-            "1",
-            "-hls_list_size",
-            "5",
-        ]);
-        command.args(["-hls_flags", "delete_segments+temp_file", "-hls_delete_threshold", "5", "live.m3u8"]);
-        Self(command.current_dir(folder).spawn().expect("ffmpeg"))
-    }
-}
-
-impl Drop for Packager {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// An origin that serves a folder.
-fn folder_origin(folder: std::path::PathBuf) -> crate::support::Origin {
-    use crate::support::{Origin, Reply};
-    Origin::start(move |seen| {
-        let name = seen.target.split('?').next().unwrap_or("").trim_start_matches("/live/").to_owned();
-        let kind = if name.ends_with(".m3u8") { "application/vnd.apple.mpegurl" } else { "video/mp2t" };
-        match std::fs::read(folder.join(name)) {
-            Ok(bytes) => Reply::new(200, bytes).with("Content-Type", kind).with("Cache-Control", "no-cache"),
-            Err(_) => Reply::new(404, "none"),
-        }
-    })
+/// The same case on another machine, as far as the gateway can see.
+fn over_there(mut case: Value) -> Value {
+    case["user_agent"] = json!("Mozilla/5.0 (another machine)");
+    case
 }
 
 #[test]
-fn a_live_stream_goes_on_by_tickets() {
-    if !ffmpeg_is_here() {
+fn a_second_browser_takes_the_first_ones_place_where_that_is_the_policy() {
+    if !browser_is_here() {
         return;
     }
-    let folder = rig::Folder::new();
-    let _packager = Packager::start(folder.path());
-    let media = folder_origin(folder.path().to_owned());
-    let ready = std::time::Instant::now();
-    while !folder.path().join("live.m3u8").exists() && ready.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(100));
+    let origin = Loopback::origin();
+    let site = Site::new(&origin.base, &json!({ "concurrent_per_token": 1, "on_full": "evict-oldest" }));
+    let cases: Vec<Value> = ["path", "query"]
+        .iter()
+        .map(|way| {
+            let url = site.url(way, origin::HLS);
+            let mut first = plays("hlsjs", &url);
+            (first["rate"], first["seconds"]) = (json!(1), json!(2));
+            // Little in hand, so that it has to ask again.
+            first["options"] = json!({ "maxBufferLength": 2, "maxMaxBufferLength": 2, "maxBufferSize": 1 });
+            first["meanwhile"] = json!([over_there(plays("hlsjs", &url))]);
+            first["afterwards"] = json!({ "status": 403, "code": "session_evicted" });
+            first
+        })
+        .collect();
+    site.run(&cases, 2);
+}
+
+#[test]
+fn a_browser_that_is_closed_gives_its_place_back_within_the_idle_time() {
+    if !browser_is_here() {
+        return;
     }
-    let mut site = Site::new(&json!({ "concurrent_per_token": 1 }));
-    let (key, scheme_table) = (&site.key, scheme());
-    let session = |way: &str| json!({ "propagation": way, "concurrent_per_token": 1 });
-    let route = |way: &str| json!({ "name": way, "path": format!("/{way}"), "accept": ["viewer"], "origin": "media", "rewrite_prefix": "", "session": session(way) });
-    site.gateway = rig::gateway(json!({
-        "server": { "listeners": [{ "address": "127.0.0.1:0" }], "workers": 2 },
-        "admin": { "enabled": false },
-        "keys": { "jwt": { "inline": key.jwk.expose() } },
-        "schemes": { "viewer": scheme_table },
-        "origins": { "media": { "endpoints": [media.url] } },
-        "routes": [route("path"), route("query")],
-    }));
-    std::thread::scope(|scope| {
-        for way in ["path", "query"] {
-            let url = site.url(way, "/live/live.m3u8");
-            // Ten seconds of media: twice what the first playlist holds.
-            scope.spawn(move || {
-                let played = ffmpeg_plays(&url, &["-t", "10"]).unwrap_or_else(|complaint| panic!("{way}: {complaint}"));
-                assert!(played.seconds > 9.0 && !played.complaints.contains("HTTP error"), "{way}: {played:?}");
-            });
-        }
-    });
-    assert_eq!(site.refusals(), std::collections::BTreeMap::new());
-    assert!(media.requests().iter().all(|seen| !seen.head.contains("tg~") && !seen.head.contains("tg=")));
+    const IDLE: Duration = Duration::from_secs(6);
+    let origin = Loopback::origin();
+    let site = Site::new(&origin.base, &json!({ "concurrent_per_token": 1, "idle_timeout": "6s" }));
+    let url = site.url("path", origin::HLS);
+    let mut first = plays("hlsjs", &url);
+    (first["rate"], first["seconds"]) = (json!(1), json!(1));
+    // Little in hand, so that it asks until it is closed.
+    first["options"] = json!({ "maxBufferLength": 2, "maxMaxBufferLength": 2, "maxBufferSize": 1 });
+    first["meanwhile"] = json!([over_there(refused("hlsjs", &url, 403, "session_concurrent_token"))]);
+    site.run(&[first], 1);
+    let closed = Instant::now();
+    assert_eq!(rig::get_url(&url).status, 403, "it may only have lost its network");
+    // Asked until it is free; the clock is the real one.
+    while rig::get_url(&url).status == 403 {
+        assert!(closed.elapsed() < IDLE + Duration::from_secs(2), "still taken after {:?}", closed.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    eprintln!("a closed browser's place was free {:?} after its end; idle time is {IDLE:?}", closed.elapsed());
+    assert_eq!(rig::get_url(&url).status, 302);
 }

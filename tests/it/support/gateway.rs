@@ -70,7 +70,8 @@ impl Gateway {
     pub(crate) fn sign_with(&self, scheme: &str, request: &SignRequest) -> Signed {
         let table = &self.config.schemes[&Name::new(scheme).expect("a name")];
         let around = keys::Surroundings { folder: std::path::Path::new("/"), variable: &|_| None };
-        let keys = keys::read(table.keys(), &self.config.keys[table.keys()], around).expect("a key set");
+        let named = table.keys().expect("a key set");
+        let keys = keys::read(named, &self.config.keys[named], around).expect("a key set");
         let scheme = table.build(KeySource::new(keys)).expect("a scheme");
         scheme.sign(request).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -148,3 +148,40 @@ async fn a_token_that_asks_for_it_is_renewed_in_a_cookie() {
     gateway.pass(60);
     assert_eq!(gateway.get("/v/1.ts", &format!("Cookie: {pair}\r\n")).await.code(), "token_expired");
 }
+
+#[tokio::test]
+async fn a_short_token_is_exchanged_for_a_long_one() {
+    let origin = Origin::plain();
+    let config = |into: &str| {
+        json!({
+            "keys": { "akamai": { "secret": "a1b2c3d4", "encoding": "hex" } },
+            "schemes": { "akamai": { "type": "akamai-edgeauth", "keys": "akamai", "leeway": "0s", "exchange": { "into": into, "lifetime": "1h" } } },
+            "origins": { "media": { "endpoints": [origin.url] } },
+            "routes": [{ "name": "media", "path": "/", "accept": ["akamai"], "origin": "media" }],
+        })
+    };
+    let minute = || SignRequest { expires: Some(NOW.plus(60)), subject: None, ..for_path("/v/film/master.m3u8") };
+    let gateway = Gateway::start(config("cookie"));
+    let short = target(&gateway.sign_with("akamai", &minute()));
+    let answer = gateway.get(&short, "").await;
+    assert_eq!((answer.status, origin.last().target.as_str()), (200, "/v/film/master.m3u8"), "{}", answer.text());
+    assert_eq!(answer.field("cache-control"), Some("private, no-store"));
+    let cookie = answer.field("set-cookie").expect("a cookie").split(';').next().expect("a pair").to_owned();
+    assert_eq!(gateway.get("/v/film/1.ts", "").await.code(), "token_missing");
+    gateway.pass(3599);
+    let child = gateway.get("/v/film/1.ts", &format!("Cookie: {cookie}\r\n")).await;
+    assert_eq!((child.status, child.field("set-cookie"), origin.last().field("cookie")), (200, None, None));
+    assert_eq!(gateway.get(&short, &format!("Cookie: {cookie}\r\n")).await.status, 200);
+    gateway.pass(1);
+    assert_eq!(gateway.get("/v/film/1.ts", &format!("Cookie: {cookie}\r\n")).await.code(), "token_expired");
+
+    let gateway = Gateway::start(config("path"));
+    let answer = gateway.get(&target(&gateway.sign_with("akamai", &minute())), "").await;
+    assert_eq!(answer.status, 302, "{}", answer.text());
+    let location = answer.field("location").expect("a location").to_owned();
+    gateway.pass(3599);
+    for (file, status) in [("film/master.m3u8", 200), ("other/1.ts", 403), ("film/720/1.ts", 200)] {
+        assert_eq!(gateway.get(&location.replace("film/master.m3u8", file), "").await.status, status, "{file}");
+    }
+    assert_eq!(origin.last().target, "/v/film/720/1.ts");
+}

@@ -260,6 +260,25 @@ fn sessions_end_with_their_time() {
 }
 
 #[test]
+fn a_time_that_is_given_once_is_not_given_again_to_the_same_viewer() {
+    let config = RouteSessionConfig { idle_timeout: Some(Period::seconds(1000)), ..RouteSessionConfig::default() };
+    for once in [false, true] {
+        let (table, _) = table(9);
+        let terms = SessionTerms { seconds: Some(60), once, ..SessionTerms::default() };
+        let enter = |viewer: &str, after| table.admit(&ask_with(&config, who("t", viewer), after, terms, 500));
+        enter("a", 0).expect("in");
+        assert!(!enter("a", 59).expect("still in").fresh);
+        if once {
+            assert_eq!(limit(enter("a", 60)), Limit::Duration);
+            assert_eq!(limit(enter("a", 499)), Limit::Duration);
+        } else {
+            assert!(enter("a", 60).expect("in again").fresh);
+        }
+        assert!(enter("b", 60).expect("another viewer").fresh);
+    }
+}
+
+#[test]
 fn idle_follows_the_playlist_unless_it_is_configured() {
     let (table, _) = table(9);
     let fixed = RouteSessionConfig { idle_timeout: Some(Period::seconds(5)), ..RouteSessionConfig::default() };

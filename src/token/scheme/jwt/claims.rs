@@ -103,6 +103,7 @@ impl ClaimNames {
                 concurrent: find(&self.concurrent).map(number).transpose()?,
                 total: find(&self.total).map(number).transpose()?,
                 seconds: find(&self.session_seconds).map(number).transpose()?,
+                once: false,
             },
             upload: UploadTerms {
                 bytes: find(&self.upload_bytes).map(|value| value.as_u64().ok_or(Denial::Claim)).transpose()?,
@@ -150,6 +151,16 @@ impl ClaimNames {
                 let whole = crate::path::percent_decode(&request.path)
                     .ok_or_else(|| SignError::CannotExpress("the path does not decode".into()))?;
                 put(claims, name, &scope.clone().unwrap_or(whole).into())?;
+            }
+        }
+        let terms = [
+            (&self.concurrent, request.session.concurrent, "how many sessions there may be at the same time"),
+            (&self.total, request.session.total, "how many sessions there may be"),
+            (&self.session_seconds, request.session.seconds, "how long a session lasts"),
+        ];
+        for (name, term, what) in terms {
+            if let Some(term) = term {
+                put(claims, name.as_deref().ok_or_else(|| cannot(what))?, &term.into())?;
             }
         }
         if let Some(ip) = request.client_ip {

@@ -146,7 +146,7 @@ fn terms_are_read() {
     let grant = decide(&scheme, &Request::get(&format!("/a?token={token}")), NOW).expect("allowed").grant;
     assert_eq!((grant.subject.as_deref(), grant.resource.as_deref(), grant.token_id.as_deref()), (Some("u7"), Some("film"), Some("j")));
     assert_eq!(grant.device.as_deref(), Some("tv"));
-    assert_eq!(grant.session, SessionTerms { concurrent: Some(2), total: Some(9), seconds: Some(3600) });
+    assert_eq!(grant.session, SessionTerms { concurrent: Some(2), total: Some(9), seconds: Some(3600), once: false });
     assert!(matches!(grant.scope, Scope::Route));
     for bad in [json!(-1), json!(1.5), json!("2"), json!(null), json!(4_294_967_296_u64)] {
         assert_eq!(judge(config.clone(), "/a", json!({"n": bad.clone()})), Err(Denial::Claim), "{bad}");

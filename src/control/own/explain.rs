@@ -1,0 +1,54 @@
+//! `/v1/explain`: what the gateway would decide on a request, by its own rules; nothing is used up.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use http::{Method, StatusCode, Uri};
+use serde::Deserialize;
+
+use super::{Outcome, Problem, enter, ok, read, wrong_method};
+use crate::control::Call;
+use crate::ledger::record::Role;
+use crate::proxy::explain::{Asked, explain};
+
+/// What a `POST` holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    url: String,
+    method: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    client_ip: Option<IpAddr>,
+}
+
+pub(super) fn route(call: &Call) -> Outcome {
+    if call.head.method != Method::POST {
+        return Err(wrong_method("POST"));
+    }
+    call.note.action("explain");
+    enter(call, Role::Reader)?;
+    let wanted: Wanted = read(call)?;
+    let invalid = |what: &str| Problem::Invalid(format!("`{what}` cannot be used"));
+    let uri: Uri = wanted.url.parse().map_err(|_| invalid("url"))?;
+    let authority = uri.authority().ok_or_else(|| invalid("url"))?.as_str();
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let method = wanted.method.as_deref().unwrap_or("GET");
+    let mut request = http::Request::builder().method(method).uri(target);
+    if !wanted.headers.keys().any(|name| name.eq_ignore_ascii_case("host")) {
+        request = request.header("host", authority);
+    }
+    for (name, value) in &wanted.headers {
+        request = request.header(name, value);
+    }
+    let mut head = request.body(()).map_err(|_| invalid("headers"))?.into_parts().0;
+    let state = &call.desk.state;
+    let asked = Asked {
+        head: &mut head,
+        client_ip: wanted.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
+        tls: uri.scheme_str() == Some("https"),
+        geo: &*state.geo,
+        now: call.now,
+    };
+    Ok(ok(StatusCode::OK, &explain(asked, state)))
+}
