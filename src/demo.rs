@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 pub mod apivideo;
 pub mod origin;
 pub mod page;
+pub mod recorder;
 pub mod vendor;
 
 /// Answers every HTTP/1.1 request on `listener` from its head alone, until `shutdown`; answers under way are then cut.

@@ -1,4 +1,7 @@
-//! `tollgate demo`: an origin with real media, a gateway in front of it, a page that plays through it.
+//! `tollgate demo`: an origin with real media, a gateway in front of it, a page that plays through it; with `--uploads` a provider that
+//! takes recordings, and a page that records.
+
+mod uploads;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -28,6 +31,9 @@ pub(super) struct DemoArgs {
     /// Where the page is
     #[arg(long, default_value = "127.0.0.1:8088")]
     page: SocketAddr,
+    /// Record instead of play: a page that uploads through the gateway to a stand-in for api.video
+    #[arg(long)]
+    uploads: bool,
     /// Log requests to standard error
     #[arg(short, long)]
     verbose: bool,
@@ -38,7 +44,8 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.to_string()),
     };
-    match runtime.block_on(demo(args)) {
+    let shown = runtime.block_on(async { if args.uploads { uploads::demo(args).await } else { demo(args).await } });
+    match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => failed(&message),
     }

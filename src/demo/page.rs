@@ -68,7 +68,7 @@ pub fn render(links: &Links) -> String {
 }
 
 /// Text as the value of an HTML attribute. Braces go too, so that no value can hold a place for another.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -88,8 +88,8 @@ fn escape(text: &str) -> String {
 /// The page's Content Security Policy (CSP Level 3). `gateway` is the origin of the media,
 /// `http://127.0.0.1:8080`, without a path.
 pub fn content_security_policy(gateway: &str) -> String {
-    let script = inline_digest("<script>", "</script>");
-    let style = inline_digest("<style>", "</style>");
+    let script = inline_digest(TEMPLATE, "<script>", "</script>");
+    let style = inline_digest(TEMPLATE, "<style>", "</style>");
     format!(
         "default-src 'none'; script-src '{script}'; style-src '{style}'; img-src 'self' data:; connect-src 'self' {gateway}; \
          media-src blob: {gateway}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -97,8 +97,8 @@ pub fn content_security_policy(gateway: &str) -> String {
 }
 
 /// Digest of the element between `open` and `close`; holds no link, so it is the same for every rendering.
-fn inline_digest(open: &str, close: &str) -> String {
-    let text = TEMPLATE.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map_or("", |(text, _)| text);
+pub(super) fn inline_digest(template: &str, open: &str, close: &str) -> String {
+    let text = template.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map_or("", |(text, _)| text);
     format!("sha256-{}", STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
@@ -156,7 +156,7 @@ impl Page {
     }
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

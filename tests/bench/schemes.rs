@@ -74,7 +74,7 @@ fn scheme(table: Value, keys_table: Value) -> RouteScheme {
     let table: SchemeConfig = serde_json::from_value(table).expect("a scheme");
     let keys_table: KeysConfig = serde_json::from_value(keys_table).expect("keys");
     let around = keys::Surroundings { folder: Path::new("/"), variable: &|_| None };
-    let set = keys::read(table.keys(), &keys_table, around).expect("a key set");
+    let set = keys::read(table.keys().expect("a scheme with keys"), &keys_table, around).expect("a key set");
     let scheme = table.build(tollgate::token::KeySource::new(set)).expect("a scheme");
     RouteScheme { name: Name::new("s").expect("a name"), scheme: scheme.into() }
 }

@@ -10,10 +10,10 @@ use crate::support::{Answer, Gateway, Origin, Reply, client};
 
 const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
 
-type Files = Arc<Mutex<HashMap<String, (u64, Vec<u8>)>>>;
+pub(super) type Files = Arc<Mutex<HashMap<String, (u64, Vec<u8>)>>>;
 
 /// A tus server that calls its places `https://…` or by path, as `style` says.
-fn server(style: &'static str) -> (Origin, Files) {
+pub(super) fn server(style: &'static str) -> (Origin, Files) {
     let files = Files::default();
     let kept = files.clone();
     let origin = Origin::start(move |seen| {
