@@ -1,5 +1,6 @@
 //! The clients that vendors publish, talking straight to the stand-ins: what they send is taken, and what they
-//! do wrong is wrong here too. (Scripts and pinned versions are in `tests/sdk`.)
+//! do wrong is wrong here too. And through a gateway that puts the vendor's token in the place of its own.
+//! (Scripts and pinned versions are in `tests/sdk`.)
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,8 @@ use tollgate::clock::Clock;
 use tollgate::demo::apivideo::{Apivideo, Settings, Uploaded};
 use tollgate::demo::vendor::Fault;
 
-use crate::support::gateway::NOW;
+use crate::support::Gateway;
+use crate::support::gateway::{NOW, key};
 use crate::support::tls::Authority;
 use crate::support::vendors::{Simulator, cloudflare, ziggeo};
 use crate::tool;
@@ -223,4 +225,43 @@ fn ziggeo_for_python_keeps_tokens_and_uploads_in_three_steps() {
     refused["private"] = "wrong".into();
     let refused = run("recorder.py", &refused, &[("SSL_CERT_FILE", &authority.ca_file())]).expect("it is here");
     assert_eq!(refused["made"]["code"], "401");
+}
+
+/// A gateway before the stand-in: its own token in, an upload token of the vendor out. The folder holds the API key.
+fn recorder_gateway(vendor: &Simulator<Apivideo>) -> (Gateway, crate::rig::Folder) {
+    let folder = crate::rig::Folder::new();
+    let file = folder.file("api-key", KEY);
+    let gateway = Gateway::start(json!({
+        "keys": { "viewer": { "inline": key(tollgate::keygen::Kind::Ed25519) } },
+        "schemes": { "viewer": { "type": "jwt", "keys": "viewer" } },
+        "credentials": { "recorder": { "type": "apivideo", "base_url": vendor.url, "api_key_file": file } },
+        "origins": { "api": { "endpoints": [vendor.url] } },
+        "routes": [{
+            "name": "upload", "path": "/upload", "methods": ["POST"], "accept": ["viewer"], "origin": "api",
+            "inject": [{ "credential": "recorder", "into": "query", "name": "token" }],
+        }],
+    }));
+    (gateway, folder)
+}
+
+#[test]
+fn apivideo_clients_upload_through_a_gateway_with_a_token_they_never_see() {
+    let (vendor, film) = (apivideo(), Film::new(300_000));
+    let (gateway, _folder) = recorder_gateway(&vendor);
+    let token = gateway.sign("viewer", "/upload").token;
+    let base = format!("http://{}", gateway.addr());
+    let order = json!({ "base": base, "token": token, "file": film.path() });
+    let mut uploads = 0;
+    for script in ["apivideo.mjs", "video.py"] {
+        let Some(result) = run(script, &order, &[]) else { return };
+        uploads += 1;
+        let came = vendor.vendor().uploads();
+        assert!(came.len() == uploads && came[uploads - 1].whole && came[uploads - 1].bytes == film.bytes, "{result:#}");
+        let injected = came[uploads - 1].token.clone().expect("an upload token");
+        assert_eq!(vendor.vendor().upload_tokens(), [injected.clone()], "one token serves both");
+        assert!(!result.to_string().contains(&injected), "{result:#}");
+    }
+    assert!(vendor.calls().iter().all(|call| !call.target.to_string().contains(&token)), "the caller's token stays here");
+    let refused = run("apivideo.mjs", &json!({ "base": base, "token": "toNone", "file": film.path() }), &[]).expect("it is here");
+    assert!(refused["error"].is_object() && vendor.vendor().uploads().len() == uploads, "{refused:#}");
 }
