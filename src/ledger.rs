@@ -1,6 +1,6 @@
 //! The durable record of everything that was issued: tokens, keys, API keys, and what was done.
 //!
-//! One file (redb), sealed record by record ([`seal`]). A change that was acknowledged is on the disk:
+//! One file (redb), sealed record by record (AES-256-GCM). A change that was acknowledged is on the disk:
 //! [`Ledger::write`] comes back after the commit, and by then [`Ledger::find`] and every [`Follower`]
 //! know of it. [`Ledger::find`] is made for the data path: it answers out of a bounded memory that also
 //! knows what is *not* there, and reads the file on a miss only.

@@ -1,6 +1,6 @@
 //! The gateway's own API: `/v1/…`, described by `/openapi.json`.
 //!
-//! Answers are JSON; refusals are problem details (RFC 9457) with the words of [`Problem`]. A change that
+//! Answers are JSON; refusals are problem details (RFC 9457) with the words of `Problem`. A change that
 //! carries `Idempotency-Key` is made once: the same key with the same request gets the first answer again.
 
 mod api_keys;
