@@ -2,8 +2,15 @@
 
 use serde_json::{Value, json};
 
+use tollgate::clock::Clock;
+use tollgate::demo::apivideo::{Apivideo, Settings};
+use tollgate::token::SignRequest;
+
+use super::aws;
+use crate::rig::Folder;
 use crate::support::client;
-use crate::support::gateway::key;
+use crate::support::gateway::{NOW, for_path, key};
+use crate::support::vendors::Simulator;
 use crate::support::{Gateway, Origin, Reply, Seen};
 
 /// An example as it stands, its viewers' key made for this test.
@@ -60,4 +67,52 @@ async fn a_cloudflare_upload() {
     assert!(address.starts_with("/stream/direct_upload/up~"), "{address}");
     assert_eq!(client::request(gateway.addr(), "POST", &address, &fields, b"media").await.text(), "stored");
     assert_eq!(uploads.last().target, "/u1");
+}
+
+#[tokio::test]
+async fn an_apivideo_upload_with_an_upload_token_for_each_recorder() {
+    const KEY: &str = "apivideo-api-key-5d2e";
+    const PARTS: &str = "--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp4\"\r\n\r\nfilm\r\n--xx--\r\n";
+    let vendor = Simulator::plain(Apivideo::new(Settings::new(KEY)), &Clock::manual(NOW));
+    let folder = Folder::new();
+    let mut config = example("apivideo-upload");
+    config["credentials"]["upload"]["api_key_file"] = json!(folder.file("api-key", KEY));
+    config["credentials"]["upload"]["base_url"] = json!(vendor.url);
+    config["origins"]["api"]["endpoints"] = json!([vendor.url]);
+    let gateway = Gateway::start(config);
+    let token = |name: &str| {
+        let request = SignRequest { subject: Some(name.into()), expires: Some(NOW.plus(3600)), ..for_path("/upload") };
+        gateway.sign_with("recorder", &request).token
+    };
+    let (ann, bob) = (token("ann"), token("bob"));
+    for token in [&ann, &bob, &ann] {
+        let fields = format!("Authorization: Bearer {token}\r\nContent-Type: multipart/form-data; boundary=xx\r\n");
+        let answer = client::request(gateway.addr(), "POST", "/upload?TOKEN=evil", &fields, PARTS.as_bytes()).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert!(vendor.vendor().upload_tokens().iter().all(|ours| !answer.text().contains(ours.as_str())), "{}", answer.text());
+    }
+    let uploads = vendor.vendor().uploads();
+    assert!(uploads.iter().all(|upload| upload.whole && &upload.bytes[..] == b"film"), "{uploads:?}");
+    let with: Vec<&str> = uploads.iter().map(|upload| upload.token.as_deref().expect("an upload token")).collect();
+    let mut different = with.clone();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!((with.len(), different.len(), vendor.vendor().upload_tokens().len()), (3, 2, 2));
+    assert!(vendor.calls().iter().all(|call| !call.target.to_string().contains(&ann) && !call.target.to_string().contains("evil")));
+    let refused = client::request(gateway.addr(), "POST", "/upload", "", PARTS.as_bytes()).await;
+    assert_eq!((refused.status, vendor.vendor().uploads().len()), (401, 3));
+}
+
+#[tokio::test]
+async fn a_private_s3_origin() {
+    let (bucket, folder) = (aws::bucket(), Folder::new());
+    let mut config = example("private-s3");
+    assert_eq!(config["routes"][0]["upstream_aws"]["access_key_id"], aws::ID);
+    config["routes"][0]["upstream_aws"]["secret_access_key_file"] = json!(folder.file("secret", aws::SECRET));
+    leads(&mut config, "bucket", &bucket);
+    let gateway = Gateway::start(config);
+    assert_eq!(gateway.get("/vod/a.ts", "").await.status, 401);
+    let fields = format!("Authorization: Bearer {}\r\n", gateway.sign("viewer", "/vod/a.ts").token);
+    assert_eq!(gateway.get("/vod/a.ts?acl", &fields).await.text(), "media");
+    assert_eq!((bucket.count(), bucket.last().target.as_str()), (1, "/vod/a.ts"));
 }
