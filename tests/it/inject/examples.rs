@@ -11,7 +11,7 @@ use crate::rig::Folder;
 use crate::support::client;
 use crate::support::gateway::{NOW, for_path, key};
 use crate::support::vendors::Simulator;
-use crate::support::{Gateway, Origin, Reply, Seen};
+use crate::support::{Gateway, Origin, Reply, Seen, within};
 
 /// An example as it stands, its viewers' key made for this test.
 fn example(name: &str) -> Value {
@@ -101,6 +101,40 @@ async fn an_apivideo_upload_with_an_upload_token_for_each_recorder() {
     assert!(vendor.calls().iter().all(|call| !call.target.to_string().contains(&ann) && !call.target.to_string().contains("evil")));
     let refused = client::request(gateway.addr(), "POST", "/upload", "", PARTS.as_bytes()).await;
     assert_eq!((refused.status, vendor.vendor().uploads().len()), (401, 3));
+}
+
+#[tokio::test]
+async fn the_upload_token_of_a_session_is_withdrawn_when_it_ends() {
+    const KEY: &str = "apivideo-api-key-5d2e";
+    let clock = Clock::manual(NOW);
+    let vendor = Simulator::plain(Apivideo::new(Settings::new(KEY)), &clock);
+    let (origin, folder) = (Origin::plain(), Folder::new());
+    let mut config = example("apivideo-upload");
+    config["credentials"]["upload"]["api_key_file"] = json!(folder.file("api-key", KEY));
+    config["credentials"]["upload"]["base_url"] = json!(vendor.url);
+    config["routes"][0]["session"] = json!({ "propagation": "none", "max_duration": "10m", "idle_timeout": "1h" });
+    leads(&mut config, "api", &origin);
+    let gateway = Gateway::start(config);
+    let uploads = async |name: &str| {
+        let expires = Some(gateway.clock.now().plus(3600));
+        let token = gateway.sign_with("recorder", &SignRequest { subject: Some(name.into()), expires, ..for_path("/upload") }).token;
+        let answer = client::request(gateway.addr(), "POST", "/upload", &format!("Authorization: Bearer {token}\r\n"), b"film").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    uploads("ann").await;
+    gateway.pass(590);
+    uploads("bob").await;
+    let shown: Vec<String> = origin.requests().iter().map(|seen| seen.target.split_once("token=").expect("a token").1.to_owned()).collect();
+    assert!(shown.len() == 2 && shown[0] != shown[1]);
+    gateway.pass(11);
+    within("the withdrawal", async {
+        while vendor.vendor().upload_tokens().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Bob's session goes on, and with it his token.
+    assert_eq!(vendor.vendor().upload_tokens(), [shown[1].as_str()]);
 }
 
 #[tokio::test]
