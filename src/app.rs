@@ -22,8 +22,8 @@ use tokio::task::LocalSet;
 use crate::admin::serve::Oversight;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
-use crate::credential::Credential;
 use crate::credential::keeper::Spawn;
+use crate::credential::{Credential, Scope};
 use crate::metrics::Metrics;
 use crate::proxy::record::Journal;
 use crate::server::listen;
@@ -447,6 +447,13 @@ async fn sweep_sessions(inner: Arc<Inner>) {
         let now = inner.clock.now();
         let running = inner.running.load();
         running.state.sessions.sweep(now);
+        let gone = running.state.sessions.take_gone();
+        if !gone.is_empty() {
+            let credentials = inner.parts.load().credentials();
+            for credential in credentials.iter().filter(|credential| credential.scope() == Scope::Session) {
+                gone.iter().for_each(|id| credential.forget(&id.to_string()));
+            }
+        }
         running.state.revocations.sweep(now);
         let ledger = inner.parts.load().ledger();
         if let Some(ledger) = ledger

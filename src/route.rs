@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::SignConfig;
+use crate::credential::provider::aws_sigv4::AwsConfig;
 use crate::name::Name;
 use crate::session::RouteSessionConfig;
 use crate::units::Period;
@@ -59,6 +60,9 @@ pub struct RouteConfig {
     /// Signs what goes to the origin anew, by another scheme; the viewer's token is taken out first.
     #[serde(default)]
     pub upstream_sign: Option<SignConfig>,
+    /// Signs what goes to the origin with an AWS access key (Signature Version 4), for private buckets.
+    #[serde(default)]
+    pub upstream_aws: Option<AwsConfig>,
     /// Credentials that its requests show the origin, each in its place.
     #[serde(default)]
     pub inject: Vec<InjectConfig>,

@@ -13,8 +13,11 @@ use super::fetch::HttpFetch;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
 use crate::control::serve::Front;
+use crate::credential::config::Around;
 use crate::credential::keeper::Spawn;
 use crate::credential::mapping::Mappings;
+use crate::credential::provider::aws_sigv4::{AwsPlace, AwsSigner};
+use crate::credential::sign_head::SignHead;
 use crate::credential::{Credential, SignConfig, Signer};
 use crate::geo::MaxMind;
 use crate::ledger::lookups::Lookups;
@@ -27,6 +30,7 @@ use crate::proxy::{Limits, Plan, Route, State};
 use crate::revocation::Revocations;
 use crate::route::RouteConfig;
 use crate::route::RouteMode;
+use crate::route::inject::AnswersConfig;
 use crate::secret::Secret;
 use crate::server::connection::Protocols;
 use crate::server::tls;
@@ -345,12 +349,18 @@ impl Work<'_> {
             entry.build(kept.credential.clone(), table.public)
         });
         let inject = inject.collect::<Result<Vec<_>, _>>()?;
-        let answers = table.answers.as_ref().map(|answers| {
+        let aws = table.upstream_aws.as_ref();
+        // An origin that sends elsewhere says the signature in the address back.
+        let shown = aws.is_some_and(|aws| aws.sign_into == AwsPlace::Query).then(AnswersConfig::default);
+        let answers = table.answers.as_ref().or(shown.as_ref()).map(|answers| {
             let found = answers.origins.iter().map(|name| origins.get(name).cloned());
             let found = found.collect::<Option<Vec<_>>>().ok_or("answers.origins: one of them cannot be built")?;
             answers.build(found)
         });
-        Ok(route.injecting(inject, answers.transpose()?))
+        let variable = |name: &str| std::env::var(name).ok();
+        let aws = aws.map(|aws| AwsSigner::new(aws, &Around::new(&variable, &|_| None))).transpose();
+        let aws = aws.map_err(|fault| format!("upstream_aws: {fault}"))?;
+        Ok(route.injecting(inject, answers.transpose()?).signing_heads(aws.map(|aws| Arc::new(aws) as Arc<dyn SignHead>)))
     }
 
     fn protocols(&mut self) -> HashMap<std::net::SocketAddr, Protocols> {

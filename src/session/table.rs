@@ -251,6 +251,12 @@ impl Sessions {
         ended
     }
 
+    /// Sessions that ended for good since the last call: what is kept on their behalf can go. At most as many as there may be.
+    #[must_use]
+    pub fn take_gone(&self) -> Vec<SessionId> {
+        std::mem::take(&mut self.book().gone)
+    }
+
     /// Ends sessions that have been silent for too long or are over their time, and forgets what can no longer matter.
     /// To be called every second or so; limits are exact however late it comes.
     pub fn sweep(&self, now: UnixTime) -> Swept {

@@ -1,6 +1,7 @@
 //! Credentials on the way to the origin: in their place, alone in it, renewed when refused, and never shown.
 
 mod answers;
+mod aws;
 mod canary;
 mod cost;
 mod examples;

@@ -30,6 +30,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
                 found.push(Finding::value(path.key("forward_token"), message).hint("take out one of the two"));
             }
         }
+        aws(route, &path, found);
         mode(config, route, &path, found);
         inject(config, route, &path, found);
         matches(route, &path, found);
@@ -40,6 +41,19 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         cors(route, &path, found);
     }
     collisions(config, found);
+}
+
+/// Rules of requests that are signed with an access key.
+fn aws(route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    let Some(aws) = &route.upstream_aws else { return };
+    let at = path.key("upstream_aws");
+    found.extend(aws.faults().into_iter().map(|(key, fault)| Finding::value(at.key(key), fault)));
+    let others =
+        [("inject", !route.inject.is_empty()), ("upstream_sign", route.upstream_sign.is_some()), ("forward_token", route.forward_token)];
+    for (key, _) in others.into_iter().filter(|(_, is)| *is) {
+        let message = format!("`{key}` puts something on requests that `upstream_aws` takes out before it signs");
+        found.push(Finding::value(path.key(key), message).hint("take out one of the two"));
+    }
 }
 
 /// Rules of credentials and answers.

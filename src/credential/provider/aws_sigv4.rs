@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::vendor;
 use crate::clock::UnixTime;
 use crate::credential::config::{Around, SecretIn};
+use crate::credential::sign_head::SignHead;
 use crate::query;
 use crate::units::Period;
 
@@ -57,6 +58,42 @@ pub struct AwsConfig {
     /// How long a signature in the query is good.
     #[serde(default = "five_minutes")]
     pub lifetime: Period,
+    /// Query parameters of the caller that are signed and sent, by exact name. All others are dropped: a parameter such as `acl`
+    /// or `delete` asks S3 for something else than the object.
+    #[serde(default)]
+    pub parameters: Vec<String>,
+}
+
+impl AwsConfig {
+    /// What does not make sense: the key, and a sentence on it.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        for (key, text) in [("access_key_id", &self.access_key_id), ("region", &self.region), ("service", &self.service)] {
+            if text.is_empty() {
+                faults.push((key, format!("`{key}` cannot be empty")));
+            }
+        }
+        if !(1..=LONGEST).contains(&self.lifetime.as_unix()) {
+            faults.push(("lifetime", "`lifetime` is a second to seven days".into()));
+        }
+        if let Some(name) = self.parameters.iter().find(|name| is_amazons(name)) {
+            faults.push(("parameters", format!("`{name}` is the signature's own")));
+        }
+        faults.extend(self.secret().fault(true));
+        faults.extend(self.session().fault(false));
+        faults
+    }
+
+    fn secret(&self) -> SecretIn<'_> {
+        let (file, env) = (self.secret_access_key_file.as_deref(), self.secret_access_key_env.as_deref());
+        SecretIn { key: "secret_access_key", text: None, file, env }
+    }
+
+    fn session(&self) -> SecretIn<'_> {
+        let (file, env) = (self.session_secret_file.as_deref(), self.session_secret_env.as_deref());
+        SecretIn { key: "session_secret", text: None, file, env }
+    }
 }
 
 /// Where a signature goes.
@@ -85,6 +122,7 @@ pub struct AwsSigner {
     service: String,
     place: AwsPlace,
     lifetime: Duration,
+    parameters: Vec<String>,
 }
 
 impl std::fmt::Debug for AwsSigner {
@@ -99,17 +137,11 @@ impl AwsSigner {
     /// # Errors
     /// A sentence for the operator, without the key.
     pub fn new(config: &AwsConfig, around: &Around<'_>) -> Result<Self, String> {
-        let (file, env) = (config.secret_access_key_file.as_deref(), config.secret_access_key_env.as_deref());
-        let secret = around.secret(&SecretIn { key: "secret_access_key", text: None, file, env })?;
-        let (file, env) = (config.session_secret_file.as_deref(), config.session_secret_env.as_deref());
-        let session = around.optional(&SecretIn { key: "session_secret", text: None, file, env })?.map(|token| token.expose().clone());
-        let life = config.lifetime.as_unix();
-        if !(1..=LONGEST).contains(&life) {
-            return Err("lifetime is a second to seven days".into());
+        if let Some((_, fault)) = config.faults().into_iter().next() {
+            return Err(fault);
         }
-        if config.access_key_id.is_empty() || config.region.is_empty() || config.service.is_empty() {
-            return Err("access_key_id, region and service cannot be empty".into());
-        }
+        let secret = around.secret(&config.secret())?;
+        let session = around.optional(&config.session())?.map(|token| token.expose().clone());
         let credentials = Credentials::new(config.access_key_id.as_str(), secret.expose().as_str(), session, None, "tollgate");
         Ok(Self {
             credentials,
@@ -117,16 +149,18 @@ impl AwsSigner {
             service: config.service.clone(),
             place: config.sign_into,
             lifetime: config.lifetime.0,
+            parameters: config.parameters.clone(),
         })
     }
 
     /// Signs a head whose URI is absolute, as it will be sent; `Host` is that of the URI. What the caller sent in the places of a
-    /// signature goes first. The path is written anew in the one spelling that S3 signs.
+    /// signature goes first, and with it every `x-amz-…` field and every parameter that is not listed: what is signed here is
+    /// done in the key's name, and `x-amz-copy-source` or `x-amz-acl` would do more than the route means. The path is written anew in the one spelling that S3 signs.
     ///
     /// # Errors
     /// A sentence without secrets, when the head cannot be signed.
     pub fn sign(&self, parts: &mut Parts, now: UnixTime) -> Result<(), String> {
-        strip(parts)?;
+        self.strip(parts)?;
         parts.headers.remove(HOST);
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -167,19 +201,35 @@ impl AwsSigner {
         }
         Ok(())
     }
+
+    /// Takes out what stands where a signature will and what it must not cover, and writes the path in S3's own spelling.
+    fn strip(&self, parts: &mut Parts) -> Result<(), String> {
+        let amazons: Vec<HeaderName> = parts.headers.keys().filter(|name| is_amazons(name.as_str())).cloned().collect();
+        for name in amazons {
+            parts.headers.remove(name);
+        }
+        parts.headers.remove(AUTHORIZATION);
+        // What cannot be read as a listed name does not go either.
+        let listed = |raw: &str| query::decode(raw).is_some_and(|name| !is_amazons(&name) && self.parameters.contains(&name));
+        let pairs = parts.uri.query().unwrap_or("").split('&');
+        let kept: Vec<&str> = pairs.filter(|pair| listed(pair.split_once('=').map_or(*pair, |(name, _)| name))).collect();
+        let kept = (!kept.is_empty()).then(|| kept.join("&"));
+        let path = canonical(parts.uri.path());
+        parts.uri = with_target(&parts.uri, &path, kept.as_deref())?;
+        Ok(())
+    }
 }
 
-/// Takes out what stands where a signature will, and writes the path in S3's own spelling.
-fn strip(parts: &mut Parts) -> Result<(), String> {
-    for name in ["x-amz-date", "x-amz-content-sha256", "x-amz-security-token"] {
-        parts.headers.remove(name);
+impl SignHead for AwsSigner {
+    fn sign(&self, head: &mut Parts, now: UnixTime) -> Result<(), String> {
+        Self::sign(self, head, now)
     }
-    parts.headers.remove(AUTHORIZATION);
-    let of_signatures = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
-    let kept = parts.uri.query().and_then(|raw| query::without(raw, of_signatures));
-    let path = canonical(parts.uri.path());
-    parts.uri = with_target(&parts.uri, &path, kept.as_deref())?;
-    Ok(())
+}
+
+/// Whether Amazon takes this name for one of its own, under every spelling that a server on the way may fold into it.
+fn is_amazons(name: &str) -> bool {
+    let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() >= 6 && name.bytes().map(fold).take(6).eq(*b"x-amz-")
 }
 
 /// Every byte but letters, digits and `-._~/` as `%XX` in upper case (AWS: `UriEncode`); S3 undoes that once.

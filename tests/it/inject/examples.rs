@@ -2,9 +2,16 @@
 
 use serde_json::{Value, json};
 
+use tollgate::clock::Clock;
+use tollgate::demo::apivideo::{Apivideo, Settings};
+use tollgate::token::SignRequest;
+
+use super::aws;
+use crate::rig::Folder;
 use crate::support::client;
-use crate::support::gateway::key;
-use crate::support::{Gateway, Origin, Reply, Seen};
+use crate::support::gateway::{NOW, for_path, key};
+use crate::support::vendors::Simulator;
+use crate::support::{Gateway, Origin, Reply, Seen, within};
 
 /// An example as it stands, its viewers' key made for this test.
 fn example(name: &str) -> Value {
@@ -60,4 +67,86 @@ async fn a_cloudflare_upload() {
     assert!(address.starts_with("/stream/direct_upload/up~"), "{address}");
     assert_eq!(client::request(gateway.addr(), "POST", &address, &fields, b"media").await.text(), "stored");
     assert_eq!(uploads.last().target, "/u1");
+}
+
+#[tokio::test]
+async fn an_apivideo_upload_with_an_upload_token_for_each_recorder() {
+    const KEY: &str = "apivideo-api-key-5d2e";
+    const PARTS: &str = "--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp4\"\r\n\r\nfilm\r\n--xx--\r\n";
+    let vendor = Simulator::plain(Apivideo::new(Settings::new(KEY)), &Clock::manual(NOW));
+    let folder = Folder::new();
+    let mut config = example("apivideo-upload");
+    config["credentials"]["upload"]["api_key_file"] = json!(folder.file("api-key", KEY));
+    config["credentials"]["upload"]["base_url"] = json!(vendor.url);
+    config["origins"]["api"]["endpoints"] = json!([vendor.url]);
+    let gateway = Gateway::start(config);
+    let token = |name: &str| {
+        let request = SignRequest { subject: Some(name.into()), expires: Some(NOW.plus(3600)), ..for_path("/upload") };
+        gateway.sign_with("recorder", &request).token
+    };
+    let (ann, bob) = (token("ann"), token("bob"));
+    for token in [&ann, &bob, &ann] {
+        let fields = format!("Authorization: Bearer {token}\r\nContent-Type: multipart/form-data; boundary=xx\r\n");
+        let answer = client::request(gateway.addr(), "POST", "/upload?TOKEN=evil", &fields, PARTS.as_bytes()).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert!(vendor.vendor().upload_tokens().iter().all(|ours| !answer.text().contains(ours.as_str())), "{}", answer.text());
+    }
+    let uploads = vendor.vendor().uploads();
+    assert!(uploads.iter().all(|upload| upload.whole && &upload.bytes[..] == b"film"), "{uploads:?}");
+    let with: Vec<&str> = uploads.iter().map(|upload| upload.token.as_deref().expect("an upload token")).collect();
+    let mut different = with.clone();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!((with.len(), different.len(), vendor.vendor().upload_tokens().len()), (3, 2, 2));
+    assert!(vendor.calls().iter().all(|call| !call.target.to_string().contains(&ann) && !call.target.to_string().contains("evil")));
+    let refused = client::request(gateway.addr(), "POST", "/upload", "", PARTS.as_bytes()).await;
+    assert_eq!((refused.status, vendor.vendor().uploads().len()), (401, 3));
+}
+
+#[tokio::test]
+async fn the_upload_token_of_a_session_is_withdrawn_when_it_ends() {
+    const KEY: &str = "apivideo-api-key-5d2e";
+    let clock = Clock::manual(NOW);
+    let vendor = Simulator::plain(Apivideo::new(Settings::new(KEY)), &clock);
+    let (origin, folder) = (Origin::plain(), Folder::new());
+    let mut config = example("apivideo-upload");
+    config["credentials"]["upload"]["api_key_file"] = json!(folder.file("api-key", KEY));
+    config["credentials"]["upload"]["base_url"] = json!(vendor.url);
+    config["routes"][0]["session"] = json!({ "propagation": "none", "max_duration": "10m", "idle_timeout": "1h" });
+    leads(&mut config, "api", &origin);
+    let gateway = Gateway::start(config);
+    let uploads = async |name: &str| {
+        let expires = Some(gateway.clock.now().plus(3600));
+        let token = gateway.sign_with("recorder", &SignRequest { subject: Some(name.into()), expires, ..for_path("/upload") }).token;
+        let answer = client::request(gateway.addr(), "POST", "/upload", &format!("Authorization: Bearer {token}\r\n"), b"film").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    uploads("ann").await;
+    gateway.pass(590);
+    uploads("bob").await;
+    let shown: Vec<String> = origin.requests().iter().map(|seen| seen.target.split_once("token=").expect("a token").1.to_owned()).collect();
+    assert!(shown.len() == 2 && shown[0] != shown[1]);
+    gateway.pass(11);
+    within("the withdrawal", async {
+        while vendor.vendor().upload_tokens().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Bob's session goes on, and with it his token.
+    assert_eq!(vendor.vendor().upload_tokens(), [shown[1].as_str()]);
+}
+
+#[tokio::test]
+async fn a_private_s3_origin() {
+    let (bucket, folder) = (aws::bucket(), Folder::new());
+    let mut config = example("private-s3");
+    assert_eq!(config["routes"][0]["upstream_aws"]["access_key_id"], aws::ID);
+    config["routes"][0]["upstream_aws"]["secret_access_key_file"] = json!(folder.file("secret", aws::SECRET));
+    leads(&mut config, "bucket", &bucket);
+    let gateway = Gateway::start(config);
+    assert_eq!(gateway.get("/vod/a.ts", "").await.status, 401);
+    let fields = format!("Authorization: Bearer {}\r\n", gateway.sign("viewer", "/vod/a.ts").token);
+    assert_eq!(gateway.get("/vod/a.ts?acl", &fields).await.text(), "media");
+    assert_eq!((bucket.count(), bucket.last().target.as_str()), (1, "/vod/a.ts"));
 }

@@ -8,7 +8,8 @@ use super::*;
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
 fn signer(more: &Value, session: Option<&str>) -> AwsSigner {
-    let mut table = json!({ "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key_env": "SECRET", "region": "eu-central-1" });
+    let mut table = json!({ "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key_env": "SECRET", "region": "eu-central-1",
+        "parameters": ["versionId", "a", "b", "partNumber", "uploadId", "list-type", "prefix", "v"] });
     for (key, value) in more.as_object().expect("a table") {
         table[key] = value.clone();
     }
@@ -80,9 +81,17 @@ fn what_a_caller_sent_in_the_places_of_a_signature_goes() {
         ("x-amz-security-token", "canary"),
         ("x-amz-content-sha256", "canary"),
         ("x-amz-date", "canary"),
+        ("x-amz-copy-source", "/other/canary"),
+        ("x-amz-acl", "canary"),
+        ("x_amz_acl", "canary"),
+        ("x-amz-meta-a", "canary"),
     ];
     for place in ["header", "query"] {
-        let mut head = parts("GET", "https://b.s3.amazonaws.com/a?X-Amz-Signature=canary&v=1&x-amz-credential=canary", &sent);
+        let mut head = parts(
+            "GET",
+            "https://b.s3.amazonaws.com/a?X-Amz-Signature=canary&v=1&x-amz-credential=canary&%58-amz-acl=canary&acl=canary&V=canary&x%zz=canary",
+            &sent,
+        );
         signer(&json!({ "sign_into": place }), None).sign(&mut head, UnixTime(1_700_000_000)).expect("signed");
         let left =
             format!("{} {:?}", head.uri, head.headers.iter().map(|(name, value)| (name, value.to_str().unwrap_or(""))).collect::<Vec<_>>());
