@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Response;
+use hyper::body::Body as _;
 use tower::{Layer, Service};
 
 pub use find::goes_on;
@@ -28,7 +29,8 @@ use crate::upload::Kind;
 #[must_use]
 pub fn kind(routed: &Routed) -> Option<Kind> {
     routed.route.upload.as_ref()?;
-    Kind::of(&routed.request.head.method, &routed.request.head.headers)
+    let length = routed.request.body.size_hint().exact();
+    Kind::of(&routed.request.head.method, &routed.request.head.headers, length)
 }
 
 /// Makes the layer.

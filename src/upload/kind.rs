@@ -1,6 +1,6 @@
 //! What a request is to an upload, as its head tells.
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, Method};
 
 use super::piece::Piece;
@@ -19,14 +19,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Reads it off the head; `None` when the request uploads nothing.
+    /// Reads it off the head; `None` when the request uploads nothing. `length`: bytes of the body, where it is declared.
     #[must_use]
-    pub fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
+    pub fn of(method: &Method, headers: &HeaderMap, length: Option<u64>) -> Option<Self> {
         let tus = headers.contains_key(TUS_RESUMABLE) || headers.contains_key(UPLOAD_OFFSET);
         let piece = || headers.get(CONTENT_RANGE).and_then(|value| Piece::parse(value.to_str().ok()?));
         match *method {
             Method::POST if tus || is_type(headers, &["application/sdp"]) => Some(Self::Create),
-            Method::POST if is_call(headers) => None,
+            Method::POST if is_call(headers, length) => None,
             Method::POST => Some(piece().map_or(Self::Whole, Self::Part)),
             Method::PUT => Some(if headers.contains_key(CONTENT_RANGE) { Self::Place } else { Self::Whole }),
             Method::PATCH | Method::DELETE => Some(Self::Place),
@@ -36,12 +36,12 @@ impl Kind {
     }
 }
 
-/// A call of the provider's API around an upload, such as the one that asks where to upload to. It is short, and of a type that no
-/// file has.
-fn is_call(headers: &HeaderMap) -> bool {
+/// A call of the provider's API around an upload, such as the one that asks where to upload to, or says that all is there. It has
+/// no body, or a short one of a type that no file has.
+fn is_call(headers: &HeaderMap, length: Option<u64>) -> bool {
     const LONGEST: u64 = 64 * 1024;
-    let short = number(headers, &CONTENT_LENGTH).is_some_and(|length| length <= LONGEST);
-    short && is_type(headers, &["application/json", "application/x-www-form-urlencoded"])
+    let short = length.is_some_and(|length| length <= LONGEST);
+    length == Some(0) || (short && is_type(headers, &["application/json", "application/x-www-form-urlencoded"]))
 }
 
 fn is_type(headers: &HeaderMap, types: &[&str]) -> bool {
@@ -82,10 +82,14 @@ pub fn file_type(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use http::header::CONTENT_LENGTH;
 
     fn kind(method: &Method, headers: &[(HeaderName, &'static str)]) -> Option<Kind> {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
-        Kind::of(method, &headers)
+        let mut headers: HeaderMap = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+        // By the time that somebody asks, the field is gone.
+        let length = number(&headers, &CONTENT_LENGTH);
+        headers.remove(CONTENT_LENGTH);
+        Kind::of(method, &headers, length)
     }
 
     #[test]
@@ -100,6 +104,8 @@ mod tests {
             (Method::POST, vec![(CONTENT_TYPE, "application/json; charset=utf-8"), (CONTENT_LENGTH, "20")], None),
             (Method::POST, vec![(CONTENT_TYPE, "application/json"), (CONTENT_LENGTH, "2000000")], Some(Kind::Whole)),
             (Method::POST, vec![(CONTENT_TYPE, "application/json")], Some(Kind::Whole)),
+            (Method::POST, vec![(CONTENT_LENGTH, "0")], None),
+            (Method::POST, vec![(TUS_RESUMABLE, "1.0.0"), (CONTENT_LENGTH, "0")], Some(Kind::Create)),
             (Method::PUT, vec![], Some(Kind::Whole)),
             (Method::PUT, vec![(CONTENT_RANGE, "bytes 0-9/20")], Some(Kind::Place)),
             (Method::PATCH, vec![(UPLOAD_OFFSET, "0")], Some(Kind::Place)),

@@ -5,6 +5,7 @@ mod limits;
 mod lives;
 mod parts;
 mod tus;
+mod vendors;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

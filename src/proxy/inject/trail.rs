@@ -143,6 +143,8 @@ impl WayBack {
         let holder = match (subject, session) {
             // A recorder that comes back with a new token, or in a new session, goes on with its upload.
             (Some(subject), _) => format!("subject {subject}"),
+            // Each upload has a session of its own; whoever asked for the address had another one, or none.
+            (None, _) if routed.route.upload.is_some() => token_key(proof, session).map_or_else(String::new, |key| format!("token {key}")),
             (None, Some(session)) => format!("session {}", session.id),
             (None, None) => String::new(),
         };
@@ -168,10 +170,16 @@ impl WayBack {
 }
 
 fn session_key(proof: &Proof, session: Option<&Session>) -> Option<String> {
-    match (session, proof) {
-        (Some(session), _) => Some(session.id.to_string()),
-        (None, Proof::Token(verdict)) => Some(Key::token(&verdict.scheme, verdict.token(), &verdict.grant).to_string()),
-        _ => None,
+    session.map(|session| session.id.to_string()).or_else(|| token_key(proof, None).map(|key| key.to_string()))
+}
+
+/// The token that let the request in, or its session; `None` where no token was asked for.
+fn token_key(proof: &Proof, session: Option<&Session>) -> Option<Key> {
+    match proof {
+        Proof::Token(verdict) => Some(Key::token(&verdict.scheme, verdict.token(), &verdict.grant)),
+        Proof::Session { session, .. } => Some(session.keys.token),
+        Proof::Ticket { .. } => session.map(|session| session.keys.token),
+        Proof::Public | Proof::Shadow { .. } => None,
     }
 }
 
