@@ -200,7 +200,7 @@ async fn plays_through(way: &str, vendor: &'static str) {
         let ticketed = answer.field("location").expect("a location").to_owned();
         assert!(play(&chain.gateway, &ticketed, &fields, None).await > 40, "{way} to {vendor} for a {scope} in a session");
         for seen in chain.film.requests() {
-            assert!(!seen.head.contains(&signed.token) && !seen.head.contains("tg~"), "{}", seen.head);
+            assert!(!seen.head.contains(&signed.token) && !seen.head.contains("/tg~"), "{}", seen.head);
         }
         assert_eq!(chain.cdn.metric("refusals_total{code=\"token"), 0.0);
     }
