@@ -12,8 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::vendor;
-use super::{Ask, Issued, Mint, Provider, Refused};
+use super::fixed::Fixed;
+use super::vendor::{self, Faults};
+use super::{Ask, Issued, Provider, Refused};
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::secret::Secret;
@@ -134,27 +135,22 @@ impl Table for ApivideoConfig {
     }
 
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        let mut fault = |key, is: bool, sentence: String| {
-            if is {
-                faults.push((key, sentence));
-            }
-        };
+        let mut faults = Faults::default();
         let of_a_video = matches!(self.issue, ApivideoIssue::PrivateVideo | ApivideoIssue::Session);
         let whole = self.ttl.0.subsec_nanos() == 0 && self.ttl.as_unix() <= LONGEST_TTL;
-        fault("ttl", !whole, format!("`ttl` is whole seconds, {LONGEST_TTL} at most"));
-        fault(
+        faults.when("ttl", !whole, format!("`ttl` is whole seconds, {LONGEST_TTL} at most"));
+        faults.when(
             "scope",
             of_a_video != (self.scope == Scope::Resource),
-            "`resource` is for tokens of private videos, and they are for nothing else".into(),
+            "`resource` is for tokens of private videos, and they are for nothing else",
         );
-        faults.extend(self.api_key().fault(true));
-        faults
+        faults.0.extend(self.api_key().fault(true));
+        faults.0
     }
 
     fn build(&self, around: &Around<'_>) -> Result<Source, String> {
         Ok(match self.issue {
-            ApivideoIssue::Basic => Source::Mint(Box::new(ApivideoKey(around.secret(&self.api_key())?))),
+            ApivideoIssue::Basic => Source::Mint(Box::new(Fixed::new("apivideo", around.secret(&self.api_key())?))),
             _ => Source::Vendor(Box::new(Apivideo::new(self, around)?)),
         })
     }
@@ -322,24 +318,6 @@ impl Provider for Apivideo {
         let token = vendor::id("the upload token", Some(issued.value.expose())).ok()?;
         let uri = self.api.join(&format!("/upload-tokens/{token}")).ok()?;
         Some(vendor::call(Method::DELETE, uri, &self.authorization(), None))
-    }
-}
-
-/// The API key itself, for `Basic`.
-#[derive(Debug)]
-struct ApivideoKey(Secret<String>);
-
-impl Mint for ApivideoKey {
-    fn kind(&self) -> &'static str {
-        "apivideo"
-    }
-
-    fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String> {
-        Ok(Issued::new(self.0.expose().clone(), ask.now, None))
-    }
-
-    fn renews(&self) -> bool {
-        false
     }
 }
 

@@ -13,14 +13,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::vendor;
+use super::vendor::{self, Faults};
 use super::{Ask, Issued, Mint, Provider, Refused};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::secret::Secret;
+use crate::token::Key;
 use crate::token::jws::{self, Dates, Jws};
-use crate::token::{Key, KeySet};
 use crate::units::Period;
 
 /// Longest life of a playback token ("Secure your Stream": 24 hours).
@@ -245,41 +245,40 @@ impl Table for CloudflareConfig {
 
     fn faults(&self) -> Vec<(&'static str, String)> {
         use CloudflareIssue::{DirectUpload, Signed, SigningKey, Token, Tus};
-        let mut faults = Vec::new();
-        let mut fault = |key, is: bool, sentence: &str| {
-            if is {
-                faults.push((key, sentence.to_owned()));
-            }
-        };
+        let mut faults = Faults::default();
         let life = self.lifetime.as_unix();
         let makes_token = matches!(self.issue, Token | Signed);
-        fault("lifetime", life < 1 || (makes_token && life > LONGEST), "a token lives for a second or more, and a day at most");
-        fault("access_rules", self.access_rules.len() > MOST_RULES, "there are five rules at most");
+        faults.when("lifetime", life < 1 || (makes_token && life > LONGEST), "a token lives for a second or more, and a day at most");
+        faults.when("access_rules", self.access_rules.len() > MOST_RULES, "there are five rules at most");
         let told = |rule: &CloudflareRule| {
             (rule.on == CloudflareMatch::Address, rule.on == CloudflareMatch::Country) == (!rule.ip.is_empty(), !rule.country.is_empty())
         };
-        fault(
+        faults.when(
             "access_rules",
             !self.access_rules.iter().all(told),
             "`ip` goes with `ip.src` and `country` with `ip.geoip.country`, and neither goes without",
         );
         let (named, keys) = (self.signing_key_id.is_some(), self.signing_key().ways());
-        fault("signing_key_id", !named && keys > 0, "a signing key has an id, which tokens name");
-        fault("signing_key_id", self.issue == Signed && self.signing_key_id.is_none(), "`signed` needs a signing key");
-        fault("max_duration_seconds", self.issue == DirectUpload && self.max_duration_seconds.is_none(), "a direct upload needs it");
-        fault("max_duration_seconds", self.max_duration_seconds.is_some_and(|most| most == 0 || most < -1), "it is 1 or more, or -1");
-        fault("delete_after", self.delete_after.is_some_and(|after| after.as_unix() < SOONEST_DELETION), "it is 30 days or more");
-        fault(
+        faults.when("signing_key_id", !named && keys > 0, "a signing key has an id, which tokens name");
+        faults.when("signing_key_id", self.issue == Signed && self.signing_key_id.is_none(), "`signed` needs a signing key");
+        faults.when("max_duration_seconds", self.issue == DirectUpload && self.max_duration_seconds.is_none(), "a direct upload needs it");
+        faults.when("max_duration_seconds", self.max_duration_seconds.is_some_and(|most| most == 0 || most < -1), "it is 1 or more, or -1");
+        faults.when("delete_after", self.delete_after.is_some_and(|after| after.as_unix() < SOONEST_DELETION), "it is 30 days or more");
+        faults.when(
             "scope",
             matches!(self.issue, Token | Signed | Tus) && self.scope != Scope::Resource,
             "each video has its own: `scope` must be \"resource\"",
         );
-        fault("scope", self.issue == SigningKey && self.scope != Scope::Route, "one signing key serves all: `scope` must be \"route\"");
-        faults.extend(self.signing_key().fault(named));
+        faults.when(
+            "scope",
+            self.issue == SigningKey && self.scope != Scope::Route,
+            "one signing key serves all: `scope` must be \"route\"",
+        );
+        faults.0.extend(self.signing_key().fault(named));
         if self.issue != Signed {
-            faults.extend(if self.email.is_some() { self.api_key().fault(true) } else { self.api_token().fault(true) });
+            faults.0.extend(if self.email.is_some() { self.api_key().fault(true) } else { self.api_token().fault(true) });
         }
-        faults
+        faults.0
     }
 
     fn build(&self, around: &Around<'_>) -> Result<Source, String> {
@@ -520,11 +519,8 @@ impl CloudflareSigner {
     /// # Errors
     /// A sentence for the operator, without secrets.
     pub fn new(config: &CloudflareConfig, around: &Around<'_>) -> Result<Self, String> {
-        let id = config.signing_key_id.as_deref().ok_or("signing_key_id is missing")?;
-        let keys =
-            KeySet::parse(around.secret(&config.signing_key())?.expose().as_bytes(), Some(id), None).map_err(|fault| fault.to_string())?;
-        let key = keys.signing(None).filter(|key| key.algorithm().jose_name() == Some("RS256"));
-        Ok(Self { key: key.ok_or("signing_key is no private RSA key")?.clone(), config: config.clone() })
+        let key = vendor::signing_key(config.signing_key_id.as_deref(), (&config.signing_key(), around))?;
+        Ok(Self { key, config: config.clone() })
     }
 }
 

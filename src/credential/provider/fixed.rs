@@ -55,21 +55,32 @@ impl Table for Config {
     }
 
     fn build(&self, around: &Around<'_>) -> Result<Source, String> {
-        Ok(Source::Mint(Box::new(Fixed(around.secret(&self.value())?))))
+        Ok(Source::Mint(Box::new(Fixed::new("static", around.secret(&self.value())?))))
     }
 }
 
-/// A fixed value.
+/// A fixed value: one of its own, or a vendor's key as it is.
 #[derive(Debug)]
-pub struct Fixed(Secret<String>);
+pub struct Fixed {
+    kind: &'static str,
+    value: Secret<String>,
+}
+
+impl Fixed {
+    /// A value that goes by `kind` in the config and in metrics.
+    #[must_use]
+    pub fn new(kind: &'static str, value: Secret<String>) -> Self {
+        Self { kind, value }
+    }
+}
 
 impl Mint for Fixed {
     fn kind(&self) -> &'static str {
-        "static"
+        self.kind
     }
 
     fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String> {
-        Ok(Issued::new(self.0.expose().clone(), ask.now, None))
+        Ok(Issued::new(self.value.expose().clone(), ask.now, None))
     }
 
     fn renews(&self) -> bool {

@@ -11,13 +11,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::vendor;
+use super::vendor::{self, Faults};
 use super::{Ask, Issued, Mint, Provider, Refused};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::secret::Secret;
-use crate::token::{Key, KeySet, jws};
+use crate::token::{Key, jws};
 use crate::units::Period;
 
 /// Longest and shortest time that an upload address waits, in seconds (API reference: `timeout`).
@@ -184,26 +184,29 @@ impl Table for MuxConfig {
     }
 
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        let mut fault = |key, is: bool, sentence: &str| {
-            if is {
-                faults.push((key, sentence.to_owned()));
-            }
-        };
+        let mut faults = Faults::default();
         let (life, signs) = (self.lifetime.as_unix(), self.issue == MuxIssue::Signed);
-        fault("lifetime", life < 1, "it is a second or more");
-        fault("lifetime", self.issue == MuxIssue::DirectUpload && !WAITS.contains(&life), "an upload address waits for a minute to a week");
-        fault("signing_key_id", signs && self.signing_key_id.is_none(), "`signed` needs a signing key");
-        fault("scope", signs && self.scope != Scope::Resource, "each playback id has its own: `scope` must be \"resource\"");
-        fault(
+        faults.when("lifetime", life < 1, "it is a second or more");
+        faults.when(
+            "lifetime",
+            self.issue == MuxIssue::DirectUpload && !WAITS.contains(&life),
+            "an upload address waits for a minute to a week",
+        );
+        faults.when("signing_key_id", signs && self.signing_key_id.is_none(), "`signed` needs a signing key");
+        faults.when("scope", signs && self.scope != Scope::Resource, "each playback id has its own: `scope` must be \"resource\"");
+        faults.when(
             "scope",
             self.issue == MuxIssue::SigningKey && self.scope != Scope::Route,
             "one signing key serves all: `scope` must be \"route\"",
         );
-        fault("parameters", self.parameters.keys().any(|name| OWN.contains(&name.as_str())), "a token's own claims cannot be parameters");
-        fault("token_id", !signs && self.token_id.is_none(), "the API is asked with an access token: its id is missing");
-        faults.extend(if signs { self.signing_key().fault(true) } else { self.token_secret().fault(true) });
-        faults
+        faults.when(
+            "parameters",
+            self.parameters.keys().any(|name| OWN.contains(&name.as_str())),
+            "a token's own claims cannot be parameters",
+        );
+        faults.when("token_id", !signs && self.token_id.is_none(), "the API is asked with an access token: its id is missing");
+        faults.0.extend(if signs { self.signing_key().fault(true) } else { self.token_secret().fault(true) });
+        faults.0
     }
 
     fn build(&self, around: &Around<'_>) -> Result<Source, String> {
@@ -346,11 +349,8 @@ impl MuxSigner {
     /// # Errors
     /// A sentence for the operator, without secrets.
     pub fn new(config: &MuxConfig, around: &Around<'_>) -> Result<Self, String> {
-        let id = config.signing_key_id.as_deref().ok_or("signing_key_id is missing")?;
-        let keys =
-            KeySet::parse(around.secret(&config.signing_key())?.expose().as_bytes(), Some(id), None).map_err(|fault| fault.to_string())?;
-        let key = keys.signing(None).filter(|key| key.algorithm().jose_name() == Some("RS256"));
-        Ok(Self { key: key.ok_or("signing_key is no private RSA key")?.clone(), config: config.clone() })
+        let key = vendor::signing_key(config.signing_key_id.as_deref(), (&config.signing_key(), around))?;
+        Ok(Self { key, config: config.clone() })
     }
 }
 

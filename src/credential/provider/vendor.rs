@@ -3,6 +3,8 @@
 //! A reason given to the operator holds words of the vendor's error code only, never a body: bodies
 //! repeat what was sent.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -13,7 +15,8 @@ use serde_json::{Map, Value};
 use super::Refused;
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
-use crate::token::json;
+use crate::credential::config::{Around, SecretIn};
+use crate::token::{Key, KeySet, json};
 
 /// Largest answer that is read as JSON, as the trait says.
 const MOST: usize = 1024 * 1024;
@@ -23,6 +26,19 @@ const LONGEST_WORD: usize = 64;
 
 /// Longest wait that a vendor may ask for, in seconds: a day.
 const LONGEST_WAIT: u64 = 86_400;
+
+/// What is wrong with a table: the key and a sentence for the operator, one after the other.
+#[derive(Debug, Default)]
+pub struct Faults(pub Vec<(&'static str, String)>);
+
+impl Faults {
+    /// Notes `sentence` at `key` where it is so.
+    pub fn when(&mut self, key: &'static str, is: bool, sentence: impl Into<String>) {
+        if is {
+            self.0.push((key, sentence.into()));
+        }
+    }
+}
 
 /// The address that the key `key` says, where a vendor is asked.
 ///
@@ -41,6 +57,17 @@ pub fn id<'a>(what: &str, text: Option<&'a str>) -> Result<&'a str, Refused> {
         (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     text.filter(good).ok_or_else(|| Refused::Malformed(format!("{what} is missing or not one")))
+}
+
+/// The private RSA key that a vendor's tokens are signed with here.
+///
+/// # Errors
+/// A sentence for the operator, without the key.
+pub fn signing_key(id: Option<&str>, (text, around): (&SecretIn<'_>, &Around<'_>)) -> Result<Arc<Key>, String> {
+    let id = id.ok_or("signing_key_id is missing")?;
+    let keys = KeySet::parse(around.secret(text)?.expose().as_bytes(), Some(id), None).map_err(|fault| fault.to_string())?;
+    let key = keys.signing(None).filter(|key| key.algorithm().jose_name() == Some("RS256"));
+    key.cloned().ok_or_else(|| "signing_key is no private RSA key".into())
 }
 
 /// `Basic` for a user and a password (RFC 7617).

@@ -11,13 +11,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::vendor;
+use super::fixed::Fixed;
+use super::vendor::{self, Faults};
 use super::{Ask, Issued, Mint, Provider, Refused};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::query;
-use crate::secret::Secret;
 use crate::token::ziggeo::{Cipher, plaintext};
 use crate::units::Period;
 
@@ -192,32 +192,27 @@ impl Table for ZiggeoConfig {
     }
 
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        let mut fault = |key, is: bool, sentence: &str| {
-            if is {
-                faults.push((key, sentence.to_owned()));
-            }
-        };
-        fault("lifetime", self.lifetime.as_unix() < 1, "it is a second or more");
-        fault("session_limit", self.session_limit == Some(0), "it is 1 or more");
+        let mut faults = Faults::default();
+        faults.when("lifetime", self.lifetime.as_unix() < 1, "it is a second or more");
+        faults.when("session_limit", self.session_limit == Some(0), "it is 1 or more");
         let good = !self.application_token.is_empty() && self.application_token.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        fault("application_token", !good, "it is letters and digits");
+        faults.when("application_token", !good, "it is letters and digits");
         let grants = [&self.grants.read, &self.grants.create, &self.grants.update, &self.grants.destroy];
-        fault(
+        faults.when(
             "grants",
             self.issue != ZiggeoIssue::Basic && grants.iter().all(|grant| grant.is_none()),
             "a token without a grant opens nothing",
         );
         let key = if self.issue == ZiggeoIssue::ClientAuth { self.encryption_key() } else { self.private_key() };
-        faults.extend(key.fault(true));
-        faults
+        faults.0.extend(key.fault(true));
+        faults.0
     }
 
     fn build(&self, around: &Around<'_>) -> Result<Source, String> {
         Ok(match self.issue {
             ZiggeoIssue::ServerAuth => Source::Vendor(Box::new(Ziggeo::new(self, around)?)),
             ZiggeoIssue::ClientAuth => Source::Mint(Box::new(ZiggeoGenerator::new(self, around)?)),
-            ZiggeoIssue::Basic => Source::Mint(Box::new(ZiggeoKey(around.secret(&self.private_key())?))),
+            ZiggeoIssue::Basic => Source::Mint(Box::new(Fixed::new("ziggeo", around.secret(&self.private_key())?))),
         })
     }
 }
@@ -336,24 +331,6 @@ impl Mint for ZiggeoGenerator {
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| "there is no randomness".to_owned())?;
         let text = plaintext(&self.config.options(ask), &self.config.application_token, &format!("{}{}", ask.now.0, ask.nonce));
         Ok(Issued::new(self.cipher.encrypt(&text, seed)?, ask.now, Some(self.config.end(ask.now))))
-    }
-}
-
-/// The private key itself.
-#[derive(Debug)]
-struct ZiggeoKey(Secret<String>);
-
-impl Mint for ZiggeoKey {
-    fn kind(&self) -> &'static str {
-        "ziggeo"
-    }
-
-    fn mint(&self, ask: &Ask<'_>) -> Result<Issued, String> {
-        Ok(Issued::new(self.0.expose().clone(), ask.now, None))
-    }
-
-    fn renews(&self) -> bool {
-        false
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::testing::{NOW, Recorded, answer, around, ask, rsa_pem, source};
 use super::*;
+use crate::token::KeySet;
 
 const ACCOUNT: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 const VIDEO: &str = "ea95132c15732412d22c1476fa83f27a";

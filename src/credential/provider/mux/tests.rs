@@ -2,6 +2,7 @@
 
 use super::super::testing::{NOW, Recorded, around, ask, rsa_pem, source};
 use super::*;
+use crate::token::KeySet;
 use crate::token::jws::Jws;
 
 fn recorded() -> Recorded {
