@@ -54,6 +54,13 @@ pub struct Config {
     /// What is asked of the token's dates.
     #[serde(flatten)]
     pub times: Times,
+    /// The header with the JA3 fingerprint of the viewer's TLS (`cloudfront-viewer-ja3-fingerprint`), where a trusted proxy that
+    /// ends it sets one. Without it, a token bound to such a fingerprint is refused.
+    #[serde(default)]
+    pub ja3_header: Option<String>,
+    /// The same of JA4 (`cloudfront-viewer-ja4-fingerprint`).
+    #[serde(default)]
+    pub ja4_header: Option<String>,
     /// The key that signs renewed tokens; the key of the old token when not given.
     #[serde(default)]
     pub renewal_key: Option<String>,
@@ -92,8 +99,9 @@ impl Cta5007 {
     /// # Errors
     /// A sentence for the operator.
     pub fn new(config: &Config, keys: KeySource) -> Result<Self, String> {
-        let header =
-            HeaderName::from_bytes(config.header.as_bytes()).map_err(|_| format!("\"{}\" is not a header's name", config.header))?;
+        let name = |name: &String| HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("\"{name}\" is not a header's name"));
+        let header = name(&config.header)?;
+        [&config.ja3_header, &config.ja4_header].into_iter().flatten().try_for_each(|header| name(header).map(|_| ()))?;
         let mut carriers = vec![Carrier::Header(header, String::new())];
         carriers.extend(config.cookies.iter().cloned().map(Carrier::Cookie));
         carriers.extend(config.query.iter().cloned().map(Carrier::Query));

@@ -97,3 +97,23 @@ async fn children_are_bound_as_their_token_was() {
         }
     }
 }
+
+/// Not bound to an address at all: a viewer with IPv4 and IPv6 is two networks, and a third one is too many.
+#[tokio::test]
+async fn a_viewer_of_both_families_is_two_networks() {
+    let origin = Origin::plain();
+    let gateway = gateway(&origin, jwt(json!({})), json!({ "session": { "networks_per_token": 2 } }));
+    let answer = gateway.get(&gateway.link(ENTRY), "X-Forwarded-For: 198.51.100.7\r\n").await;
+    assert_eq!(answer.status, 302, "{}", answer.text());
+    let child = answer.field("location").expect("a location").split('?').next().expect("a path").replace(ENTRY, CHILD);
+    for (ip, verdict) in [
+        ("2001:db8:1:2::1", "200"),
+        ("198.51.100.200", "200"),
+        ("2001:db8:1:ff::9", "200"),
+        ("::ffff:198.51.100.8", "200"),
+        ("2001:db8:2::1", "session_networks"),
+        ("203.0.113.1", "session_networks"),
+    ] {
+        assert_eq!(code(&gateway, &child, (ip, "player")).await, verdict, "{ip}");
+    }
+}

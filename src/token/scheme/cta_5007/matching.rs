@@ -201,3 +201,17 @@ impl Condition for NetworkRule {
         if in_range || in_system() { Ok(()) } else { Err(Denial::Address) }
     }
 }
+
+/// `cattprint`: what a trusted proxy says of the viewer's TLS. Case does not count.
+#[derive(Debug)]
+pub(super) struct FingerprintRule {
+    pub(super) header: String,
+    pub(super) fingerprint: String,
+}
+
+impl Condition for FingerprintRule {
+    fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        let told = facts.single_header(&self.header)?;
+        if told.is_some_and(|told| told.eq_ignore_ascii_case(&self.fingerprint)) { Ok(()) } else { Err(Denial::Protocol) }
+    }
+}

@@ -9,12 +9,12 @@ use ipnet::IpNet;
 
 use super::Config;
 use super::cose::{Claims, claims, label};
-use super::matching::{HeaderRule, Matcher, NetworkRule, UriRule};
+use super::matching::{FingerprintRule, HeaderRule, Matcher, NetworkRule, UriRule};
 use crate::clock::UnixTime;
 use crate::token::grant::{Answer, Combination};
 use crate::token::jws::TimeRules;
 use crate::token::renewal::{Renewal, RenewalCarrier};
-use crate::token::scheme::digest::hex;
+use crate::token::scheme::digest::{Hash, hex};
 use crate::token::{Binding, Country, Denial, Grant, Window, access};
 
 /// Claim sets inside claim sets, and those inside them, go no deeper.
@@ -34,6 +34,7 @@ pub(super) mod names {
     pub(super) const AND: i64 = 43;
     pub(super) const CRIT: i64 = 45;
     pub(in super::super) const CATREPLAY: i64 = 308;
+    pub(super) const CATPOR: i64 = 309;
     pub(in super::super) const CATV: i64 = 310;
     pub(super) const CATNIP: i64 = 311;
     pub(in super::super) const CATU: i64 = 312;
@@ -43,7 +44,9 @@ pub(super) mod names {
     pub(in super::super) const CATGEOISO3166: i64 = 316;
     pub(in super::super) const CATIF: i64 = 322;
     pub(in super::super) const CATR: i64 = 323;
-    pub(super) const ALL: [i64; 21] = [
+    /// Not in the published edition; its shape is that of the implementations that have it.
+    pub(super) const CATTPRINT: i64 = 324;
+    pub(super) const ALL: [i64; 23] = [
         ISS,
         SUB,
         AUD,
@@ -65,6 +68,8 @@ pub(super) mod names {
         CATGEOISO3166,
         CATIF,
         CATR,
+        CATTPRINT,
+        CATPOR,
     ];
 }
 
@@ -165,7 +170,8 @@ fn combine(grant: &mut Grant, key: i64, value: &Value, config: &Config, depth: u
 /// The claims that bind the token to a kind of request.
 fn binding(key: i64, value: &Value, config: &Config) -> Result<Binding, Denial> {
     match key {
-        names::CATV if value.as_integer().is_some_and(|version| i128::from(version) == 1) => Ok(Binding::Own(Arc::new(Always))),
+        names::CATV if value.as_integer().is_some_and(|version| i128::from(version) == 1) => Ok(Binding::Own(Arc::new(Settled(Ok(()))))),
+        names::CATPOR => Ok(Binding::Own(Arc::new(Settled(if is_drawn(value)? { Err(Denial::Revoked) } else { Ok(()) })))),
         names::CATU => Ok(Binding::Own(Arc::new(UriRule::parse(value, &config.query, config.prefix_on_segments)?))),
         names::CATM => {
             let method = |value: &Value| text(value)?.parse::<Method>().map_err(|_| Denial::Claim);
@@ -189,18 +195,42 @@ fn binding(key: i64, value: &Value, config: &Config) -> Result<Binding, Denial> 
         }
         names::CATH => headers(value),
         names::CATNIP => networks(value).map(|rule| Binding::Own(Arc::new(rule))),
+        names::CATTPRINT => fingerprint(value, config).map(|rule| Binding::Own(Arc::new(rule))),
         _ => Err(Denial::Unsupported),
     }
 }
 
-/// A claim that holds for every request once it has been read.
+/// A claim whose verdict is the same for every request.
 #[derive(Debug)]
-struct Always;
+struct Settled(Result<(), Denial>);
 
-impl crate::token::Condition for Always {
+impl crate::token::Condition for Settled {
     fn check(&self, _facts: &crate::token::RequestFacts<'_>) -> Result<(), Denial> {
-        Ok(())
+        self.0
     }
+}
+
+/// `catpor`: a probability, an id, and how long a rejection of that id lasts; whether the id is rejected. It is drawn out of the
+/// id itself, so that an id that was rejected once stays so, on every gateway and after a restart. A rejection lasts as long as the
+/// token does.
+fn is_drawn(value: &Value) -> Result<bool, Denial> {
+    let (probability, id) = match array(value)? {
+        [probability, Value::Bytes(id)] => (probability, id),
+        [probability, Value::Bytes(id), until] => {
+            date(until)?;
+            (probability, id)
+        }
+        _ => return Err(Denial::Claim),
+    };
+    let probability = match probability {
+        Value::Float(probability) if (0.0..=1.0).contains(probability) => *probability,
+        Value::Integer(whole) if matches!(i128::from(*whole), 0 | 1) => f64::from(u8::from(i128::from(*whole) == 1)),
+        _ => return Err(Denial::Claim),
+    };
+    let digest = Hash::Sha256.of(&[id]);
+    let drawn = digest.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    // In [0, 1): a probability of 0 rejects none and one of 1 rejects all.
+    Ok(f64::from(drawn) / (f64::from(u32::MAX) + 1.0) < probability)
 }
 
 fn headers(value: &Value) -> Result<Binding, Denial> {
@@ -264,6 +294,21 @@ fn range(address: &[u8], length: Option<u8>) -> Result<IpNet, Denial> {
         None => Ok(access::canonical(IpNet::from(ip))),
         Some(length) => IpNet::new(ip, length).map(access::canonical).map_err(|_| Denial::Claim),
     }
+}
+
+/// `cattprint`: the kind of fingerprint (0 JA3, 2 JA4) and its text. Of a kind that nobody tells the gateway nothing is known.
+fn fingerprint(value: &Value, config: &Config) -> Result<FingerprintRule, Denial> {
+    let map = claims(value.clone()).map_err(|_| Denial::Claim)?;
+    if map.iter().any(|(key, _)| !matches!(label(key), Some(0 | 1))) {
+        return Err(Denial::Unsupported);
+    }
+    let field = |wanted: i64| map.iter().find(|(key, _)| label(key) == Some(wanted)).map(|(_, value)| value).ok_or(Denial::Claim);
+    let header = match label(field(0)?) {
+        Some(0) => config.ja3_header.clone(),
+        Some(2) => config.ja4_header.clone(),
+        _ => None,
+    };
+    Ok(FingerprintRule { header: header.ok_or(Denial::Unsupported)?, fingerprint: text(field(1)?)?.to_owned() })
 }
 
 /// `catreplay`: 0 permitted, 1 prohibited, 2 left to detection of reuse, for which the token's id is there.
@@ -352,7 +397,7 @@ fn refusals(key: i64) -> Result<Vec<Denial>, Denial> {
         names::NBF => vec![Denial::NotYetValid],
         names::CATU => vec![Denial::Host, Denial::Path],
         names::CATM => vec![Denial::Method],
-        names::CATALPN => vec![Denial::Protocol],
+        names::CATALPN | names::CATTPRINT => vec![Denial::Protocol],
         names::CATH => vec![Denial::Header],
         names::CATNIP => vec![Denial::Address],
         names::CATGEOISO3166 => vec![Denial::Country],

@@ -84,13 +84,13 @@ fn the_registered_claims_are_held_to() {
         (cbor!({ 310 => 2 }), "/a", Some(Denial::Unsupported)),
         (cbor!({ 308 => 1 }), "/a", Some(Denial::Claim)),
         (cbor!({ 45 => [4, 312] }), "/a", None),
-        (cbor!({ 45 => [4, 309] }), "/a", Some(Denial::Unsupported)),
+        (cbor!({ 45 => [4, 317] }), "/a", Some(Denial::Unsupported)),
     ]);
 }
 
 #[test]
 fn what_is_not_understood_is_refused() {
-    for label in [8, 38, 44, 282, 309, 317, 318, 319, 320, 321, 324, 9999, -1] {
+    for label in [8, 38, 44, 282, 317, 318, 319, 320, 321, 9999, -1] {
         let claims = cose::claims(Value::Map(vec![(label.into(), 1.into())])).expect("map");
         assert_eq!(verdict(Value::Map(claims), "/a"), Some(Denial::Unsupported), "{label}");
     }
@@ -239,6 +239,56 @@ fn tokens_are_renewed_as_they_ask() {
     assert_eq!(renew(cbor!({ 0 => 1, 1 => 120, 2 => 30 }), "/a", NOW), None);
     let again = with_facts("/a", &[("cta-common-access-token", &cookie.token)], |facts| decide(&scheme(), facts)).expect("good");
     assert_eq!(again.window.until, NOW.plus(120));
+}
+
+#[test]
+fn some_ids_are_rejected_and_stay_so() {
+    let asked = |claim: Value| {
+        let token = token(cbor!({ 309 => claim }).expect("claims"));
+        with_facts("/a", &[("cta-common-access-token", &token)], |facts| decide(&scheme(), facts).map(|_| ()))
+    };
+    let por = |probability: f64, id: u16| asked(Value::Array(vec![probability.into(), Value::Bytes(id.to_be_bytes().to_vec())]));
+    let rejected = |probability: f64| (0..400).filter(|id| por(probability, *id) == Err(Denial::Revoked)).count();
+    assert_eq!((rejected(0.0), rejected(1.0)), (0, 400));
+    let half = rejected(0.5);
+    assert!((150..250).contains(&half), "{half}");
+    // Who is rejected by a small probability is so by a greater one.
+    assert!((0..400).all(|id| por(0.1, id).is_ok() || por(0.5, id).is_err()));
+    assert_eq!(asked(cbor!([0, Value::Bytes(vec![1]), 1_760_000_060]).expect("claim")), Ok(()));
+    for bad in [
+        cbor!([50]),
+        cbor!([0.5]),
+        cbor!([50, Value::Bytes(vec![1])]),
+        cbor!([-0.5, Value::Bytes(vec![1])]),
+        cbor!(0.5),
+        cbor!([0.5, "id"]),
+    ] {
+        assert_eq!(asked(bad.expect("claim")), Err(Denial::Claim));
+    }
+}
+
+#[test]
+fn a_fingerprint_is_what_a_trusted_proxy_says() {
+    let ja4 = "t13d1516h2_8daaf6152771_b186095e22b6";
+    let behind = scheme_with(json!({ "issuers": ["iss"], "ja4_header": "x-ja4" }));
+    let asked = |scheme: &Cta5007, claim: Value, told: Option<&str>| {
+        let token = token(cbor!({ 324 => claim }).expect("claims"));
+        let headers: Vec<_> = std::iter::once(("cta-common-access-token", &*token)).chain(told.map(|told| ("x-ja4", told))).collect();
+        with_facts("/a", &headers, |facts| decide(scheme, facts).map(|_| ()))
+    };
+    let claim = |kind: i64| cbor!({ 0 => kind, 1 => ja4 }).expect("a map");
+    for (kind, told, verdict) in [
+        (2, Some(ja4), Ok(())),
+        (2, Some("T13D1516H2_8daaf6152771_b186095e22b6"), Ok(())),
+        (2, Some("t13d1516h2_8daaf6152771_000000000000"), Err(Denial::Protocol)),
+        (2, None, Err(Denial::Protocol)),
+        (0, Some(ja4), Err(Denial::Unsupported)),
+        (3, Some(ja4), Err(Denial::Unsupported)),
+    ] {
+        assert_eq!(asked(&behind, claim(kind), told), verdict, "{kind} {told:?}");
+    }
+    assert_eq!(asked(&scheme(), claim(2), Some(ja4)), Err(Denial::Unsupported));
+    assert_eq!(asked(&behind, cbor!({ 0 => 2 }).expect("a map"), Some(ja4)), Err(Denial::Claim));
 }
 
 #[test]
