@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use super::filter::Either;
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Body, Error, Filter, ticket};
+use crate::ledger::Ledger;
 use crate::name::Name;
 use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
@@ -50,6 +51,17 @@ impl Filter<Verified> for AdmitSession {
                 Ok(admitted(routed, Proof::Token(verdict), session))
             }
         }
+    }
+}
+
+/// The same where what its rules ask for may have to be fetched.
+async fn by_ledger(verified: Verified) -> Result<Admitted, Error> {
+    match verified {
+        Verified { routed, proof: Proof::Ticket { ticket, strip, .. } } => {
+            let session = ticket::resume_informed(&routed, &ticket, &strip).await?;
+            Ok(in_session(routed, session, strip))
+        }
+        other => AdmitSession.check(other),
     }
 }
 
@@ -138,6 +150,12 @@ where
         if let Some(fleet) = verified.routed.request.state.fleet.clone().filter(|_| waits) {
             let mut inner = self.inner.clone();
             let asked = async move { inner.call(by_fleet(verified, fleet).await?).await };
+            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
+        }
+        let may_fetch = verified.routed.request.state.ledger.as_ref().is_some_and(Ledger::is_shared);
+        if may_fetch && matches!(verified.proof, Proof::Ticket { .. }) {
+            let mut inner = self.inner.clone();
+            let asked = async move { inner.call(by_ledger(verified).await?).await };
             return Either::Right { future: Either::Right { future: Box::pin(asked) } };
         }
         match AdmitSession.check(verified) {
