@@ -7,7 +7,8 @@ mod model;
 mod relay;
 mod rig;
 pub(crate) mod server;
-mod walk;
+mod uploads;
+pub(crate) mod walk;
 
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
