@@ -80,7 +80,7 @@ fn admitted(routed: Routed, proof: Proof, session: Option<Arc<Session>>) -> Admi
     if let Some(session) = &session {
         let _ = routed.request.record.session.set(session.clone());
     }
-    Admitted { routed, proof, session }
+    Admitted { routed, proof, session, upload: None }
 }
 
 fn in_session(routed: Routed, session: Arc<Session>, strip: Vec<Strip>) -> Admitted {

@@ -73,6 +73,8 @@ pub enum Error {
     UploadUnclear,
     /// The upload is somebody else's.
     UploadForeign,
+    /// The provider takes this upload by one value only, and that has ended or is refused.
+    UploadCredentialEnded,
     /// There is no credential for the origin that may be used; after this time there may be.
     CredentialUnavailable(Duration),
     /// The origin's answer shows what callers must not see, and cannot be changed.
@@ -130,6 +132,7 @@ impl Error {
             Self::UploadLocked => "upload_locked",
             Self::UploadUnclear => "upload_unclear",
             Self::UploadForeign => "upload_foreign",
+            Self::UploadCredentialEnded => "upload_credential_ended",
             Self::CredentialUnavailable(_) => "credential_unavailable",
             Self::AnswerWithheld => "answer_withheld",
             Self::FormExpected => "form_expected",
@@ -173,6 +176,7 @@ impl Error {
             Self::UploadLocked => StatusCode::LOCKED,
             Self::UploadUnclear => StatusCode::CONFLICT,
             Self::UploadForeign => StatusCode::FORBIDDEN,
+            Self::UploadCredentialEnded => StatusCode::GONE,
             Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
             Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FormExpected => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -216,6 +220,7 @@ impl Error {
             Self::UploadLocked => "The upload cannot go on right now; try again",
             Self::UploadUnclear => "It is not clear which upload this part belongs to",
             Self::UploadForeign => "The upload belongs to somebody else",
+            Self::UploadCredentialEnded => "What the provider gave for this upload has ended; begin it anew",
             Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
             Self::AnswerWithheld => "The origin's answer cannot be shown",
             Self::FormExpected => "The request needs a form as its body",
@@ -471,6 +476,7 @@ impl Error {
             Self::UploadLocked,
             Self::UploadUnclear,
             Self::UploadForeign,
+            Self::UploadCredentialEnded,
             Self::CredentialUnavailable(Duration::ZERO),
             Self::AnswerWithheld,
             Self::FormExpected,
