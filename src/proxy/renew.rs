@@ -10,6 +10,7 @@ use tower::Service;
 use super::filter::{Answered, Around, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
+use crate::secret::field_value;
 use crate::token::Renewed;
 
 /// Sends new tokens.
@@ -79,19 +80,13 @@ fn add(response: &mut Response<Body>, renewed: &Renewed) {
 fn add_fields(response: &mut Response<Body>, renewed: &Renewed) {
     let cookies = renewed.cookies.iter().map(|cookie| (SET_COOKIE, cookie));
     let headers = renewed.headers.iter().map(|(name, value)| (name.clone(), value));
-    let fields: Vec<(HeaderName, HeaderValue)> = cookies.chain(headers).filter_map(|(name, value)| Some((name, secret(value)?))).collect();
+    let fields: Vec<(HeaderName, HeaderValue)> =
+        cookies.chain(headers).filter_map(|(name, value)| Some((name, field_value(value).ok()?))).collect();
     for (name, value) in fields {
         response.headers_mut().append(name, value);
     }
     // Whoever stores this answer would hand one viewer's token to the next (RFC 9111 §7.3).
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-}
-
-/// A value that is kept out of debug output.
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 #[cfg(test)]
