@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
+use crate::secret::field_value;
 use crate::session::fleet::EntryFault;
 use crate::session::ticket::TicketFault;
 use crate::session::{End, Gone, Limit, RefusalStatus};
@@ -302,8 +303,7 @@ fn add_answer(headers: &mut HeaderMap, answer: Answer) {
         [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING, CACHE_CONTROL, CONNECTION, UPGRADE, TRAILER];
     for (name, value) in answer.headers {
         // One that holds a token is kept out of debug output.
-        if let (false, Ok(mut value)) = (OURS.contains(&name), HeaderValue::from_str(&value)) {
-            value.set_sensitive(true);
+        if let (false, Ok(value)) = (OURS.contains(&name), field_value(&value)) {
             headers.append(name, value);
         }
     }

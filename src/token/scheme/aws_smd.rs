@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::compact::{self, Compact};
 use super::digest::{Hash, same};
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::{Scheme, SignError, SignRequest, Signed, fields};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::{is_under, percent_decode};
@@ -95,7 +95,7 @@ fn is_token(segment: &str) -> bool {
 
 fn mac_of(key: &Key, message: &[u8]) -> Result<Vec<u8>, Denial> {
     let octets = key.octets().filter(|_| matches!(key.algorithm(), Algorithm::Secret | Algorithm::HS256));
-    Ok(Hash::Sha256.mac(octets.ok_or(Denial::WrongAlgorithm)?, message))
+    Ok(Hash::Sha256.mac(octets.ok_or(Denial::WrongAlgorithm)?, &[message]))
 }
 
 impl AwsSmd {
@@ -263,18 +263,13 @@ impl Scheme for AwsSmd {
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
-        let keys = self.keys.load();
-        let key = match &request.key_id {
-            Some(id) => keys.get(id),
-            None => keys.iter().find(|key| key.octets().is_some()),
-        };
         let no_key = || SignError::NoKey(request.key_id.clone());
-        let key = key.ok_or_else(no_key)?;
-        let (claims, session) = claims_for(request, key)?;
+        let key = fields::signing_secret(&self.keys, request.key_id.as_deref())?;
+        let (claims, session) = claims_for(request, &key)?;
         let header = serde_json::json!({ "alg": "HS256", "typ": "JWT", "kid": &**key.id().ok_or_else(no_key)? });
         let encode = |value: String| URL_SAFE_NO_PAD.encode(value);
         let signed = format!("{}.{}", encode(header.to_string()), encode(Value::Object(claims).to_string()));
-        let mac = mac_of(key, signed.as_bytes()).map_err(|_| no_key())?;
+        let mac = mac_of(&key, signed.as_bytes()).map_err(|_| no_key())?;
         let token = format!("{session}{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
         let (mount, below) = request.path.split_at_checked(request.mount).ok_or(SignError::Crypto)?;
         Ok(Signed { path: format!("{mount}/{token}{below}"), token, query: request.query.clone(), ..Signed::default() })

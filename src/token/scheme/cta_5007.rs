@@ -13,13 +13,13 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::{Due, Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::query;
 use crate::token::renewal::{self, RenewalCarrier, Renewed};
 use crate::token::scheme::digest::{Hash, unhex};
-use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where};
+use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, carrier};
 use crate::units::Period;
 use cose::Claims;
 use rules::names;
@@ -168,16 +168,7 @@ impl Scheme for Cta5007 {
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
-        let mut found: Option<Presented<'r>> = None;
-        for carrier in &self.carriers {
-            let Some(next) = carrier.find(facts)? else { continue };
-            match &mut found {
-                None => found = Some(next),
-                Some(first) if first.token == next.token => first.strip.extend(next.strip),
-                Some(_) => return Err(Denial::Ambiguous),
-            }
-        }
-        Ok(found)
+        carrier::only(self.carriers.iter().map(|carrier| carrier.find(facts)))
     }
 
     fn open(&self, presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
@@ -188,13 +179,8 @@ impl Scheme for Cta5007 {
         Ok(grant)
     }
 
-    fn renew(
-        &self,
-        grant: &Grant,
-        presented: &Presented<'_>,
-        facts: &RequestFacts<'_>,
-        now: UnixTime,
-    ) -> Result<Option<Renewed>, SignError> {
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Due { grant, presented, facts, now } = *due;
         let (Some(Opened(claims)), Some(renewal)) = (grant.details.get::<Opened>(), &grant.renewal) else { return Ok(None) };
         if !renewal.is_due(grant.window.until, now) {
             return Ok(None);

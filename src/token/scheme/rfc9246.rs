@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::compact::{self, Compact};
-use super::{Scheme, SignError, SignRequest, Signed, pattern};
+use super::{Due, Scheme, SignError, SignRequest, Signed, pattern};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::renewal::{self, Renewal, RenewalCarrier, Renewed};
@@ -258,13 +258,8 @@ impl Scheme for Rfc9246 {
         if terms.container.holds(&uri::of(facts, &self.config.parameter)) { Ok(()) } else { Err(Denial::Path) }
     }
 
-    fn renew(
-        &self,
-        grant: &Grant,
-        _presented: &Presented<'_>,
-        facts: &RequestFacts<'_>,
-        now: UnixTime,
-    ) -> Result<Option<Renewed>, SignError> {
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Due { grant, facts, now, .. } = *due;
         let (Some(terms), Some(renewal)) = (grant.details.get::<Terms>(), &grant.renewal) else { return Ok(None) };
         let RenewalCarrier::Cookie { name, depth, attributes } = &renewal.by else { return Ok(None) };
         let path = uri::without_parameter(facts.path.raw(), &self.config.parameter);
