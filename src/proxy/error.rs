@@ -78,6 +78,8 @@ pub enum Error {
     UploadCredentialEnded,
     /// There is no credential for the origin that may be used; after this time there may be.
     CredentialUnavailable(Duration),
+    /// The path, or what came with it, is nothing that the origin's scheme can put a signature on.
+    Unsignable,
     /// The origin's answer shows what callers must not see, and cannot be changed.
     AnswerWithheld,
     /// The route puts its credential into a form, and the request has none.
@@ -135,6 +137,7 @@ impl Error {
             Self::UploadForeign => "upload_foreign",
             Self::UploadCredentialEnded => "upload_credential_ended",
             Self::CredentialUnavailable(_) => "credential_unavailable",
+            Self::Unsignable => "path_unsignable",
             Self::AnswerWithheld => "answer_withheld",
             Self::FormExpected => "form_expected",
             Self::MappingInvalid => "address_invalid",
@@ -154,9 +157,8 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) => StatusCode::BAD_REQUEST,
+            Self::PathParameters | Self::Unsignable | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotProxied => StatusCode::NOT_IMPLEMENTED,
@@ -223,6 +225,7 @@ impl Error {
             Self::UploadForeign => "The upload belongs to somebody else",
             Self::UploadCredentialEnded => "What the provider gave for this upload has ended; begin it anew",
             Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
+            Self::Unsignable => "This path cannot be signed for the origin",
             Self::AnswerWithheld => "The origin's answer cannot be shown",
             Self::FormExpected => "The request needs a form as its body",
             Self::MappingInvalid => "This address was not given out for this request",
@@ -478,6 +481,7 @@ impl Error {
             Self::UploadForeign,
             Self::UploadCredentialEnded,
             Self::CredentialUnavailable(Duration::ZERO),
+            Self::Unsignable,
             Self::AnswerWithheld,
             Self::FormExpected,
             Self::MappingInvalid,

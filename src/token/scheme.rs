@@ -33,6 +33,7 @@ pub mod rfc9246;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
+pub mod times;
 pub mod wowza;
 pub mod ziggeo;
 
