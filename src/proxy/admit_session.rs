@@ -86,7 +86,7 @@ fn admitted(routed: Routed, proof: Proof, session: Option<Arc<Session>>) -> Admi
             let _ = record.viewing.set(Viewing::new(session.clone(), state.sessions.clone(), state.clock.clone()));
         }
     }
-    Admitted { routed, proof, session }
+    Admitted { routed, proof, session, upload: None }
 }
 
 fn in_session(routed: Routed, session: Arc<Session>, strip: Vec<Strip>) -> Admitted {
