@@ -10,7 +10,8 @@ use tower::Service;
 use super::filter::{Answered, Around, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
-use crate::token::Renewed;
+use crate::secret::field_value;
+use crate::token::{Due, Renewed};
 
 /// Sends new tokens.
 #[derive(Debug, Clone)]
@@ -51,7 +52,8 @@ fn renewed(admitted: &Admitted) -> Option<Renewed> {
     let scheme = &routed.route.schemes.iter().find(|scheme| scheme.name == verdict.scheme)?.scheme;
     let facts = request.facts(routed.mount, &*request.state.geo);
     let presented = scheme.present(&facts).ok().flatten()?;
-    match scheme.renew(&verdict.grant, &presented, &facts, request.state.clock.now()) {
+    let due = Due { grant: &verdict.grant, presented: &presented, facts: &facts, now: request.state.clock.now() };
+    match scheme.renew(&due) {
         Ok(renewed) => renewed,
         Err(fault) => {
             tracing::warn!(route = %routed.route.name, scheme = %verdict.scheme, %fault, "a token that asks for its renewal cannot be renewed");
@@ -79,19 +81,13 @@ fn add(response: &mut Response<Body>, renewed: &Renewed) {
 fn add_fields(response: &mut Response<Body>, renewed: &Renewed) {
     let cookies = renewed.cookies.iter().map(|cookie| (SET_COOKIE, cookie));
     let headers = renewed.headers.iter().map(|(name, value)| (name.clone(), value));
-    let fields: Vec<(HeaderName, HeaderValue)> = cookies.chain(headers).filter_map(|(name, value)| Some((name, secret(value)?))).collect();
+    let fields: Vec<(HeaderName, HeaderValue)> =
+        cookies.chain(headers).filter_map(|(name, value)| Some((name, field_value(value).ok()?))).collect();
     for (name, value) in fields {
         response.headers_mut().append(name, value);
     }
     // Whoever stores this answer would hand one viewer's token to the next (RFC 9111 §7.3).
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-}
-
-/// A value that is kept out of debug output.
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod ledger;
 mod loopback;
 mod media;
 mod metrics;
+mod peer;
 mod readme;
 mod remote_keys;
 mod rig;
