@@ -6,17 +6,17 @@
 //! the credential.
 //!
 //! ```compile_fail,E0277
-//! # use tollgate::proxy::{filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, inject::InjectLayer, forward::Forward, request::Arrived};
+//! # use tollgate::proxy::{AroundLayer, filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, inject::Inject, forward::Forward, request::Arrived};
 //! # use tower::{Service, ServiceBuilder};
 //! fn is_a_walk(_: impl Service<Arrived>) {}
-//! // Without VerifyToken: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
+//! // Without VerifyLayer: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
 //! let forward: Forward = unimplemented!();
 //! is_a_walk(
 //!     ServiceBuilder::new()
 //!         .layer(FilterLayer(Guard))
 //!         .layer(FilterLayer(FindRoute))
 //!         .layer(FilterLayer(PrepareOutbound))
-//!         .layer(InjectLayer)
+//!         .layer(AroundLayer(Inject))
 //!         .service(forward),
 //! );
 //! ```
@@ -25,7 +25,7 @@
 //! # use tollgate::proxy::{filter::FilterLayer, outbound::PrepareOutbound, forward::Forward, request::Admitted};
 //! # use tower::{Service, ServiceBuilder};
 //! fn is_a_walk(_: impl Service<Admitted>) {}
-//! // Without InjectLayer: "the trait `Service<Outbound>` is not implemented for `Forward`".
+//! // Without Inject: "the trait `Service<Outbound>` is not implemented for `Forward`".
 //! let forward: Forward = unimplemented!();
 //! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).service(forward));
 //! ```
@@ -33,11 +33,11 @@
 //! With it, it does:
 //!
 //! ```no_run
-//! # use tollgate::proxy::{filter::FilterLayer, outbound::PrepareOutbound, inject::InjectLayer, forward::Forward, request::Admitted};
+//! # use tollgate::proxy::{AroundLayer, filter::FilterLayer, outbound::PrepareOutbound, inject::Inject, forward::Forward, request::Admitted};
 //! # use tower::{Service, ServiceBuilder};
 //! # fn is_a_walk(_: impl Service<Admitted>) {}
 //! # let forward: Forward = unimplemented!();
-//! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).layer(InjectLayer).service(forward));
+//! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).layer(AroundLayer(Inject)).service(forward));
 //! ```
 
 pub mod admit_session;
@@ -75,10 +75,11 @@ use tower::{Service, ServiceBuilder};
 
 pub use body::Body;
 pub use error::Error;
-pub use filter::{AnswerLayer, Filter, FilterLayer};
+pub use filter::{AnswerLayer, AroundLayer, Filter, FilterLayer};
 
 use crate::clock::Clock;
 use crate::credential::mapping::Mappings;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
 use crate::session::Sessions;
@@ -108,6 +109,8 @@ pub struct State {
     pub uploads: Uploads,
     /// The fleet, where gateways share their sessions.
     pub fleet: Option<Fleet>,
+    /// The record of what was issued here, where it is.
+    pub ledger: Option<Ledger>,
     /// Signs and opens tickets.
     pub tickets: Arc<Tickets>,
     /// Seals and opens tickets that stand for upstream URLs.
@@ -146,15 +149,15 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
         .layer(AnswerLayer(own_answer::BeforeToken))
-        .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(verify_token::VerifyLayer)
         .layer(AnswerLayer(own_answer::WithToken))
         .layer(admit_session::AdmitLayer)
-        .layer(upload::UploadLayer)
+        .layer(AroundLayer(upload::Upload))
         .layer(AnswerLayer(propagate::Redirect))
-        .layer(propagate::PropagateLayer)
-        .layer(renew::RenewLayer)
-        .layer(learn::LearnLayer)
+        .layer(AroundLayer(propagate::Propagate))
+        .layer(AroundLayer(renew::Renew))
+        .layer(AroundLayer(learn::Learn))
         .layer(FilterLayer(outbound::PrepareOutbound))
-        .layer(inject::InjectLayer)
+        .layer(AroundLayer(inject::Inject))
         .service(forward::Forward::new(pool))
 }

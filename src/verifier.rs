@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::decide::{Refusal, RouteScheme, Verdict, Verifier};
+pub use self::decide::{ClaimFault, Refusal, RouteScheme, Verdict, Verifier};
 use crate::name::Name;
 use crate::secret::Secret;
 use crate::token::Algorithm;

@@ -21,7 +21,7 @@ use crate::credential::sign_head::SignHead;
 use crate::credential::{Credential, SignConfig, Signer};
 use crate::geo::{Databases, MaxMind};
 use crate::ledger::lookups::Lookups;
-use crate::ledger::{Account, KeyRing, Ledger};
+use crate::ledger::{Account, Follower, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
 use crate::proxy::origin::{self, HostPolicy, Origin};
@@ -37,9 +37,10 @@ use crate::server::tls;
 use crate::server::worker::Running;
 use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
-use crate::session::valkey::{Place, ValkeyStore};
+use crate::session::valkey::ValkeyStore;
 use crate::session::{Sessions, StoreConfig};
 use crate::store::Embedded;
+use crate::store::valkey::Place;
 use crate::token::{Geo, Issued, KeySource, NothingIssued};
 use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
@@ -84,6 +85,7 @@ pub struct Parts {
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
     ledger: Option<(Ledger, Arc<KeyRing>)>,
+    withdrawing: Option<Arc<dyn Follower>>,
     /// The control listener's side, where there is one.
     pub front: Option<Front>,
 }
@@ -145,7 +147,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     let World { metrics, clock, .. } = *world;
     let before = if let Purpose::Reload(before) = purpose { Some(before) } else { None };
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
-    work.ledger(purpose);
+    work.ledger(purpose, clock);
     let sources = work.keys();
     let schemes = work.schemes(&sources, clock);
     let shared = work.shared(clock);
@@ -168,7 +170,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
         _ => return Err(work.unfit),
     };
     let used = before.map_or_else(Arc::default, |before| before.used.clone());
-    let verifier = Verifier::with_used(&config.verifier, used.clone());
+    let verifier = Verifier::with_used(&config.verifier, used.clone()).claiming(work.claims());
     verifier.watch(work.parts.remotes.iter().map(|keys| keys.remote.clone()).collect());
     let limits = &config.server.limits;
     let state = State {
@@ -177,6 +179,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
         sessions,
         uploads,
         fleet,
+        ledger: work.parts.ledger(),
         tickets,
         mappings,
         revocations,

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
 use moka::sync::Cache;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::CleanPath;
+use crate::secret::field_value;
 use crate::token::{Denial, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
 use crate::units::Period;
 
@@ -246,25 +247,20 @@ impl Kept {
 pub fn headers(signed: &Signed) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in &signed.headers {
-        headers.insert(name.clone(), secret(value)?);
+        headers.insert(name.clone(), field_value(value).ok()?);
     }
     if !signed.cookies.is_empty() {
         let pairs: Vec<String> = signed.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(COOKIE, secret(&pairs.join("; "))?);
+        headers.insert(COOKIE, field_value(&pairs.join("; ")).ok()?);
     }
     Some(headers)
-}
-
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use http::HeaderValue;
     use serde_json::json;
 
     use super::*;

@@ -16,10 +16,11 @@ use tower::{Layer, Service};
 use super::filter::Either;
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Body, Error, Filter, ticket};
+use crate::ledger::Ledger;
 use crate::name::Name;
 use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
-use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer};
+use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer, Viewing};
 use crate::token::{Binding, Country, Geo, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
@@ -53,6 +54,17 @@ impl Filter<Verified> for AdmitSession {
     }
 }
 
+/// The same where what its rules ask for may have to be fetched.
+async fn by_ledger(verified: Verified) -> Result<Admitted, Error> {
+    match verified {
+        Verified { routed, proof: Proof::Ticket { ticket, strip, .. } } => {
+            let session = ticket::resume_informed(&routed, &ticket, &strip).await?;
+            Ok(in_session(routed, session, strip))
+        }
+        other => AdmitSession.check(other),
+    }
+}
+
 /// The same by the word of a fleet's store, for what this gateway cannot decide by itself.
 async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
     let Verified { routed, proof } = verified;
@@ -78,9 +90,15 @@ async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
 
 fn admitted(routed: Routed, proof: Proof, session: Option<Arc<Session>>) -> Admitted {
     if let Some(session) = &session {
-        let _ = routed.request.record.session.set(session.clone());
+        let record = &routed.request.record;
+        let _ = record.session.set(session.clone());
+        // An upload's session ends with its last byte, before its answer has passed.
+        if super::upload::kind(&routed).is_none() {
+            let state = &routed.request.state;
+            let _ = record.viewing.set(Viewing::new(session.clone(), state.sessions.clone(), state.clock.clone()));
+        }
     }
-    Admitted { routed, proof, session }
+    Admitted { routed, proof, session, upload: None }
 }
 
 fn in_session(routed: Routed, session: Arc<Session>, strip: Vec<Strip>) -> Admitted {
@@ -138,6 +156,12 @@ where
         if let Some(fleet) = verified.routed.request.state.fleet.clone().filter(|_| waits) {
             let mut inner = self.inner.clone();
             let asked = async move { inner.call(by_fleet(verified, fleet).await?).await };
+            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
+        }
+        let may_fetch = verified.routed.request.state.ledger.as_ref().is_some_and(Ledger::is_shared);
+        if may_fetch && matches!(verified.proof, Proof::Ticket { .. }) {
+            let mut inner = self.inner.clone();
+            let asked = async move { inner.call(by_ledger(verified).await?).await };
             return Either::Right { future: Either::Right { future: Box::pin(asked) } };
         }
         match AdmitSession.check(verified) {

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
+use crate::secret::field_value;
 use crate::session::fleet::EntryFault;
 use crate::session::ticket::TicketFault;
 use crate::session::{End, Gone, Limit, RefusalStatus};
@@ -57,6 +58,8 @@ pub enum Error {
     SessionGone(Gone),
     /// The shared session store does not answer, and the route admits nobody without it.
     StoreAway,
+    /// The store of the shared ledger does not answer, and what it holds is not remembered here.
+    LedgerAway,
     /// The origin's playlist cannot be read, so no ticket can be put on it.
     PlaylistBroken,
     /// The upload has more bytes than it may have.
@@ -73,6 +76,8 @@ pub enum Error {
     UploadUnclear,
     /// The upload is somebody else's.
     UploadForeign,
+    /// The provider takes this upload by one value only, and that has ended or is refused.
+    UploadCredentialEnded,
     /// There is no credential for the origin that may be used; after this time there may be.
     CredentialUnavailable(Duration),
     /// The path, or what came with it, is nothing that the origin's scheme can put a signature on.
@@ -124,6 +129,7 @@ impl Error {
             Self::SessionRefused(limit, _) => limit_code(*limit),
             Self::SessionGone(gone) => gone_code(*gone),
             Self::StoreAway => "session_store_away",
+            Self::LedgerAway => "ledger_away",
             Self::PlaylistBroken => "playlist_broken",
             Self::UploadTooLarge => "upload_too_large",
             Self::UploadType => "upload_type",
@@ -132,6 +138,7 @@ impl Error {
             Self::UploadLocked => "upload_locked",
             Self::UploadUnclear => "upload_unclear",
             Self::UploadForeign => "upload_foreign",
+            Self::UploadCredentialEnded => "upload_credential_ended",
             Self::CredentialUnavailable(_) => "credential_unavailable",
             Self::Unsignable => "path_unsignable",
             Self::AnswerWithheld => "answer_withheld",
@@ -167,7 +174,7 @@ impl Error {
             // Our own limit, not the viewer's.
             Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionRefused(_, status) => *status,
-            Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::LedgerAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::UploadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UploadType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UploadTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -175,6 +182,7 @@ impl Error {
             Self::UploadLocked => StatusCode::LOCKED,
             Self::UploadUnclear => StatusCode::CONFLICT,
             Self::UploadForeign => StatusCode::FORBIDDEN,
+            Self::UploadCredentialEnded => StatusCode::GONE,
             Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
             Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FormExpected => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -209,7 +217,8 @@ impl Error {
             Self::TicketExpired => "The session's ticket has expired",
             Self::SessionRefused(limit, _) => limit_title(*limit),
             Self::SessionGone(gone) => gone_title(*gone),
-            Self::StoreAway => "Sessions cannot be counted right now",
+            Self::StoreAway => "Sessions and uses cannot be counted right now",
+            Self::LedgerAway => "Tokens that were issued here cannot be looked up right now",
             Self::PlaylistBroken => "The origin's playlist could not be read",
             Self::UploadTooLarge => "The upload is larger than allowed",
             Self::UploadType => "Files of this type may not be uploaded here",
@@ -218,6 +227,7 @@ impl Error {
             Self::UploadLocked => "The upload cannot go on right now; try again",
             Self::UploadUnclear => "It is not clear which upload this part belongs to",
             Self::UploadForeign => "The upload belongs to somebody else",
+            Self::UploadCredentialEnded => "What the provider gave for this upload has ended; begin it anew",
             Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
             Self::Unsignable => "This path cannot be signed for the origin",
             Self::AnswerWithheld => "The origin's answer cannot be shown",
@@ -284,7 +294,12 @@ impl Error {
             Self::Slowed(wait) | Self::CredentialUnavailable(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            Self::OriginBusy | Self::StoreAway | Self::UploadPending | Self::UploadLocked | Self::SessionRefused(Limit::Ceiling, _) => {
+            Self::OriginBusy
+            | Self::StoreAway
+            | Self::LedgerAway
+            | Self::UploadPending
+            | Self::UploadLocked
+            | Self::SessionRefused(Limit::Ceiling, _) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
             }
             _ => {}
@@ -300,8 +315,7 @@ fn add_answer(headers: &mut HeaderMap, answer: Answer) {
         [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING, CACHE_CONTROL, CONNECTION, UPGRADE, TRAILER];
     for (name, value) in answer.headers {
         // One that holds a token is kept out of debug output.
-        if let (false, Ok(mut value)) = (OURS.contains(&name), HeaderValue::from_str(&value)) {
-            value.set_sensitive(true);
+        if let (false, Ok(value)) = (OURS.contains(&name), field_value(&value)) {
             headers.append(name, value);
         }
     }
@@ -466,6 +480,7 @@ impl Error {
             Self::TicketInvalid,
             Self::TicketExpired,
             Self::StoreAway,
+            Self::LedgerAway,
             Self::PlaylistBroken,
             Self::UploadTooLarge,
             Self::UploadType,
@@ -474,6 +489,7 @@ impl Error {
             Self::UploadLocked,
             Self::UploadUnclear,
             Self::UploadForeign,
+            Self::UploadCredentialEnded,
             Self::CredentialUnavailable(Duration::ZERO),
             Self::Unsignable,
             Self::AnswerWithheld,

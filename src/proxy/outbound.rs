@@ -28,8 +28,8 @@ impl Filter<Admitted> for PrepareOutbound {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Error> {
-        let Admitted { routed, proof, session } = admitted;
-        let mut trail = Trail::of(&routed, &proof, session.as_deref())?;
+        let Admitted { routed, proof, session, upload } = admitted;
+        let mut trail = Trail::of(&routed, (&proof, session.as_deref()), upload)?;
         let uri = match trail.as_mut().and_then(|trail| trail.target.take()) {
             Some(target) => Some(target),
             None => own_target(&routed, &proof)?,

@@ -67,6 +67,11 @@ pub trait Scheme: Send + Sync {
         true
     }
 
+    /// Whether [`Scheme::open`] or [`Scheme::fits`] asks for what was issued here ([`super::Issued`]).
+    fn looks_up(&self) -> bool {
+        false
+    }
+
     /// Rules of the scheme's own that look at the request, asked on every request after
     /// [`Grant::check`].
     ///
