@@ -7,7 +7,7 @@ use http::header::USER_AGENT;
 use crate::proxy::request::{Admitted, Proof, Routed};
 use crate::proxy::{ticket, verify_token};
 use crate::session::{Key, Keys, Session};
-use crate::token::{NoGeo, Strip};
+use crate::token::{Binding, NoGeo, RequestFacts, Strip};
 use crate::upload::{Kind, Owner, Parts, Upload};
 
 /// The session of an upload under way that the very bytes of this request's token began, if it is for no other place and may
@@ -20,12 +20,20 @@ pub fn goes_on(routed: &Routed) -> Option<Arc<Session>> {
     let upload = known(routed, kind)?;
     let session = upload.session();
     let facts = routed.facts(&*state.geo);
-    let may = session.ends > now && session.grant.covers(&facts, now).is_ok();
+    let may = session.ends > now && session.grant.covers(&facts, now).is_ok() && is_sealed_for(routed, &session, &facts);
     if !may || state.revocations.is_revoked(&(&*session).into(), now) {
         return None;
     }
     state.metrics.uploads_outlived.with_label_values(&[routed.route.name.as_str()]).inc();
     Some(session)
+}
+
+/// Whether the caller is whom the token was sealed for, where it was: only its scheme can tell. Rules of other schemes are on the
+/// URL, and the upload is known by its own place.
+fn is_sealed_for(routed: &Routed, session: &Session, facts: &RequestFacts<'_>) -> bool {
+    let sealed = session.grant.bindings.iter().any(|binding| matches!(binding, Binding::Sealed(_)));
+    let mut schemes = routed.route.schemes.iter().filter(|named| named.name == session.scheme);
+    !sealed || schemes.any(|named| named.scheme.fits(&session.grant, facts).is_ok())
 }
 
 /// The upload that the bytes of this request's token began.

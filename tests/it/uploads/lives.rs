@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
+use tollgate::token::SignRequest;
+
 use super::{api_video, begin, form, form_fields, gateway, link, noise, part};
 use crate::rig::Folder;
-use crate::support::gateway::over;
+use crate::support::gateway::{NOW, for_path, over, target};
 use crate::support::{Gateway, Origin, Reply, client};
 
 const BINARY: &str = "Content-Type: video/mp4\r\n";
@@ -39,6 +41,26 @@ async fn another_token_that_has_ended_opens_nothing() {
     let forged = format!("{one}x");
     assert_eq!(part(&gateway, &forged, "part 2/2", b"b").await.code(), "token_invalid");
     assert_eq!(part(&gateway, &one, "part 2/2", b"b").await.status, 201);
+}
+
+/// What a seal covers is asked of every part, also after the token's end.
+#[tokio::test]
+async fn a_sealed_upload_stays_its_recorders() {
+    let (origin, _) = api_video();
+    let seal = json!({ "schemes": { "viewer": { "seal": { "attributes": ["header.user-agent"], "secret": "s" } } } });
+    let gateway = Gateway::start(over(super::config(&origin.url, json!({ "outlive": "10m" })), seal));
+    let mut asked = SignRequest { expires: Some(NOW.plus(60)), subject: None, ..for_path("/upload") };
+    asked.claims.insert("paths".into(), "/**".into());
+    asked.headers.push((http::header::USER_AGENT, "recorder".into()));
+    let link = target(&gateway.sign_with("viewer", &asked));
+    let send = async |range: &str, agent: &str| {
+        let fields = format!("{}User-Agent: {agent}\r\n", form_fields(Some(range)));
+        client::request(gateway.addr(), "POST", &link, &fields, &form(&[], ("film.mp4", "video/mp4", b"x"))).await
+    };
+    assert_eq!(send("part 1/3", "recorder").await.status, 201);
+    gateway.pass(61);
+    assert_eq!(send("part 2/3", "other").await.code(), "token_expired");
+    assert_eq!(send("part 2/3", "recorder").await.status, 201);
 }
 
 #[tokio::test]
