@@ -80,10 +80,12 @@ pub struct VerifierConfig {
     pub remember_for: Period,
     /// MaxMind country database (`.mmdb`); tokens with country rules are refused without one.
     pub geoip_file: Option<PathBuf>,
+    /// MaxMind database of autonomous systems, where they are not in the other one.
+    pub asn_file: Option<PathBuf>,
 }
 
 impl Default for VerifierConfig {
     fn default() -> Self {
-        Self { remembered: 20_000, remember_for: Period::seconds(60), geoip_file: None }
+        Self { remembered: 20_000, remember_for: Period::seconds(60), geoip_file: None, asn_file: None }
     }
 }

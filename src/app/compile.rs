@@ -5,7 +5,7 @@ mod credentials;
 mod issue;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Unfit;
@@ -19,7 +19,7 @@ use crate::credential::mapping::Mappings;
 use crate::credential::provider::aws_sigv4::{AwsPlace, AwsSigner};
 use crate::credential::sign_head::SignHead;
 use crate::credential::{Credential, SignConfig, Signer};
-use crate::geo::MaxMind;
+use crate::geo::{Databases, MaxMind};
 use crate::ledger::lookups::Lookups;
 use crate::ledger::{Account, Follower, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
@@ -41,12 +41,12 @@ use crate::session::valkey::ValkeyStore;
 use crate::session::{Sessions, StoreConfig};
 use crate::store::Embedded;
 use crate::store::valkey::Place;
-use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
+use crate::token::{Geo, Issued, KeySource, NothingIssued};
 use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
-use crate::verifier::{KeysConfig, RouteScheme, Verifier};
+use crate::verifier::{KeysConfig, RouteScheme, Verifier, VerifierConfig};
 
 /// A key set that is fetched, and what fetches it.
 #[derive(Clone)]
@@ -379,11 +379,11 @@ impl Work<'_> {
     }
 
     fn geo(&mut self) -> Arc<dyn Geo> {
-        let Some(file) = &self.config.verifier.geoip_file else { return Arc::new(NoGeo) };
-        match self.note(KeyPath::top("verifier").key("geoip_file"), MaxMind::open(file)) {
-            Some(database) => Arc::new(database),
-            None => Arc::new(NoGeo),
-        }
+        let VerifierConfig { geoip_file, asn_file, .. } = &self.config.verifier;
+        let mut open = |key: &str, file: &Option<PathBuf>| {
+            file.as_deref().and_then(|file| self.note(KeyPath::top("verifier").key(key), MaxMind::open(file)))
+        };
+        Arc::new(Databases { countries: open("geoip_file", geoip_file), systems: open("asn_file", asn_file) })
     }
 
     /// Budgets outlive a reload, or every reload would forgive everybody.

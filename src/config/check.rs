@@ -5,6 +5,7 @@
 
 mod credentials;
 mod origins;
+mod places;
 mod routes;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     store(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
+    places::check(config, &mut found);
     unused(config, &mut found);
     found
 }

@@ -170,7 +170,7 @@ pub fn bound(routed: &Routed) -> Bound<'_> {
 
 /// What the token would be asked, but for its window.
 fn check(routed: &Routed, strip: &[Strip], session: &Session, state: &State) -> Result<(), Error> {
-    let came = routed.request.facts(routed.mount, &*state.geo);
+    let came = routed.facts(&*state.geo);
     // The rules know the URL without its ticket; some refuse parameters that they do not know.
     let ours = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
     let query = came.query.filter(|_| !strip.is_empty()).map(|query| crate::query::without(query, ours));

@@ -215,9 +215,9 @@ fn refused(routed: &Routed, refusal: Refusal) -> Result<Proof, Error> {
 /// # Errors
 /// [`Error::Slowed`] for somebody who has been refused too often, and has no token that is remembered.
 fn decide(routed: &Routed) -> Result<Result<Verdict, Refusal>, Error> {
-    let Routed { request, route, mount, .. } = routed;
+    let Routed { request, route, .. } = routed;
     let state = &request.state;
-    let facts = request.facts(*mount, &*state.geo);
+    let facts = routed.facts(&*state.geo);
     let now = state.clock.now();
     let decided = match state.slow.wait(request.settled.client_ip) {
         None => state.verifier.decide(&route.schemes, &facts, now),
@@ -230,12 +230,12 @@ fn decide(routed: &Routed) -> Result<Result<Verdict, Refusal>, Error> {
 
 /// What the second list of schemes would decide. Asked first, so that a token for one use is not used up before.
 fn compare(routed: &Routed) -> Option<Result<Verdict, Refusal>> {
-    let Routed { request, route, mount, .. } = routed;
+    let Routed { request, route, .. } = routed;
     let state = &request.state;
     if route.compare.is_empty() || state.slow.wait(request.settled.client_ip).is_some() {
         return None;
     }
-    let decided = state.verifier.look(&route.compare, &request.facts(*mount, &*state.geo), state.clock.now());
+    let decided = state.verifier.look(&route.compare, &routed.facts(&*state.geo), state.clock.now());
     Some(decided.and_then(|verdict| not_revoked(routed, verdict)))
 }
 

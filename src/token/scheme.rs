@@ -33,6 +33,8 @@ pub mod rfc9246;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
 pub mod times;
 pub mod wowza;
 pub mod ziggeo;
@@ -213,6 +215,12 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// The country of that address, for schemes that cover it.
+    pub country: Option<super::Country>,
+    /// The autonomous system of that address, for the same.
+    pub system: Option<u32>,
+    /// Headers that the viewer will send, for the same.
+    pub headers: Vec<(HeaderName, String)>,
     /// How many viewings it allows, and how long; what the scheme has no words for is not said.
     pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.

@@ -12,7 +12,7 @@ use super::used::{Claims, Use, Used};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::secret::Fingerprint;
-use crate::token::{Answer, Denial, Grant, Presented, RequestFacts, Scheme, Strip};
+use crate::token::{Answer, Denial, Grant, KeySource, Presented, RequestFacts, Scheme, Strip};
 
 /// A scheme that a route accepts, under its name in the config.
 #[derive(Clone)]
@@ -188,7 +188,7 @@ impl Verifier {
 
     /// Judges the request that `facts` tells of by the schemes that its route accepts.
     ///
-    /// One token that several schemes know is good if one of them takes it, asked in order. Of several
+    /// One token that several schemes know is good if one of them takes it, the cheapest asked first, then in order. Of several
     /// different tokens, all must be good and speak of the same subject and resource. A token for one
     /// use is used up by being found good, but not by `HEAD`.
     ///
@@ -216,6 +216,9 @@ impl Verifier {
                 None => tokens.push(Token { text: presented.token.clone(), known_to: vec![(scheme, presented)] }),
             }
         }
+        for token in tokens.iter_mut().filter(|token| token.known_to.len() > 1) {
+            token.known_to.sort_by_key(|(scheme, presented)| self.cost(scheme, &presented.token));
+        }
         match &tokens[..] {
             [] => Err(Refusal::new(Denial::Missing, None)),
             [token] => {
@@ -239,6 +242,15 @@ impl Verifier {
         let mut carried = carried.peekable();
         carried.peek()?;
         if carried.all(|scheme| known(scheme).is_some()) { self.decide(schemes, facts, now).ok() } else { None }
+    }
+
+    /// How dear a verdict of this scheme is: nothing where it is remembered, then a digest, then a signature.
+    fn cost(&self, scheme: &RouteScheme, token: &str) -> u8 {
+        if self.remembered.get(&scheme.scheme, token).is_some() {
+            return 0;
+        }
+        let signs = |keys: &KeySource| keys.load().iter().any(|key| key.octets().is_none());
+        if scheme.scheme.key_sources().iter().any(signs) { 2 } else { 1 }
     }
 
     fn judge_all(&self, tokens: &[Token<'_, '_>], facts: &RequestFacts<'_>, (now, uses): (UnixTime, bool)) -> Result<Verdict, Refusal> {

@@ -102,6 +102,7 @@ async fn issue(call: &Call) -> Outcome {
             once: false,
         },
         claims,
+        ..SignRequest::default()
     };
     let signed = scheme.scheme.sign(&request).map_err(|error| Problem::Invalid(error.to_string()))?;
     let (grant, text) = opened(scheme, &request, &signed)?;
