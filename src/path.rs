@@ -280,12 +280,17 @@ pub fn percent_encode(text: &str) -> String {
         if plain(byte) && byte != b';' {
             out.push(char::from(byte));
         } else {
-            out.push('%');
-            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte >> 4)]));
-            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte & 15)]));
+            push_escaped(&mut out, byte);
         }
     }
     out
+}
+
+/// Appends the escape of a byte (RFC 3986 §2.1), in capitals.
+pub(crate) fn push_escaped(out: &mut String, byte: u8) {
+    out.push('%');
+    out.push(char::from(b"0123456789ABCDEF"[usize::from(byte >> 4)]));
+    out.push(char::from(b"0123456789ABCDEF"[usize::from(byte & 15)]));
 }
 
 fn check_segments(decoded: &str) -> Result<(), PathFault> {

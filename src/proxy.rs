@@ -6,7 +6,7 @@
 //! the credential.
 //!
 //! ```compile_fail,E0277
-//! # use tollgate::proxy::{filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, inject::InjectLayer, forward::Forward, request::Arrived};
+//! # use tollgate::proxy::{AroundLayer, filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, inject::Inject, forward::Forward, request::Arrived};
 //! # use tower::{Service, ServiceBuilder};
 //! fn is_a_walk(_: impl Service<Arrived>) {}
 //! // Without VerifyToken: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
@@ -16,7 +16,7 @@
 //!         .layer(FilterLayer(Guard))
 //!         .layer(FilterLayer(FindRoute))
 //!         .layer(FilterLayer(PrepareOutbound))
-//!         .layer(InjectLayer)
+//!         .layer(AroundLayer(Inject))
 //!         .service(forward),
 //! );
 //! ```
@@ -25,7 +25,7 @@
 //! # use tollgate::proxy::{filter::FilterLayer, outbound::PrepareOutbound, forward::Forward, request::Admitted};
 //! # use tower::{Service, ServiceBuilder};
 //! fn is_a_walk(_: impl Service<Admitted>) {}
-//! // Without InjectLayer: "the trait `Service<Outbound>` is not implemented for `Forward`".
+//! // Without Inject: "the trait `Service<Outbound>` is not implemented for `Forward`".
 //! let forward: Forward = unimplemented!();
 //! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).service(forward));
 //! ```
@@ -33,11 +33,11 @@
 //! With it, it does:
 //!
 //! ```no_run
-//! # use tollgate::proxy::{filter::FilterLayer, outbound::PrepareOutbound, inject::InjectLayer, forward::Forward, request::Admitted};
+//! # use tollgate::proxy::{AroundLayer, filter::FilterLayer, outbound::PrepareOutbound, inject::Inject, forward::Forward, request::Admitted};
 //! # use tower::{Service, ServiceBuilder};
 //! # fn is_a_walk(_: impl Service<Admitted>) {}
 //! # let forward: Forward = unimplemented!();
-//! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).layer(InjectLayer).service(forward));
+//! is_a_walk(ServiceBuilder::new().layer(FilterLayer(PrepareOutbound)).layer(AroundLayer(Inject)).service(forward));
 //! ```
 
 pub mod admit_session;
@@ -75,7 +75,7 @@ use tower::{Service, ServiceBuilder};
 
 pub use body::Body;
 pub use error::Error;
-pub use filter::{AnswerLayer, Filter, FilterLayer};
+pub use filter::{AnswerLayer, AroundLayer, Filter, FilterLayer};
 
 use crate::clock::Clock;
 use crate::credential::mapping::Mappings;
@@ -149,12 +149,12 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(verify_token::VerifyToken))
         .layer(AnswerLayer(own_answer::WithToken))
         .layer(admit_session::AdmitLayer)
-        .layer(upload::UploadLayer)
+        .layer(AroundLayer(upload::Upload))
         .layer(AnswerLayer(propagate::Redirect))
-        .layer(propagate::PropagateLayer)
-        .layer(renew::RenewLayer)
-        .layer(learn::LearnLayer)
+        .layer(AroundLayer(propagate::Propagate))
+        .layer(AroundLayer(renew::Renew))
+        .layer(AroundLayer(learn::Learn))
         .layer(FilterLayer(outbound::PrepareOutbound))
-        .layer(inject::InjectLayer)
+        .layer(AroundLayer(inject::Inject))
         .service(forward::Forward::new(pool))
 }

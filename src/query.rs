@@ -3,7 +3,7 @@
 //! Pairs keep their raw bytes, so that what a signature covered and what goes upstream is what came
 //! in. Taking a parameter out leaves every other byte where it was.
 
-use crate::path::percent_decode;
+use crate::path::{percent_decode, push_escaped};
 
 /// The `name[=value]` pairs of a raw query, in order, undecoded. Empty pairs (`a&&b`) are skipped.
 pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -57,9 +57,7 @@ fn encode_into(out: &mut String, text: &str) {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             out.push(char::from(byte));
         } else {
-            out.push('%');
-            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte >> 4)]));
-            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte & 15)]));
+            push_escaped(out, byte);
         }
     }
 }

@@ -13,6 +13,7 @@ mod sync;
 mod table;
 pub mod ticket;
 pub mod valkey;
+mod viewing;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use self::config::{
 pub use self::store::Change;
 use self::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
+pub use self::viewing::Viewing;
 use crate::clock::UnixTime;
 use crate::manifest::Facts;
 use crate::name::Name;

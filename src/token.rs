@@ -26,4 +26,4 @@ pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRul
 pub use issued::{Issue, Issued, Kind, NothingIssued};
 pub use key::{Algorithm, Key, KeyFault, KeySet, KeySource};
 pub use renewal::{Renewal, RenewalCarrier, Renewed};
-pub use scheme::{Reply, Scheme, SignError, SignRequest, Signed};
+pub use scheme::{Due, Reply, Scheme, SignError, SignRequest, Signed};

@@ -19,7 +19,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tower::{Service, ServiceBuilder};
 
-use super::{Answer, Desk};
+use super::own::problem::Problem;
+use super::{Answer, Desk, serve};
 use crate::proxy::record::{Journal, Record};
 use crate::proxy::request::{Admitted, Arrived};
 use crate::proxy::{AnswerLayer, Body, Error, FilterLayer, admit_session, find_route, guard, preflight, verify_token};
@@ -95,17 +96,21 @@ const QUESTION: usize = 64 * 1024;
 /// Answers one question.
 pub(super) async fn answer(request: Request<Incoming>, (asker, rest): (Asker, &str), peer: IpAddr, desk: &Arc<Desk>) -> Answer {
     if !desk.config.authz_peers.iter().any(|net| net.contains(&peer.to_canonical())) {
-        return short(StatusCode::FORBIDDEN, "this peer may not ask: see control.authz_peers\n");
+        return Problem::Peer.answer();
     }
     let (mut head, mut body) = request.into_parts();
     let asked = match asker {
         Asker::Nginx => nginx(&head.headers, peer),
         Asker::Forward => forwarded(&head.headers, peer),
         Asker::Envoy => envoy(&head, rest, peer),
-        Asker::MediaMtx => question(&mut body).await.and_then(media_mtx),
+        // Whole, so that nothing of it is left for the walk.
+        Asker::MediaMtx => {
+            let question = serve::read(&mut body, QUESTION).await.ok();
+            question.and_then(|question| serde_json::from_slice(&question).ok()).and_then(media_mtx)
+        }
     };
     let Some(asked) = asked.filter(|asked| put(asked, &mut head)) else {
-        return short(StatusCode::BAD_REQUEST, "what is asked about cannot be read\n");
+        return Problem::Invalid("what is asked about cannot be read".into()).answer();
     };
     let answer = walked(head, body, (&asked, peer), desk).await;
     let (mut head, body) = answer.into_parts();
@@ -119,6 +124,13 @@ pub(super) async fn answer(request: Request<Incoming>, (asker, rest): (Asker, &s
         head.status = StatusCode::OK;
     }
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    // nginx's auth_request drops the body of a refusal; a header it can keep. What is no header value is left out.
+    if refused
+        && asker == Asker::Nginx
+        && let Ok(problem) = HeaderValue::from_bytes(&body)
+    {
+        head.headers.insert("x-tollgate-problem", problem);
+    }
     Response::from_parts(head, http_body_util::Full::new(body))
 }
 
@@ -247,19 +259,6 @@ fn envoy(head: &Parts, rest: &str, peer: IpAddr) -> Option<Asked> {
     })
 }
 
-/// The whole question, so that the body is used up and nothing of it is left for the walk.
-async fn question(body: &mut Incoming) -> Option<MediaMtx> {
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let data = frame.ok()?.into_data().ok()?;
-        if whole.len() + data.len() > QUESTION {
-            return None;
-        }
-        whole.extend_from_slice(&data);
-    }
-    serde_json::from_slice(&whole).ok()
-}
-
 fn media_mtx(asked: MediaMtx) -> Option<Asked> {
     let method = match asked.action.as_str() {
         "publish" => Method::POST,
@@ -303,12 +302,6 @@ fn put(asked: &Asked, head: &mut Parts) -> bool {
     head.method = asked.method.clone();
     head.uri = uri;
     true
-}
-
-fn short(status: StatusCode, text: &'static str) -> Answer {
-    let mut response = Response::new(http_body_util::Full::new(bytes::Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    response
 }
 
 #[cfg(test)]

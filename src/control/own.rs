@@ -9,7 +9,7 @@ mod explain;
 mod idempotency;
 mod keys;
 mod openapi;
-mod problem;
+pub(super) mod problem;
 mod tokens;
 
 use http::{Method, StatusCode};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,7 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use super::authz;
 use super::dialects::Dialects;
 use super::note::{Note, Told};
-use super::{Answer, Call, Desk, Refusal};
+use super::own::Own;
+use super::{Answer, Call, Desk, Dialect as _, Refusal};
 
 /// Connections at the same time; more wait.
 const CONNECTIONS: usize = 256;
@@ -26,6 +27,8 @@ const CONNECTIONS: usize = 256;
 const HEAD: Duration = Duration::from_secs(10);
 /// A whole request body, and its answer.
 const WHOLE: Duration = Duration::from_secs(60);
+/// Bytes that are read and dropped of a body that is too long.
+const DROPPED: usize = 4 * 1024 * 1024;
 
 /// What the listener serves by.
 #[derive(Clone)]
@@ -90,7 +93,10 @@ async fn whole(request: Request<hyper::body::Incoming>, from: (IpAddr, bool), di
     let path = request.uri().path().to_owned();
     let base = desk.config.base.tollgate.as_deref().map(|base| base.trim_end_matches('/'));
     match base.and_then(|base| path.strip_prefix(base)).and_then(authz::asker) {
-        Some(asked) => authz::answer(request, asked, from.0, &desk).await,
+        Some(asked) => {
+            let answered = tokio::time::timeout(WHOLE, authz::answer(request, asked, from.0, &desk));
+            answered.await.unwrap_or_else(|_| Own.refuse(Refusal::Unreadable))
+        }
         None => take(request, from, dialects, desk).await,
     }
 }
@@ -98,8 +104,7 @@ async fn whole(request: Request<hyper::body::Incoming>, from: (IpAddr, bool), di
 /// Answers one request, whatever happens, and notes it.
 pub async fn take<B>(request: Request<B>, (peer, https): (IpAddr, bool), dialects: &Dialects, desk: Arc<Desk>) -> Answer
 where
-    B: hyper::body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: hyper::body::Body<Data = Bytes> + Unpin + Send + 'static,
 {
     let (head, body) = request.into_parts();
     let now = desk.clock.now();
@@ -145,19 +150,26 @@ fn cross_origin(head: &http::request::Parts, desk: &Desk) -> Option<Refusal> {
     (foreign || (site && !head.headers.contains_key(ORIGIN))).then_some(Refusal::CrossOrigin)
 }
 
-async fn read<B>(body: B, most: usize) -> Result<Bytes, Refusal>
+/// A whole body of at most so many bytes. A little more is read and dropped: who is still writing would not see the answer.
+pub(super) async fn read<B>(mut body: B, most: usize) -> Result<Bytes, Refusal>
 where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    if body.size_hint().lower() > most as u64 {
+    let far = most.saturating_add(DROPPED);
+    if body.size_hint().lower() > far as u64 {
         return Err(Refusal::TooLarge);
     }
-    match Limited::new(body, most).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        Err(_) => Err(Refusal::Unreadable),
+    let (mut whole, mut seen) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Refusal::Unreadable)?.into_data() else { continue };
+        seen = seen.saturating_add(data.len());
+        if seen <= most {
+            whole.extend_from_slice(&data);
+        } else if seen > far {
+            break;
+        }
     }
+    if seen > most { Err(Refusal::TooLarge) } else { Ok(whole.into()) }
 }
 
 fn finish(answer: &mut Answer, id: &str) {

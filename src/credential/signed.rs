@@ -3,11 +3,10 @@
 //! One signature serves many requests: it is kept under what it opens and the half-life it was made in,
 //! so that it is renewed ahead of its end and never made twice in between.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
 use moka::sync::Cache;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::CleanPath;
-use crate::token::{Denial, NoGeo, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
+use crate::secret::field_value;
+use crate::token::{Denial, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
 use crate::units::Period;
 
 /// Most signatures kept of one route, about 1 KiB each.
@@ -205,17 +205,10 @@ impl Signer {
             _ => (target.host, None),
         };
         let facts = RequestFacts {
-            method: &http::Method::GET,
             https: target.https,
-            host: host.trim_start_matches('[').trim_end_matches(']'),
             port,
-            path: &path,
-            mount: 0,
             query: signed.query.as_deref(),
-            headers: &headers,
-            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            geo: &NoGeo,
-            alpn: None,
+            ..RequestFacts::bare(host.trim_start_matches('[').trim_end_matches(']'), &path, &headers)
         };
         let verdict = || {
             let presented = self.scheme.present(&facts)?.ok_or(Denial::Missing)?;
@@ -254,25 +247,20 @@ impl Kept {
 pub fn headers(signed: &Signed) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in &signed.headers {
-        headers.insert(name.clone(), secret(value)?);
+        headers.insert(name.clone(), field_value(value).ok()?);
     }
     if !signed.cookies.is_empty() {
         let pairs: Vec<String> = signed.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(COOKIE, secret(&pairs.join("; "))?);
+        headers.insert(COOKIE, field_value(&pairs.join("; ")).ok()?);
     }
     Some(headers)
-}
-
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use http::HeaderValue;
     use serde_json::json;
 
     use super::*;

@@ -19,7 +19,7 @@ use super::{Body, Error, Filter, ticket};
 use crate::name::Name;
 use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
-use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer};
+use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer, Viewing};
 use crate::token::{Binding, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
@@ -78,9 +78,15 @@ async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
 
 fn admitted(routed: Routed, proof: Proof, session: Option<Arc<Session>>) -> Admitted {
     if let Some(session) = &session {
-        let _ = routed.request.record.session.set(session.clone());
+        let record = &routed.request.record;
+        let _ = record.session.set(session.clone());
+        // An upload's session ends with its last byte, before its answer has passed.
+        if super::upload::kind(&routed).is_none() {
+            let state = &routed.request.state;
+            let _ = record.viewing.set(Viewing::new(session.clone(), state.sessions.clone(), state.clock.clone()));
+        }
     }
-    Admitted { routed, proof, session }
+    Admitted { routed, proof, session, upload: None }
 }
 
 fn in_session(routed: Routed, session: Arc<Session>, strip: Vec<Strip>) -> Admitted {

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
+use crate::secret::field_value;
 use crate::session::fleet::EntryFault;
 use crate::session::ticket::TicketFault;
 use crate::session::{End, Gone, Limit, RefusalStatus};
@@ -73,8 +74,12 @@ pub enum Error {
     UploadUnclear,
     /// The upload is somebody else's.
     UploadForeign,
+    /// The provider takes this upload by one value only, and that has ended or is refused.
+    UploadCredentialEnded,
     /// There is no credential for the origin that may be used; after this time there may be.
     CredentialUnavailable(Duration),
+    /// The path, or what came with it, is nothing that the origin's scheme can put a signature on.
+    Unsignable,
     /// The origin's answer shows what callers must not see, and cannot be changed.
     AnswerWithheld,
     /// The route puts its credential into a form, and the request has none.
@@ -130,7 +135,9 @@ impl Error {
             Self::UploadLocked => "upload_locked",
             Self::UploadUnclear => "upload_unclear",
             Self::UploadForeign => "upload_foreign",
+            Self::UploadCredentialEnded => "upload_credential_ended",
             Self::CredentialUnavailable(_) => "credential_unavailable",
+            Self::Unsignable => "path_unsignable",
             Self::AnswerWithheld => "answer_withheld",
             Self::FormExpected => "form_expected",
             Self::MappingInvalid => "address_invalid",
@@ -150,9 +157,8 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) => StatusCode::BAD_REQUEST,
+            Self::PathParameters | Self::Unsignable | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotProxied => StatusCode::NOT_IMPLEMENTED,
@@ -173,6 +179,7 @@ impl Error {
             Self::UploadLocked => StatusCode::LOCKED,
             Self::UploadUnclear => StatusCode::CONFLICT,
             Self::UploadForeign => StatusCode::FORBIDDEN,
+            Self::UploadCredentialEnded => StatusCode::GONE,
             Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
             Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FormExpected => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -216,7 +223,9 @@ impl Error {
             Self::UploadLocked => "The upload cannot go on right now; try again",
             Self::UploadUnclear => "It is not clear which upload this part belongs to",
             Self::UploadForeign => "The upload belongs to somebody else",
+            Self::UploadCredentialEnded => "What the provider gave for this upload has ended; begin it anew",
             Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
+            Self::Unsignable => "This path cannot be signed for the origin",
             Self::AnswerWithheld => "The origin's answer cannot be shown",
             Self::FormExpected => "The request needs a form as its body",
             Self::MappingInvalid => "This address was not given out for this request",
@@ -297,8 +306,7 @@ fn add_answer(headers: &mut HeaderMap, answer: Answer) {
         [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING, CACHE_CONTROL, CONNECTION, UPGRADE, TRAILER];
     for (name, value) in answer.headers {
         // One that holds a token is kept out of debug output.
-        if let (false, Ok(mut value)) = (OURS.contains(&name), HeaderValue::from_str(&value)) {
-            value.set_sensitive(true);
+        if let (false, Ok(value)) = (OURS.contains(&name), field_value(&value)) {
             headers.append(name, value);
         }
     }
@@ -471,7 +479,9 @@ impl Error {
             Self::UploadLocked,
             Self::UploadUnclear,
             Self::UploadForeign,
+            Self::UploadCredentialEnded,
             Self::CredentialUnavailable(Duration::ZERO),
+            Self::Unsignable,
             Self::AnswerWithheld,
             Self::FormExpected,
             Self::MappingInvalid,

@@ -1,8 +1,9 @@
-//! The standard room: a rule in a function, served by one shell.
+//! The standard rooms: a rule in a function, served by a shell.
 //!
 //! A [`Filter`] takes one type and gives the next, or stops with an [`Error`]. [`FilterLayer`] makes
 //! a tower layer of it whose inner service takes exactly what the rule gives, so that rooms in the
-//! wrong order, or one left out, do not compile.
+//! wrong order, or one left out, do not compile. An [`Answer`] may end the walk well; an [`Around`] has
+//! the answer pass through it, or the request go twice.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -111,6 +112,59 @@ where
             Some(response) => Either::Right { future: ready(Ok(response)) },
             None => Either::Left { future: self.inner.call(input) },
         }
+    }
+}
+
+/// An answer that is waited for behind a pointer.
+pub type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>>>>;
+
+/// A rule around the rest of the walk, which sees both the request and its answer.
+pub trait Around<In> {
+    /// What it gives to the next room.
+    type Next;
+
+    /// Sends the request on. Where the rule has nothing to do with it, that is the inner service's own future, and costs nothing.
+    fn send<S>(&self, inner: &mut S, input: In) -> Either<S::Future, Answered>
+    where
+        S: Service<Self::Next, Response = Response<Body>, Error = Error> + Clone + 'static,
+        S::Future: 'static;
+}
+
+/// Makes a tower layer of an [`Around`].
+#[derive(Debug, Clone)]
+pub struct AroundLayer<A>(pub A);
+
+/// A rule around the rest of the walk, with that behind it.
+#[derive(Debug, Clone)]
+pub struct AroundService<A, S> {
+    around: A,
+    inner: S,
+}
+
+impl<A: Clone, S> Layer<S> for AroundLayer<A> {
+    type Service = AroundService<A, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AroundService { around: self.0.clone(), inner }
+    }
+}
+
+impl<In, A, S> Service<In> for AroundService<A, S>
+where
+    A: Around<In>,
+    S: Service<A::Next, Response = Response<Body>, Error = Error> + Clone + 'static,
+    S::Future: 'static,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Either<S::Future, Answered>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, input: In) -> Self::Future {
+        self.around.send(&mut self.inner, input)
     }
 }
 

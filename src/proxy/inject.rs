@@ -11,18 +11,18 @@ mod head;
 mod sign;
 mod trail;
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{Response, StatusCode};
-use tower::{Layer, Service};
+use tower::Service;
 
 use super::body::RequestBody;
-use super::filter::Either;
+use super::filter::{Answered, Around, Either};
 use super::origin::Origin;
 use super::record::Shared;
 use super::request::Outbound;
@@ -59,43 +59,21 @@ impl Credentialed {
     }
 }
 
-/// Makes the layer.
+/// Puts the credentials on.
 #[derive(Debug, Clone)]
-pub struct InjectLayer;
+pub struct Inject;
 
-/// The layer with the rest of the walk behind it.
-#[derive(Debug, Clone)]
-pub struct Inject<S> {
-    inner: S,
-}
+impl Around<Outbound> for Inject {
+    type Next = Credentialed;
 
-impl<S> Layer<S> for InjectLayer {
-    type Service = Inject<S>;
-
-    fn layer(&self, inner: S) -> Inject<S> {
-        Inject { inner }
-    }
-}
-
-type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>>>>;
-
-impl<S> Service<Outbound> for Inject<S>
-where
-    S: Service<Credentialed, Response = Response<Body>, Error = Error> + Clone + 'static,
-    S::Future: 'static,
-{
-    type Response = Response<Body>;
-    type Error = Error;
-    type Future = Either<S::Future, Answered>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut outbound: Outbound) -> Self::Future {
+    fn send<S>(&self, inner: &mut S, mut outbound: Outbound) -> Either<S::Future, Answered>
+    where
+        S: Service<Credentialed, Response = Response<Body>, Error = Error> + Clone + 'static,
+        S::Future: 'static,
+    {
         match outbound.trail.take() {
-            None => Either::Left { future: self.inner.call(Credentialed::bare(outbound)) },
-            Some(trail) => Either::Right { future: Box::pin(injected(self.inner.clone(), outbound, trail)) },
+            None => Either::Left { future: inner.call(Credentialed::bare(outbound)) },
+            Some(trail) => Either::Right { future: Box::pin(injected(inner.clone(), outbound, trail)) },
         }
     }
 }
@@ -123,6 +101,11 @@ where
     let (request, mut target) = make(head, &held, &mut source)?;
     let mut response = inner.call(request).await?;
     let refused = refusing(&route, &held, response.status());
+    if refused.iter().filter_map(|at| held[*at].as_ref()).any(|held| trail.is_bound_to(held)) {
+        // No other value would do for this upload; the next ones are to have a better one.
+        renew_all(&route, &mut held, (&refused, response.status()), (now, false)).await;
+        return Err(Error::UploadCredentialEnded);
+    }
     if !refused.is_empty() {
         let again = bare.filter(|_| source.has_another());
         let renewed = renew_all(&route, &mut held, (&refused, response.status()), (now, again.is_some())).await;
@@ -139,6 +122,9 @@ where
         // It speaks of our credential, and would tell the caller that his own token is bad.
         return Err(Error::CredentialUnavailable(Duration::from_secs(1)));
     }
+    let status = response.status();
+    let taken = route.inject.iter().zip(&held).filter(|(injection, _)| !injection.refused_by.contains(&status));
+    trail.bind_to(taken.filter_map(|(_, held)| held.as_ref()));
     answer::finish(response, &answer::Shown { route: &route, state: &state, trail: &trail, held: &held, target: &target }).await
 }
 

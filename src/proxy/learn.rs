@@ -3,18 +3,15 @@
 //! Where a request makes an object (Ziggeo's `create`), the name that the origin gives it is in its answer: a small JSON
 //! object. It is read on the way to the caller, who gets it as it came. Other answers pass untouched.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::Response;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tower::{Layer, Service};
+use tower::Service;
 
-use super::filter::Either;
+use super::filter::{Answered, Around, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
 use crate::token::{NoGeo, Scheme};
@@ -22,44 +19,22 @@ use crate::token::{NoGeo, Scheme};
 /// Most bytes of an answer that is read.
 const MOST: u64 = 64 * 1024;
 
-/// Makes the layer.
+/// Reads what a request made.
 #[derive(Debug, Clone)]
-pub struct LearnLayer;
+pub struct Learn;
 
-/// The layer with the rest of the walk behind it.
-#[derive(Debug, Clone)]
-pub struct Learn<S> {
-    inner: S,
-}
+impl Around<Admitted> for Learn {
+    type Next = Admitted;
 
-impl<S> Layer<S> for LearnLayer {
-    type Service = Learn<S>;
-
-    fn layer(&self, inner: S) -> Learn<S> {
-        Learn { inner }
-    }
-}
-
-type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>>>>;
-
-impl<S> Service<Admitted> for Learn<S>
-where
-    S: Service<Admitted, Response = Response<Body>, Error = Error>,
-    S::Future: 'static,
-{
-    type Response = Response<Body>;
-    type Error = Error;
-    type Future = Either<S::Future, Answered>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut admitted: Admitted) -> Self::Future {
-        let Some((scheme, session)) = maker(&admitted) else { return Either::Left { future: self.inner.call(admitted) } };
+    fn send<S>(&self, inner: &mut S, mut admitted: Admitted) -> Either<S::Future, Answered>
+    where
+        S: Service<Admitted, Response = Response<Body>, Error = Error> + Clone + 'static,
+        S::Future: 'static,
+    {
+        let Some((scheme, session)) = maker(&admitted) else { return Either::Left { future: inner.call(admitted) } };
         // What is encoded would have to be decoded to be read, for nothing: it is small.
         admitted.routed.request.head.headers.remove(ACCEPT_ENCODING);
-        let answer = self.inner.call(admitted);
+        let answer = inner.call(admitted);
         Either::Right {
             future: Box::pin(async move {
                 let response = answer.await?;

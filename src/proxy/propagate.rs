@@ -6,15 +6,11 @@
 
 mod playlist;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE, VARY};
 use http::{HeaderValue, Method, Response, StatusCode};
-use tower::{Layer, Service};
+use tower::Service;
 
-use super::filter::{Answer, Either};
+use super::filter::{Answer, Answered, Around, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
 use crate::session::ticket::TicketClaims;
@@ -69,50 +65,28 @@ pub(super) fn ticket(admitted: &Admitted, session: &Session) -> String {
     state.tickets.issue(&TicketClaims { session: session.id, expires, scope: session.scope, bound })
 }
 
-/// Makes the layer that carries tickets on in answers.
+/// Carries tickets on in answers.
 #[derive(Debug, Clone)]
-pub struct PropagateLayer;
+pub struct Propagate;
 
-/// The layer with the rest of the walk behind it.
-#[derive(Debug, Clone)]
-pub struct Propagate<S> {
-    inner: S,
-}
+impl Around<Admitted> for Propagate {
+    type Next = Admitted;
 
-impl<S> Layer<S> for PropagateLayer {
-    type Service = Propagate<S>;
-
-    fn layer(&self, inner: S) -> Propagate<S> {
-        Propagate { inner }
-    }
-}
-
-type Carried = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>>>>;
-
-impl<S> Service<Admitted> for Propagate<S>
-where
-    S: Service<Admitted, Response = Response<Body>, Error = Error>,
-    S::Future: 'static,
-{
-    type Response = Response<Body>;
-    type Error = Error;
-    type Future = Either<S::Future, Carried>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut admitted: Admitted) -> Self::Future {
+    fn send<S>(&self, inner: &mut S, mut admitted: Admitted) -> Either<S::Future, Answered>
+    where
+        S: Service<Admitted, Response = Response<Body>, Error = Error> + Clone + 'static,
+        S::Future: 'static,
+    {
         let Some(session) = admitted.session.clone().filter(|_| admitted.routed.route.session.as_ref().is_some_and(|s| s.has_tickets()))
         else {
-            return Either::Left { future: self.inner.call(admitted) };
+            return Either::Left { future: inner.call(admitted) };
         };
         let cookie = cookie(&admitted, &session);
         let plan = playlist::Plan::new(&mut admitted, session);
         if plan.is_none() && cookie.is_none() {
-            return Either::Left { future: self.inner.call(admitted) };
+            return Either::Left { future: inner.call(admitted) };
         }
-        let answer = self.inner.call(admitted);
+        let answer = inner.call(admitted);
         let carried = async move {
             let mut response = answer.await?;
             if let Some(cookie) = cookie {

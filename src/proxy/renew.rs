@@ -3,58 +3,33 @@
 //! The scheme says when it is due and makes the new token (RFC 9246 §3.3, CTA-5007 `catr`); here it is sent.
 //! Requests that a ticket let in have no token to renew. Where no key signs, the old token simply ends.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use tower::{Layer, Service};
+use tower::Service;
 
-use super::filter::Either;
+use super::filter::{Answered, Around, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
-use crate::token::Renewed;
+use crate::secret::field_value;
+use crate::token::{Due, Renewed};
 
-/// Makes the layer.
+/// Sends new tokens.
 #[derive(Debug, Clone)]
-pub struct RenewLayer;
+pub struct Renew;
 
-/// The layer with the rest of the walk behind it.
-#[derive(Debug, Clone)]
-pub struct Renew<S> {
-    inner: S,
-}
+impl Around<Admitted> for Renew {
+    type Next = Admitted;
 
-impl<S> Layer<S> for RenewLayer {
-    type Service = Renew<S>;
-
-    fn layer(&self, inner: S) -> Renew<S> {
-        Renew { inner }
-    }
-}
-
-type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>>>>;
-
-impl<S> Service<Admitted> for Renew<S>
-where
-    S: Service<Admitted, Response = Response<Body>, Error = Error>,
-    S::Future: 'static,
-{
-    type Response = Response<Body>;
-    type Error = Error;
-    type Future = Either<S::Future, Answered>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, admitted: Admitted) -> Self::Future {
-        let Some(renewed) = renewed(&admitted) else { return Either::Left { future: self.inner.call(admitted) } };
+    fn send<S>(&self, inner: &mut S, admitted: Admitted) -> Either<S::Future, Answered>
+    where
+        S: Service<Admitted, Response = Response<Body>, Error = Error> + Clone + 'static,
+        S::Future: 'static,
+    {
+        let Some(renewed) = renewed(&admitted) else { return Either::Left { future: inner.call(admitted) } };
         if let Some(redirect) = redirect(&renewed) {
             return Either::Right { future: Box::pin(std::future::ready(Ok(redirect))) };
         }
-        let answer = self.inner.call(admitted);
+        let answer = inner.call(admitted);
         Either::Right {
             future: Box::pin(async move {
                 let mut response = answer.await?;
@@ -77,7 +52,8 @@ fn renewed(admitted: &Admitted) -> Option<Renewed> {
     let scheme = &routed.route.schemes.iter().find(|scheme| scheme.name == verdict.scheme)?.scheme;
     let facts = request.facts(routed.mount, &*request.state.geo);
     let presented = scheme.present(&facts).ok().flatten()?;
-    match scheme.renew(&verdict.grant, &presented, &facts, request.state.clock.now()) {
+    let due = Due { grant: &verdict.grant, presented: &presented, facts: &facts, now: request.state.clock.now() };
+    match scheme.renew(&due) {
         Ok(renewed) => renewed,
         Err(fault) => {
             tracing::warn!(route = %routed.route.name, scheme = %verdict.scheme, %fault, "a token that asks for its renewal cannot be renewed");
@@ -105,19 +81,13 @@ fn add(response: &mut Response<Body>, renewed: &Renewed) {
 fn add_fields(response: &mut Response<Body>, renewed: &Renewed) {
     let cookies = renewed.cookies.iter().map(|cookie| (SET_COOKIE, cookie));
     let headers = renewed.headers.iter().map(|(name, value)| (name.clone(), value));
-    let fields: Vec<(HeaderName, HeaderValue)> = cookies.chain(headers).filter_map(|(name, value)| Some((name, secret(value)?))).collect();
+    let fields: Vec<(HeaderName, HeaderValue)> =
+        cookies.chain(headers).filter_map(|(name, value)| Some((name, field_value(value).ok()?))).collect();
     for (name, value) in fields {
         response.headers_mut().append(name, value);
     }
     // Whoever stores this answer would hand one viewer's token to the next (RFC 9111 §7.3).
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-}
-
-/// A value that is kept out of debug output.
-fn secret(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 #[cfg(test)]

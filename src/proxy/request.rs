@@ -14,6 +14,7 @@ use super::record::Shared;
 use crate::session::ticket::Opened as Ticket;
 use crate::session::{Gone, Session};
 use crate::token::{Geo, Grant, RequestFacts, Strip};
+use crate::upload::Upload;
 use crate::verifier::Verdict;
 
 /// A request as it arrived, with what the connection knows of it.
@@ -122,6 +123,8 @@ pub struct Admitted {
     pub proof: Proof,
     /// Its session, if it has one.
     pub session: Option<Arc<Session>>,
+    /// The upload that it is of, if it is of one.
+    pub upload: Option<Arc<Upload>>,
 }
 
 /// A request as the origin shall get it.

@@ -10,17 +10,13 @@ mod body;
 mod find;
 mod job;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use http::Response;
 use hyper::body::Body as _;
-use tower::{Layer, Service};
+use tower::Service;
 
 pub use find::goes_on;
 
-use super::filter::Either;
+use super::filter::{Answered, Around, Either};
 use super::request::{Admitted, Routed};
 use super::{Body, Error};
 use crate::upload::Kind;
@@ -33,43 +29,21 @@ pub fn kind(routed: &Routed) -> Option<Kind> {
     Kind::of(&routed.request.head.method, &routed.request.head.headers, length)
 }
 
-/// Makes the layer.
+/// Counts and bounds uploads.
 #[derive(Debug, Clone)]
-pub struct UploadLayer;
+pub struct Upload;
 
-/// The layer with the rest of the walk behind it.
-#[derive(Debug, Clone)]
-pub struct Uploaded<S> {
-    inner: S,
-}
+impl Around<Admitted> for Upload {
+    type Next = Admitted;
 
-impl<S> Layer<S> for UploadLayer {
-    type Service = Uploaded<S>;
-
-    fn layer(&self, inner: S) -> Uploaded<S> {
-        Uploaded { inner }
-    }
-}
-
-type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>>>>;
-
-impl<S> Service<Admitted> for Uploaded<S>
-where
-    S: Service<Admitted, Response = Response<Body>, Error = Error> + Clone + 'static,
-    S::Future: 'static,
-{
-    type Response = Response<Body>;
-    type Error = Error;
-    type Future = Either<S::Future, Answered>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, admitted: Admitted) -> Self::Future {
+    fn send<S>(&self, inner: &mut S, admitted: Admitted) -> Either<S::Future, Answered>
+    where
+        S: Service<Admitted, Response = Response<Body>, Error = Error> + Clone + 'static,
+        S::Future: 'static,
+    {
         match kind(&admitted.routed) {
-            None => Either::Left { future: self.inner.call(admitted) },
-            Some(kind) => Either::Right { future: Box::pin(uploaded(self.inner.clone(), admitted, kind)) },
+            None => Either::Left { future: inner.call(admitted) },
+            Some(kind) => Either::Right { future: Box::pin(uploaded(inner.clone(), admitted, kind)) },
         }
     }
 }
@@ -79,7 +53,7 @@ where
     S: Service<Admitted, Response = Response<Body>, Error = Error>,
 {
     match job::open(&mut admitted, kind).await? {
-        None => inner.call(admitted).await,
+        None => inner.call(admitted).await.map_err(|error| job::told(error, kind)),
         Some(job) => {
             let result = inner.call(admitted).await;
             job.close(result)

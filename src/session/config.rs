@@ -187,11 +187,11 @@ pub struct RouteSessionConfig {
     /// How many bits of an IPv6 address are its network: a /56 is what one home usually gets (RFC 6177).
     #[schemars(range(min = 16, max = 128))]
     pub ipv6_prefix: u8,
-    /// Bytes of answers that one session may take: a limit for players that load a whole file at once.
+    /// Bytes of answers that one session may take, counted as they pass: a limit for players that load a whole file at once.
     pub max_bytes: Option<Size>,
     /// What happens to a viewer for whom there is no room.
     pub on_full: OnFull,
-    /// How long a session lives without a request. Unset: three target durations of its playlist, 20 s at
+    /// How long a session lives without a request and without a byte of an answer. Unset: three target durations of its playlist, 20 s at
     /// least, 60 s where that is not known; an upload 10 min, because recorders pause between parts.
     pub idle_timeout: Option<Period>,
     /// How long an admitted session may go on after its token's end. 0: it ends with the token.
@@ -209,7 +209,7 @@ pub struct RouteSessionConfig {
     /// Other hosts that playlists may send tickets to, such as `cdn.example.com` or `*.example.com`. None,
     /// because whoever gets a ticket can watch with it.
     pub ticket_hosts: Vec<String>,
-    /// Links in playlists that stay as they are, by where they stand, such as `key` or `daterange`.
+    /// Links in playlists that stay as they are, by where they stand, such as `key` or `asset_uri`.
     pub leave: Vec<Place>,
     /// The status of a refused session: 403, which makes players fall over to another source, or 429.
     pub refusal_status: RefusalStatus,

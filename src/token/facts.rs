@@ -3,11 +3,11 @@
 //! Every fact has been made unambiguous before it gets here: the path is canonical, the host is the
 //! one that was routed on, the client address is the one that the trusted-proxy rule gave.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, Method};
 
-use super::access::{Country, Geo};
+use super::access::{Country, Geo, NoGeo};
 use crate::path::CleanPath;
 
 /// The facts of one request.
@@ -40,6 +40,24 @@ pub struct RequestFacts<'r> {
 }
 
 impl<'r> RequestFacts<'r> {
+    /// `GET https://` of this host and path with these headers, and nothing else known: from no address, without a query.
+    #[must_use]
+    pub fn bare(host: &'r str, path: &'r CleanPath, headers: &'r HeaderMap) -> Self {
+        Self {
+            method: &Method::GET,
+            https: true,
+            host,
+            port: None,
+            path,
+            mount: 0,
+            query: None,
+            headers,
+            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            geo: &NoGeo,
+            alpn: None,
+        }
+    }
+
     /// The raw path below the route's prefix, beginning with `/`.
     #[must_use]
     pub fn below_mount(&self) -> &'r str {

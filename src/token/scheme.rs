@@ -35,6 +35,7 @@ pub(crate) mod testing;
 pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
+pub mod times;
 pub mod wowza;
 pub mod ziggeo;
 
@@ -82,13 +83,7 @@ pub trait Scheme: Send + Sync {
     ///
     /// # Errors
     /// [`SignError`] when the scheme has no key to sign with.
-    fn renew(
-        &self,
-        _grant: &Grant,
-        _presented: &Presented<'_>,
-        _facts: &RequestFacts<'_>,
-        _now: UnixTime,
-    ) -> Result<Option<super::Renewed>, SignError> {
+    fn renew(&self, _due: &Due<'_>) -> Result<Option<super::Renewed>, SignError> {
         Ok(None)
     }
 
@@ -162,6 +157,19 @@ pub trait Scheme: Send + Sync {
     fn key_sources(&self) -> Vec<super::KeySource> {
         Vec::new()
     }
+}
+
+/// A good token that may be due for its renewal.
+#[derive(Clone, Copy)]
+pub struct Due<'d> {
+    /// What it allows.
+    pub grant: &'d Grant,
+    /// How it came.
+    pub presented: &'d Presented<'d>,
+    /// The request that it came with.
+    pub facts: &'d RequestFacts<'d>,
+    /// When that came.
+    pub now: UnixTime,
 }
 
 /// A whole answer.

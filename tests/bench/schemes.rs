@@ -15,7 +15,7 @@ use tollgate::keygen::{Kind, generate};
 use tollgate::name::Name;
 use tollgate::path::CleanPath;
 use tollgate::token::scheme::config::SchemeConfig;
-use tollgate::token::{NoGeo, RequestFacts, SignRequest, Signed};
+use tollgate::token::{RequestFacts, SignRequest, Signed};
 use tollgate::verifier::{KeysConfig, RouteScheme, Verifier, VerifierConfig, keys};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -116,17 +116,9 @@ fn verify_cost(scheme: &RouteScheme, signed: &Signed) -> f64 {
         headers.insert(COOKIE, HeaderValue::from_str(&cookies.join("; ")).expect("a value"));
     }
     let facts = RequestFacts {
-        method: &http::Method::GET,
-        https: true,
-        host: HOST,
-        port: None,
-        path: &path,
-        mount: 0,
         query: signed.query.as_deref(),
-        headers: &headers,
         client_ip: IpAddr::from([198, 51, 100, 7]),
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare(HOST, &path, &headers)
     };
     let verifier = Verifier::new(&VerifierConfig { remembered: 0, ..VerifierConfig::default() });
     let schemes = std::slice::from_ref(scheme);

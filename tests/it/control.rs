@@ -3,6 +3,7 @@
 mod authz;
 mod crash;
 mod own;
+mod proxies;
 
 use std::net::SocketAddr;
 

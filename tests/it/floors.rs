@@ -83,7 +83,8 @@ fn faults(file: &str, text: &str, crates: &BTreeSet<String>) -> Vec<String> {
     };
     faults.extend(upward(file, floor, &whole));
     // Tests may use whatever they like to prove their point.
-    let code = if file.ends_with("tests.rs") || file.ends_with("testkit.rs") { "" } else { without_tests(&whole) };
+    let code =
+        if file.ends_with("tests.rs") || file.contains("/tests/") || file.ends_with("testkit.rs") { "" } else { without_tests(&whole) };
     faults.extend(foreign(floor, code, crates));
     faults.extend(impure(floor, code));
     faults
@@ -400,6 +401,7 @@ fn what_is_allowed_is_let_be() {
         ("cli.rs", "use crate::conformance::run; use crate::app::Gateway;"),
         ("app.rs", "let at = std::time::Instant::now(); #[allow(unsafe_code)] fn f() {}"),
         ("manifest/text.rs", "use super::super::unknown;"),
+        ("manifest/tests/oracles.rs", "use proptest::prelude::*;"),
     ] {
         assert_eq!(found(file, code), "", "{file}: {code}");
     }

@@ -20,6 +20,7 @@ mod interop;
 mod loopback;
 mod media;
 mod metrics;
+mod peer;
 mod readme;
 mod remote_keys;
 mod rig;

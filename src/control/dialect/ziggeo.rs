@@ -14,9 +14,9 @@ use crate::ledger::record::{self, Role};
 use crate::ledger::{Account, Batch, Body, Fault, Kind, Record, lookups};
 use crate::path::CleanPath;
 use crate::query;
+use crate::token::RequestFacts;
 use crate::token::issued::AuthToken;
 use crate::token::ziggeo::fields;
-use crate::token::{NoGeo, RequestFacts};
 
 /// The dialect.
 #[derive(Debug, Clone, Copy)]
@@ -247,15 +247,9 @@ fn session(call: &Call) -> Result<Answer, Refused> {
     let facts = RequestFacts {
         method: &call.head.method,
         https: call.https,
-        host: "",
-        port: None,
-        path: &path,
-        mount: 0,
         query: call.head.uri.query(),
-        headers: &call.head.headers,
         client_ip: call.peer,
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare("", &path, &call.head.headers)
     };
     let schemes = call.desk.schemes.iter().filter(|named| named.scheme.kind() == "ziggeo");
     let reply = schemes.map(|named| &named.scheme).find_map(|scheme| scheme.reply(None, &facts, call.now));

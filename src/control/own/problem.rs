@@ -11,7 +11,7 @@ use crate::ledger::Fault;
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(in crate::control) enum Problem {
     /// The gate.
     Locked(Locked),
     /// No such place, or not the caller's.
@@ -24,6 +24,8 @@ pub(super) enum Problem {
     Invalid(String),
     /// There is one already, or the idempotency key was used for another request.
     Conflict(String),
+    /// A server that may not ask for decisions.
+    Peer,
     /// Before it was read.
     Refused(Refusal),
     /// The ledger.
@@ -50,7 +52,7 @@ impl Problem {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Locked(Locked::Unknown) => StatusCode::UNAUTHORIZED,
-            Self::Locked(Locked::Role) | Self::Refused(Refusal::CrossOrigin) => StatusCode::FORBIDDEN,
+            Self::Locked(Locked::Role) | Self::Peer | Self::Refused(Refusal::CrossOrigin) => StatusCode::FORBIDDEN,
             // Another account's things are not there: that they exist is its own affair.
             Self::Locked(Locked::Account) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Locked(Locked::TooMany(_)) => StatusCode::TOO_MANY_REQUESTS,
@@ -75,6 +77,7 @@ impl Problem {
             Self::NotJson => "not_json",
             Self::Invalid(_) => "invalid",
             Self::Conflict(_) => "conflict",
+            Self::Peer => "peer_unknown",
             Self::Refused(Refusal::CrossOrigin) => "cross_origin",
             Self::Refused(Refusal::TooLarge) => "body_too_large",
             Self::Refused(Refusal::Unreadable) => "body_unreadable",
@@ -91,13 +94,14 @@ impl Problem {
             Self::Method(allow) => format!("served here: {allow}"),
             Self::NotJson => "the body must be application/json".into(),
             Self::Invalid(detail) | Self::Conflict(detail) => detail.clone(),
+            Self::Peer => "this address may not ask: see control.authz_peers".into(),
             Self::Refused(Refusal::CrossOrigin) => "pages of other origins make no changes here".into(),
             Self::Refused(Refusal::TooLarge) => "the body is too long".into(),
             Self::Refused(Refusal::Unreadable) => "the body broke off or took too long".into(),
         }
     }
 
-    pub(super) fn answer(self) -> Answer {
+    pub(in crate::control) fn answer(self) -> Answer {
         if let Self::Ledger(fault) = &self {
             tracing::error!(%fault, "the ledger failed");
         }

@@ -18,7 +18,7 @@ use crate::ledger::{Batch, Body, Kind, Record};
 use crate::path::{self, CleanPath};
 use crate::revocation::Target;
 use crate::session::Key;
-use crate::token::{Grant, NoGeo, RequestFacts, SessionTerms, SignRequest, Signed};
+use crate::token::{Grant, RequestFacts, SessionTerms, SignRequest, Signed};
 use crate::verifier::RouteScheme;
 
 /// What a `POST` holds.
@@ -188,17 +188,12 @@ fn opened(scheme: &RouteScheme, request: &SignRequest, signed: &Signed) -> Resul
     let (host, port) = request.host.rsplit_once(':').map_or((&*request.host, None), |(host, port)| (host, port.parse().ok()));
     let path = CleanPath::parse_with_tokens(&signed.path, &scheme.scheme.path_tokens()).map_err(|_| unfit())?;
     let facts = RequestFacts {
-        method: &http::Method::GET,
         https: request.https,
-        host,
         port,
-        path: &path,
         mount: request.mount,
         query: signed.query.as_deref(),
-        headers: &headers,
         client_ip: request.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare(host, &path, &headers)
     };
     let presented = scheme.scheme.present(&facts).ok().flatten().ok_or_else(unfit)?;
     let grant =

@@ -1,8 +1,9 @@
 //! Headers, under every spelling that some origin folds into the same name.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
 
 use super::PlaceFault;
+use crate::secret::field_value;
 
 /// The names in `headers` that could be `name`. CGI, WSGI and some frameworks fold `_` and `.` into `-`; case is gone already.
 pub(super) fn twins(headers: &HeaderMap, name: &HeaderName) -> Vec<HeaderName> {
@@ -25,8 +26,6 @@ pub(super) fn remove(headers: &mut HeaderMap, name: &HeaderName) {
 }
 
 pub(super) fn add(headers: &mut HeaderMap, name: &HeaderName, value: &str) -> Result<(), PlaceFault> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| PlaceFault::Value)?;
-    value.set_sensitive(true);
-    headers.append(name, value);
+    headers.append(name, field_value(value).map_err(|_| PlaceFault::Value)?);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::PlaceFault;
+use crate::path::push_escaped;
 
 /// How many segments of `below` begin with `prefix`.
 pub(super) fn count(below: &str, prefix: &str) -> usize {
@@ -48,9 +49,7 @@ fn encoded(value: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push('%');
-            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte >> 4)]));
-            out.push(char::from(b"0123456789ABCDEF"[usize::from(byte & 15)]));
+            push_escaped(&mut out, byte);
         }
     }
     out

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{Ask, Issued, Provider, Refused, vendor};
 use crate::credential::base_url::BaseUrl;
 use crate::query;
-use crate::secret::Secret;
+use crate::secret::{Secret, field_value};
 use crate::token::{Key, jws};
 
 mod config;
@@ -73,9 +73,8 @@ impl Oauth2 {
             // RFC 6749 §2.3.1: both are form-encoded first.
             Auth::Basic(secret) => {
                 let pair = zeroize::Zeroizing::new(format!("{}:{}", query::encode(&self.client_id), query::encode(secret.expose())));
-                let value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-                let mut value = value.map_err(|_| Refused::Malformed("the client's secret cannot be sent".into()))?;
-                value.set_sensitive(true);
+                let value = field_value(&format!("Basic {}", STANDARD.encode(pair.as_bytes())));
+                let value = value.map_err(|_| Refused::Malformed("the client's secret cannot be sent".into()))?;
                 request.headers_mut().insert(AUTHORIZATION, value);
             }
             Auth::Post(secret) => {

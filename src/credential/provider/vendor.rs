@@ -16,6 +16,7 @@ use super::Refused;
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, SecretIn};
+use crate::secret::field_value;
 use crate::token::{Key, KeySet, json};
 
 /// Largest answer that is read as JSON, as the trait says.
@@ -82,9 +83,7 @@ pub fn bearer(token: &str) -> HeaderValue {
 
 /// A field's value that no formatter shows. What cannot be one becomes empty, which every vendor refuses.
 pub fn sensitive(text: &str) -> HeaderValue {
-    let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
-    value.set_sensitive(true);
-    value
+    field_value(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// A call; `body` goes as JSON.

@@ -140,6 +140,7 @@ async fn read(body: RequestBody) -> Result<Bytes, Error> {
         Err(BodyError::Silent) => Err(Error::BodyTimeout),
         Err(BodyError::Slow) => Err(Error::UploadTooSlow),
         Err(BodyError::Broken(_) | BodyError::Malformed) => Err(Error::BodyBroken),
+        Err(BodyError::SessionGone(gone)) => Err(Error::SessionGone(gone)),
     }
 }
 
@@ -157,39 +158,41 @@ fn editor(head: &Parts, fields: Fields, known_length: bool) -> Result<Box<dyn Ed
     }
     if !fields.form.is_empty() && plain.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         let edit = Urlencoded::editing(fields.form);
-        return Ok(Box::new(if known_length { edit } else { edit.without_length() }));
+        return Ok(Box::new(Form::Urlencoded(if known_length { edit } else { edit.without_length() })));
     }
     let boundary = Boundary::of(kind).filter(|_| !fields.multipart.is_empty()).ok_or(Error::FormExpected)?;
     let boundary = boundary.map_err(|_| Error::BodyBroken)?;
     let edit = Multipart::editing(&boundary, fields.multipart).map_err(|_| Error::BodyBroken)?;
-    Ok(Box::new(if known_length { edit } else { edit.without_length() }))
+    Ok(Box::new(Form::Multipart(if known_length { edit } else { edit.without_length() })))
 }
 
-impl Edit for Urlencoded {
+/// A form of either kind.
+#[allow(clippy::large_enum_variant, reason = "one stands behind each pointer to an edit")]
+enum Form {
+    Urlencoded(Urlencoded),
+    Multipart(Multipart),
+}
+
+impl Edit for Form {
     fn push(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Malformed> {
-        told(Self::push(self, piece, out))
+        told(match self {
+            Self::Urlencoded(form) => form.push(piece, out),
+            Self::Multipart(form) => form.push(piece, out),
+        })
     }
 
     fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Malformed> {
-        told(Self::finish(self, out))
+        told(match self {
+            Self::Urlencoded(form) => form.finish(out),
+            Self::Multipart(form) => form.finish(out),
+        })
     }
 
     fn length(&self, length: u64) -> Option<u64> {
-        length.checked_add(self.growth())
-    }
-}
-
-impl Edit for Multipart {
-    fn push(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Malformed> {
-        told(Self::push(self, piece, out))
-    }
-
-    fn finish(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), Malformed> {
-        told(Self::finish(self, out))
-    }
-
-    fn length(&self, length: u64) -> Option<u64> {
-        length.checked_add(self.growth())
+        length.checked_add(match self {
+            Self::Urlencoded(form) => form.growth(),
+            Self::Multipart(form) => form.growth(),
+        })
     }
 }
 

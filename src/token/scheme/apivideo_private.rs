@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::apivideo_upload::{is_id, problem};
-use super::{Reply, Scheme, SignError};
+use super::{Due, Reply, Scheme, SignError};
 use crate::clock::UnixTime;
 use crate::path;
 use crate::token::issued::PrivateToken;
@@ -206,7 +206,8 @@ impl Scheme for ApivideoPrivate {
         Some(Reply { status: StatusCode::OK, kind: "application/json", body: json!({ "session_token": session }).to_string() })
     }
 
-    fn renew(&self, grant: &Grant, _: &Presented<'_>, _: &RequestFacts<'_>, now: UnixTime) -> Result<Option<Renewed>, SignError> {
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Due { grant, now, .. } = *due;
         let Some(opened) = grant.details.get::<Opened>().filter(|opened| opened.begins) else { return Ok(None) };
         let until = now.plus(PrivateToken::SESSION);
         let Some(token) = private(&opened.record).map(|record| record.session(until)) else { return Ok(None) };

@@ -17,8 +17,8 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 
-use super::digest::{self, BASE64URL};
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::digest;
+use super::{Scheme, SignError, SignRequest, Signed, fields};
 use crate::clock::UnixTime;
 use crate::path::{CleanPath, percent_decode};
 use crate::query;
@@ -138,7 +138,7 @@ impl DigestUrl {
     fn digest(&self, scene: &Scene<'_>, fields: &Fields<'_>, key: &Key) -> Result<Vec<u8>, Denial> {
         let secret = self.secret(key).ok_or(Denial::WrongAlgorithm)?;
         let message = self.message(scene, fields, &secret)?;
-        Ok(if self.recipe.hmac { self.recipe.hash.mac(&secret, &message) } else { self.recipe.hash.of(&[&message]) })
+        Ok(if self.recipe.hmac { self.recipe.hash.mac(&secret, &[&message]) } else { self.recipe.hash.of(&[&message]) })
     }
 
     fn secret<'k>(&self, key: &'k Key) -> Option<Cow<'k, [u8]>> {
@@ -249,7 +249,7 @@ fn decoded<'v>(source: &Source, value: &'v str) -> Result<Cow<'v, str>, Denial> 
 fn decode_signature(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Hex => digest::unhex(text),
-        Encoding::Base64url => BASE64URL.decode(text).ok(),
+        Encoding::Base64url => digest::base64url(text),
         Encoding::Base64 => base64::engine::general_purpose::STANDARD.decode(text).ok(),
     }
 }
@@ -315,17 +315,12 @@ impl Scheme for DigestUrl {
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
-        let keys = self.keys.load();
-        let key = match &request.key_id {
-            Some(id) => keys.get(id),
-            None => keys.iter().find(|key| key.octets().is_some()),
-        };
-        let key = key.ok_or_else(|| SignError::NoKey(request.key_id.clone()))?;
+        let key = fields::signing_secret(&self.keys, request.key_id.as_deref())?;
         let mut owned = self.fields_for(request)?;
         let scene = scene_for(request)?;
         let fields: Fields<'_> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let cannot = |denial: Denial| SignError::CannotExpress(format!("the recipe needs what the request does not give ({denial})"));
-        let signature = encode_signature(self.recipe.encoding, &self.digest(&scene, &fields, key).map_err(cannot)?);
+        let signature = encode_signature(self.recipe.encoding, &self.digest(&scene, &fields, &key).map_err(cannot)?);
         owned.push(("signature".into(), signature));
         self.place(request, &owned)
     }

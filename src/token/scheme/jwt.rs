@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use self::claims::ClaimNames;
+use super::times::Times;
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
 use crate::token::carrier::config::{CarrierConfig, find_in, place, query_and_bearer};
-use crate::token::jws::{self, Dates, Jws, TimeRules};
+use crate::token::jws::{self, Jws, TimeRules};
 use crate::token::{Algorithm, Carrier, Denial, Grant, KeySource, Presented, RequestFacts, Where};
-use crate::units::Period;
 
 /// A JWT of the operator's own making.
 ///
@@ -49,26 +49,12 @@ pub struct Config {
     /// The header's `typ`, if it must be a certain one, such as `at+jwt` (RFC 8725 §3.11).
     #[serde(default)]
     pub typ: Option<String>,
-    /// Refuses tokens without `exp`.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
-    /// Longest time from `iat` (or `nbf`) to `exp`; tokens with neither are then refused.
-    #[serde(default)]
-    pub max_lifetime: Option<Period>,
-    /// How far clocks may differ: added to `exp`, taken from `nbf`.
-    #[serde(default = "none")]
-    pub leeway: Period,
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
     /// Which claim says what.
     #[serde(default)]
     pub claims: ClaimNames,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn none() -> Period {
-    Period::seconds(0)
 }
 
 /// The scheme with its keys.
@@ -95,20 +81,13 @@ impl Jwt {
             return Err("carriers is empty: no token could ever be found".into());
         }
         config.claims.check()?;
-        let times = TimeRules {
-            dates: Dates::Numbers,
-            require_expiry: config.require_expiry,
-            leeway: config.leeway.as_unix(),
-            max_lifetime: config.max_lifetime.map(Period::as_unix),
-            pass_without_start: false,
-        };
         Ok(Self {
             keys,
             carriers,
             issuers: config.issuers.clone(),
             audiences: config.audiences.clone(),
             typ: config.typ.clone(),
-            times,
+            times: config.times.rules(),
             claims: config.claims.clone(),
         })
     }

@@ -148,7 +148,7 @@ impl Ziggeo {
     fn mac(&self, begins: &str) -> Option<String> {
         let set = self.keys.load();
         let key = set.iter().find_map(|key| key.octets())?;
-        let mut mac = hex(&Hash::Sha256.mac(key, format!("session\0{}\0{begins}", self.config.application_token).as_bytes()));
+        let mut mac = hex(&Hash::Sha256.mac(key, &[format!("session\0{}\0{begins}", self.config.application_token).as_bytes()]));
         mac.truncate(16);
         Some(mac)
     }

@@ -3,11 +3,9 @@
 //! nginx with `secure_link`, Apache Traffic Server with its plugins `url_sig`, `uri_signing` and `access_control`; `tests/run`
 //! installs them.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +15,8 @@ use serde_json::{Value, json};
 use tollgate::clock::{Clock, UnixTime};
 use tollgate::token::SignRequest;
 
-use crate::rig::{Folder, Process};
+use crate::peer::{self, Peer, free_port};
+use crate::rig::Folder;
 use crate::support::gateway::{for_path, target};
 use crate::support::tls::Authority;
 use crate::support::{Gateway, Origin, client};
@@ -25,39 +24,8 @@ use crate::tool;
 
 const OCTETS: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
 
-/// A port that was free a moment ago.
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a loopback port")
-}
-
-/// A server of somebody else's; ended with its folder.
-struct Peer {
-    address: SocketAddr,
-    process: Process,
-}
-
-impl Peer {
-    fn start(command: &mut Command, address: SocketAddr) -> Self {
-        let process = Process::start(command);
-        let end = Instant::now() + Duration::from_secs(30);
-        while !answers(address) {
-            assert!(Instant::now() < end, "it does not listen:\n{}", process.said());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { address, process }
-    }
-}
-
-/// Whether it says anything at all: some listen before they are ready.
-fn answers(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address) else { return false };
-    let asked = stream.write_all(b"GET /ready HTTP/1.1\r\nHost: peer.test\r\nConnection: close\r\n\r\n");
-    asked.is_ok() && matches!(stream.read(&mut [0; 16]), Ok(1..))
-}
-
 fn nginx(folder: &Folder, origin: &Origin) -> Option<Peer> {
-    // Debian has it where ordinary users do not look.
-    let program = tool::find("nginx").or_else(|| Some("/usr/sbin/nginx".into()).filter(|file: &std::path::PathBuf| file.is_file()));
+    let program = peer::nginx();
     if !tool::here("nginx with secure_link", program.is_none().then_some("nginx")) {
         return None;
     }
