@@ -58,6 +58,8 @@ pub enum Error {
     SessionGone(Gone),
     /// The shared session store does not answer, and the route admits nobody without it.
     StoreAway,
+    /// The store of the shared ledger does not answer, and what it holds is not remembered here.
+    LedgerAway,
     /// The origin's playlist cannot be read, so no ticket can be put on it.
     PlaylistBroken,
     /// The upload has more bytes than it may have.
@@ -127,6 +129,7 @@ impl Error {
             Self::SessionRefused(limit, _) => limit_code(*limit),
             Self::SessionGone(gone) => gone_code(*gone),
             Self::StoreAway => "session_store_away",
+            Self::LedgerAway => "ledger_away",
             Self::PlaylistBroken => "playlist_broken",
             Self::UploadTooLarge => "upload_too_large",
             Self::UploadType => "upload_type",
@@ -171,7 +174,7 @@ impl Error {
             // Our own limit, not the viewer's.
             Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionRefused(_, status) => *status,
-            Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::LedgerAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::UploadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UploadType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UploadTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -214,7 +217,8 @@ impl Error {
             Self::TicketExpired => "The session's ticket has expired",
             Self::SessionRefused(limit, _) => limit_title(*limit),
             Self::SessionGone(gone) => gone_title(*gone),
-            Self::StoreAway => "Sessions cannot be counted right now",
+            Self::StoreAway => "Sessions and uses cannot be counted right now",
+            Self::LedgerAway => "Tokens that were issued here cannot be looked up right now",
             Self::PlaylistBroken => "The origin's playlist could not be read",
             Self::UploadTooLarge => "The upload is larger than allowed",
             Self::UploadType => "Files of this type may not be uploaded here",
@@ -290,7 +294,12 @@ impl Error {
             Self::Slowed(wait) | Self::CredentialUnavailable(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            Self::OriginBusy | Self::StoreAway | Self::UploadPending | Self::UploadLocked | Self::SessionRefused(Limit::Ceiling, _) => {
+            Self::OriginBusy
+            | Self::StoreAway
+            | Self::LedgerAway
+            | Self::UploadPending
+            | Self::UploadLocked
+            | Self::SessionRefused(Limit::Ceiling, _) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
             }
             _ => {}
@@ -471,6 +480,7 @@ impl Error {
             Self::TicketInvalid,
             Self::TicketExpired,
             Self::StoreAway,
+            Self::LedgerAway,
             Self::PlaylistBroken,
             Self::UploadTooLarge,
             Self::UploadType,

@@ -69,6 +69,11 @@ pub trait Scheme: Send + Sync {
         true
     }
 
+    /// Whether [`Scheme::open`] or [`Scheme::fits`] asks for what was issued here ([`super::Issued`]).
+    fn looks_up(&self) -> bool {
+        false
+    }
+
     /// Rules of the scheme's own that look at the request, asked on every request after
     /// [`Grant::check`].
     ///
@@ -210,6 +215,12 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// The country of that address, for schemes that cover it.
+    pub country: Option<super::Country>,
+    /// The autonomous system of that address, for the same.
+    pub system: Option<u32>,
+    /// Headers that the viewer will send, for the same.
+    pub headers: Vec<(HeaderName, String)>,
     /// How many viewings it allows, and how long; what the scheme has no words for is not said.
     pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.

@@ -158,6 +158,10 @@ impl Scheme for CloudflareStream {
         Ok(Grant { key_id, ..self.grant(&claims)? })
     }
 
+    fn looks_up(&self) -> bool {
+        true
+    }
+
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         let uid = grant.resource.as_deref().unwrap_or_default();
         if grant.details.get::<Bare>().is_some() && !self.is_open(uid) {

@@ -179,6 +179,10 @@ impl Scheme for Cta5007 {
             return Ok(None);
         }
         let until = now.plus(renewal.seconds);
+        if until <= grant.window.until {
+            // A deadline longer than the new life would renew what was renewed just now, without an end.
+            return Ok(None);
+        }
         let key = self.signing_key(self.config.renewal_key.as_deref().or(grant.key_id.as_deref()))?;
         let token = cose::sign(Self::renewed_claims(claims, &presented.token, until, now), &key)?;
         let mut renewed = Renewed { token: token.clone(), cookies: Vec::new(), headers: Vec::new(), redirect: None, until };

@@ -4,12 +4,15 @@
 //! tell; what the token may be signed with is the key's (RFC 8725 §3.1).
 
 mod claims;
+mod seal;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use self::claims::ClaimNames;
+use self::seal::Seal;
+pub use self::seal::SealConfig;
 use super::times::Times;
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
@@ -55,6 +58,9 @@ pub struct Config {
     /// Which claim says what.
     #[serde(default)]
     pub claims: ClaimNames,
+    /// Binds tokens to attributes of their viewer that stand nowhere in them.
+    #[serde(default)]
+    pub seal: Option<SealConfig>,
 }
 
 /// The scheme with its keys.
@@ -67,6 +73,7 @@ pub struct Jwt {
     typ: Option<String>,
     times: TimeRules,
     claims: ClaimNames,
+    seal: Option<Seal>,
 }
 
 impl Jwt {
@@ -89,6 +96,7 @@ impl Jwt {
             typ: config.typ.clone(),
             times: config.times.rules(),
             claims: config.claims.clone(),
+            seal: config.seal.as_ref().map(Seal::new).transpose()?,
         })
     }
 
@@ -113,6 +121,9 @@ impl Jwt {
         let mut grant = self.claims.grant(claims)?;
         grant.window = self.times.window(claims)?;
         grant.token_id = jws::text(claims, "jti")?.map(Into::into);
+        if let Some(seal) = &self.seal {
+            grant.bindings.push(seal.read(claims)?);
+        }
         Ok(grant)
     }
 
@@ -129,7 +140,11 @@ impl Jwt {
                 claims.entry(name).or_insert_with(|| first.clone().into());
             }
         }
-        self.claims.fill(&mut claims, request)?;
+        let sealed = self.seal.as_ref().is_some_and(Seal::covers_address);
+        self.claims.fill(&mut claims, request, sealed)?;
+        if let Some(seal) = &self.seal {
+            seal.fill(&mut claims, request)?;
+        }
         self.grant(&claims).map_err(|denial| SignError::CannotExpress(format!("such a token would be refused: {denial}")))?;
         Ok(claims)
     }
@@ -162,6 +177,10 @@ impl Scheme for Jwt {
         jws.verify(key)?;
         self.check_typ(jws.header())?;
         Ok(Grant { key_id: key.id().cloned(), ..self.grant(&jws.claims()?)? })
+    }
+
+    fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        self.seal.as_ref().map_or(Ok(()), |seal| seal.check(grant, facts))
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {

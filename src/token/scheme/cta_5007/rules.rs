@@ -261,8 +261,8 @@ fn range(address: &[u8], length: Option<u8>) -> Result<IpNet, Denial> {
     };
     match length {
         None if !matches!(address.len(), 4 | 16) => Err(Denial::Claim),
-        None => Ok(IpNet::from(ip)),
-        Some(length) => IpNet::new(ip, length).map(|net| net.trunc()).map_err(|_| Denial::Claim),
+        None => Ok(access::canonical(IpNet::from(ip))),
+        Some(length) => IpNet::new(ip, length).map(access::canonical).map_err(|_| Denial::Claim),
     }
 }
 
