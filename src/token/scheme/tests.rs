@@ -211,6 +211,38 @@ fn the_address_has_its_border_but_in_two_recipes() {
     assert_eq!(taken, ["nginx-secure-link", "flussonic"]);
 }
 
+/// Schemes that have no words for an address and leave it out; all others bind to it or refuse to sign.
+const LEAVES_ADDRESS_OUT: [&str; 15] = [
+    "rfc9246",
+    "cat",
+    "access-control",
+    "ivs",
+    "nginx-secure-link-secret",
+    "nginx-hmac-secure-link",
+    "keycdn",
+    "alibaba-a",
+    "alibaba-b",
+    "alibaba-c",
+    "tencent-a",
+    "tencent-b",
+    "tencent-c",
+    "tencent-d",
+    "fastly",
+];
+
+#[test]
+fn an_address_is_bound_refused_or_left_out() {
+    let mut left_out = Vec::new();
+    for (label, scheme) in every_signer() {
+        let Some((request, signed)) = if_it_can(&*scheme, &for_viewer()).filter(|(request, _)| request.client_ip.is_some()) else {
+            continue;
+        };
+        let elsewhere = Asked::signed(&request, &signed).from("203.0.113.77").verdict(&*scheme);
+        left_out.extend(elsewhere.is_ok().then_some(label));
+    }
+    assert_eq!(left_out, LEAVES_ADDRESS_OUT);
+}
+
 #[test]
 fn nothing_is_free_that_need_not_be() {
     for (label, free, why) in FREE {

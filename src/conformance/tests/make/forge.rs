@@ -45,8 +45,12 @@ fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+fn mac(hash: Hash, secret: &[u8], text: impl AsRef<[u8]>) -> Vec<u8> {
+    hash.mac(secret, &[text.as_ref()])
+}
+
 fn sha256_hex(secret: &[u8], text: &str) -> String {
-    hex(&Hash::Sha256.mac(secret, &[text.as_bytes()]))
+    hex(&mac(Hash::Sha256, secret, text))
 }
 
 /// `GET` of this path and query on the host of the vectors.

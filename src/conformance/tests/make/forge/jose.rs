@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{ARN, CHANNEL, MEDIA_SECRET, SECRET, UID, ivs_key, pem, rsa_key};
-use super::{Asked, END, File, Hash, NOW, PATH, base64url, get, spoilt};
+use super::{Asked, END, File, Hash, NOW, PATH, base64url, get, mac, spoilt};
 use crate::token::Key;
 
 type Sign<'c> = &'c dyn Fn(&[u8]) -> Vec<u8>;
@@ -82,7 +82,7 @@ fn seal(header: &Value, payload: &str, sign: Sign<'_>) -> String {
 /// The public key, which anybody has, as a shared secret.
 fn by_public_key(key: &Key) -> impl Fn(&[u8]) -> Vec<u8> {
     let public = pem(key).as_str().expect("PEM").to_owned();
-    move |text| Hash::Sha256.mac(public.as_bytes(), &[text])
+    move |text| mac(Hash::Sha256, public.as_bytes(), text)
 }
 
 pub(super) fn cloudflare_stream(file: &mut File) {
@@ -123,8 +123,8 @@ pub(super) fn jwt(file: &mut File) {
     let jose = Jose {
         header: json!({ "alg": "HS256", "kid": "a" }),
         claims: json!({ "sub": "u1", "exp": END, "paths": "/vid1" }),
-        sign: &|text| Hash::Sha256.mac(MEDIA_SECRET, &[text]),
-        confused: ("HS512", &|text| Hash::Sha512.mac(MEDIA_SECRET, &[text])),
+        sign: &|text| mac(Hash::Sha256, MEDIA_SECRET, text),
+        confused: ("HS512", &|text| mac(Hash::Sha512, MEDIA_SECRET, text)),
         place: &|token| get(&format!("{PATH}?token={token}")),
     };
     jose.common(file);
@@ -157,8 +157,8 @@ pub(super) fn aws_smd(file: &mut File) {
     let jose = Jose {
         header: json!({ "alg": "HS256", "kid": "a" }),
         claims: json!({ "exp": END, "paths": ["/vid1"] }),
-        sign: &|text| Hash::Sha256.mac(SECRET, &[text]),
-        confused: ("HS512", &|text| Hash::Sha512.mac(SECRET, &[text])),
+        sign: &|text| mac(Hash::Sha256, SECRET, text),
+        confused: ("HS512", &|text| mac(Hash::Sha512, SECRET, text)),
         place: &|token| get(&format!("/{token}{PATH}")),
     };
     jose.common(file);
@@ -177,8 +177,8 @@ pub(super) fn rfc9246(file: &mut File) {
     let jose = Jose {
         header: json!({ "alg": "HS256", "kid": "a" }),
         claims: json!({ "iss": "issuer", "exp": END, "cdniuc": "regex:https://media\\.example\\.com/vid1/.*" }),
-        sign: &|text| Hash::Sha256.mac(&[7; 32], &[text]),
-        confused: ("HS512", &|text| Hash::Sha512.mac(&[7; 32], &[text])),
+        sign: &|text| mac(Hash::Sha256, &[7; 32], text),
+        confused: ("HS512", &|text| mac(Hash::Sha512, &[7; 32], text)),
         place: &|token| get(&format!("{PATH}?{NAME}={token}")),
     };
     jose.common(file);

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::{Value, json};
 
 use super::super::{BUNNY, MEDIA_SECRET, SECRET, WOWZA, kept_key};
-use super::{Asked, END, File, Hash, NOW, PATH, base64url, get, hex, sha256_hex, spoilt};
+use super::{Asked, END, File, Hash, NOW, PATH, base64url, get, hex, mac, sha256_hex, spoilt};
 use crate::token::Algorithm;
 
 /// The path of a neighbour that only begins alike.
@@ -27,7 +27,7 @@ pub(super) fn akamai(file: &mut File) {
     file.deny("dup-field", "acl-in-data", &at("/vid9/a.ts", &format!("{good}~data=x~acl=/*")), "the data brings an acl of its own");
     file.deny("prefix-without-boundary", "folder", &at(NEAR, &good), BEGINS_ALIKE);
     file.deny("prefix-without-boundary", "exact", &at(NEAR, &format!("exp={LAST}~acl=/vid1")), "an acl without a wildcard is one path");
-    let sha1 = format!("{good}~hmac={}", hex(&Hash::Sha1.mac(&KEY, &[good.as_bytes()])));
+    let sha1 = format!("{good}~hmac={}", hex(&mac(Hash::Sha1, &KEY, good.as_bytes())));
     file.deny("alg-confusion", "sha1", &get(&format!("{PATH}?hdnts={sha1}")), "another hash than the configured one");
     file.deny("future-dated", "st", &at(PATH, &format!("st={}~{good}", NOW + 600)), "begins in the future");
     file.deny("forever", "no-exp", &at(PATH, "acl=/vid1/*"), NO_END);
@@ -69,7 +69,7 @@ pub(super) fn google_media_cdn(file: &mut File) {
     file.deny("prefix-without-boundary", "prefix", &at(NEAR, &format!("URLPrefix={prefix}~Expires={LAST}")), BEGINS_ALIKE);
     file.deny("prefix-without-boundary", "globs", &at(NEAR, &good), BEGINS_ALIKE);
     file.config = json!({ "hmac": "sha256" });
-    let sha1 = format!("{good}~hmac={}", hex(&Hash::Sha1.mac(MEDIA_SECRET, &[good.as_bytes()])));
+    let sha1 = format!("{good}~hmac={}", hex(&mac(Hash::Sha1, MEDIA_SECRET, good.as_bytes())));
     file.deny("alg-confusion", "sha1", &get(&format!("{PATH}?hdnts={sha1}")), "another hash than the configured one");
     file.config = Value::Null;
     file.deny("future-dated", "Starts", &at(PATH, &format!("{good}~Starts={}", NOW + 600)), "begins in the future");
@@ -93,7 +93,7 @@ pub(super) fn google_media_cdn(file: &mut File) {
 
 pub(super) fn google_cloud_cdn(file: &mut File) {
     const KEY: &[u8] = b"0123456789abcdef";
-    let sign = |text: &str| URL_SAFE.encode(Hash::Sha1.mac(KEY, &[text.as_bytes()]));
+    let sign = |text: &str| URL_SAFE.encode(mac(Hash::Sha1, KEY, text.as_bytes()));
     let at = |path: &str, fields: &str| get(&format!("{path}?{fields}&Signature={}", sign(fields)));
     let prefix = |url: &str| format!("URLPrefix={}", URL_SAFE.encode(url));
     let tail = format!("Expires={LAST}&KeyName=key-a");
@@ -169,7 +169,7 @@ pub(super) fn cloudfront(file: &mut File) {
 pub(super) fn bunny(file: &mut File) {
     // `HMAC-SHA256(key, path, expires, parameters)`.
     let digest =
-        |path: &str, data: &str| format!("HS256-{}", base64url(Hash::Sha256.mac(BUNNY, &[format!("{path}{LAST}{data}").as_bytes()])));
+        |path: &str, data: &str| format!("HS256-{}", base64url(mac(Hash::Sha256, BUNNY, format!("{path}{LAST}{data}").as_bytes())));
     let at = |path: &str, signed: &str, data: &str| {
         let and = if data.is_empty() { "" } else { "&" };
         get(&format!("{path}?token={}{and}{data}&expires={LAST}", digest(signed, data)))
@@ -187,7 +187,7 @@ pub(super) fn bunny(file: &mut File) {
     let old = base64url(Hash::Md5.of(&[BUNNY, PATH.as_bytes(), LAST.to_string().as_bytes()]));
     file.deny("alg-confusion", "md5", &get(&format!("{PATH}?token={old}&expires={LAST}")), "an older generation than the configured one");
     file.config = Value::Null;
-    let forever = base64url(Hash::Sha256.mac(BUNNY, &[PATH.as_bytes()]));
+    let forever = base64url(mac(Hash::Sha256, BUNNY, PATH.as_bytes()));
     file.deny("forever", "no-expires", &get(&format!("{PATH}?token=HS256-{forever}&expires=")), NO_END);
     file.deny("fallback-flags", "ignore-params", &with(&good, "&token_ignore_params=true&a=1"), "a flag that the signer did not set");
     file.deny("claims-ignored", "restriction", &at(PATH, PATH, "token_moon=1"), "a restriction that is not known");
@@ -248,7 +248,7 @@ pub(super) fn digest_url(file: &mut File) {
     file.allow("cookie-without-token", &good.header("cookie", "md5=x"), OTHER_COOKIE);
     file.config = json!({ "preset": "nginx-hmac-secure-link" });
     let hmac = |time: i64, period: &str| {
-        let mac = base64url(Hash::Sha256.mac(SECRET, &[format!("{PATH}|{time}|{period}").as_bytes()]));
+        let mac = base64url(mac(Hash::Sha256, SECRET, format!("{PATH}|{time}|{period}").as_bytes()));
         get(&format!("{PATH}?st={mac}&ts={time}&e={period}"))
     };
     file.allow("hmac-forged-as-the-others", &hmac(NOW, "600"), AS_THE_OTHERS);
@@ -261,8 +261,8 @@ pub(super) fn digest_url(file: &mut File) {
 }
 
 pub(super) fn ats_url_sig(file: &mut File) {
-    let mac = |covered: &str, before: &str| hex(&Hash::Sha1.mac(SECRET, &[format!("media.example.com{covered}?{before}").as_bytes()]));
-    let at = |path: &str, before: &str| get(&format!("{path}?{before}{}", mac(PATH, before)));
+    let digest = |covered: &str, before: &str| hex(&mac(Hash::Sha1, SECRET, format!("media.example.com{covered}?{before}").as_bytes()));
+    let at = |path: &str, before: &str| get(&format!("{path}?{before}{}", digest(PATH, before)));
     let fields = format!("E={LAST}&A=1&K=3&P=1&S=");
     let good = at(PATH, &fields);
     file.allow("forged-as-the-others", &good, AS_THE_OTHERS);
@@ -277,10 +277,10 @@ pub(super) fn ats_url_sig(file: &mut File) {
     file.deny("forever", "no-E", &at(PATH, "A=1&K=3&P=1&S="), NO_END);
     file.deny("forever", "zero", &at(PATH, "E=0&A=1&K=3&P=1&S="), "an end of zero");
     file.deny("claims-ignored", "C", &at(PATH, &format!("C=203.0.113.7&{fields}")), "for another address");
-    file.deny("mac-not-verified", "changed", &get(&format!("{PATH}?{fields}{}", spoilt(&mac(PATH, &fields)))), "one digit changed");
-    file.deny("mac-not-verified", "cut-off", &get(&format!("{PATH}?{fields}{}", &mac(PATH, &fields)[..20])), "half a digest");
+    file.deny("mac-not-verified", "changed", &get(&format!("{PATH}?{fields}{}", spoilt(&digest(PATH, &fields)))), "one digit changed");
+    file.deny("mac-not-verified", "cut-off", &get(&format!("{PATH}?{fields}{}", &digest(PATH, &fields)[..20])), "half a digest");
     let inner = format!(";E={LAST};A=1;K=3;P=1;S=");
-    let packed = base64url(format!("{inner}{}", hex(&Hash::Sha1.mac(SECRET, &[format!("media.example.com/vid1{inner}").as_bytes()]))));
+    let packed = base64url(format!("{inner}{}", hex(&mac(Hash::Sha1, SECRET, format!("media.example.com/vid1{inner}").as_bytes()))));
     let mut both = good.clone();
     both.path = format!("/vid1;urlsig={packed}/master.m3u8");
     file.deny("carrier-shadowing", "two", &both, "one in the path and one in the query");
