@@ -5,6 +5,7 @@
 
 mod credentials;
 mod origins;
+mod places;
 mod routes;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     store(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
+    places::check(config, &mut found);
     unused(config, &mut found);
     found
 }
@@ -74,7 +76,22 @@ fn server(config: &Config, found: &mut Vec<Finding>) {
 
 /// What needs the ledger, and where the control listener may be.
 fn ledger(config: &Config, found: &mut Vec<Finding>) {
-    let hint = "add `[ledger]` with its `folder`";
+    let hint = "add `[ledger]` with its `folder`, or with `[ledger.valkey]` for a fleet";
+    if let Some(ledger) = &config.ledger {
+        let path = KeyPath::top("ledger");
+        match (&ledger.folder, &ledger.valkey) {
+            (None, None) => {
+                found.push(Finding::key(path, "`ledger` says nowhere where it is kept").hint("add `folder` or `[ledger.valkey]`"));
+            }
+            (Some(_), Some(_)) => found.push(Finding::key(path.key("valkey"), "only one of `folder` and `valkey` may be set")),
+            (None, Some(_)) if ledger.key_file.is_none() => {
+                let finding =
+                    Finding::key(path.key("valkey"), "a ledger that a fleet shares needs a `key_file`, the same on every gateway");
+                found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
+            }
+            _ => {}
+        }
+    }
     if config.ledger.is_none() {
         for (name, _) in config.keys.iter().filter(|(_, keys)| keys.ledger.is_some()) {
             let path = KeyPath::top("keys").key(name.as_str()).key("ledger");

@@ -72,18 +72,18 @@ async fn route(call: &Call) -> Outcome {
     match (collection, item) {
         ("api-keys", item) => api_keys::route(call, item).await,
         ("audit", None) => audit::route(call).await,
-        ("explain", None) => explain::route(call),
+        ("explain", None) => explain::route(call).await,
         ("keys", item) => keys::route(call, item).await,
-        ("policies", None) => tokens::policies(call),
+        ("policies", None) => tokens::policies(call).await,
         ("tokens", item) => tokens::route(call, item).await,
         _ => Err(Problem::NotFound),
     }
 }
 
 /// The caller, if it may act in this role.
-fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
+async fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
     let key = call.bearer().map(str::to_owned).or_else(|| call.basic().map(|(user, _)| user));
-    let caller = call.desk.gate.enter(key.as_deref(), call.peer, call.now).map_err(Problem::Locked)?;
+    let caller = call.desk.gate.enter(key.as_deref(), call.peer, call.now).await.map_err(Problem::Locked)?;
     call.note.caller(&caller);
     caller.may(role).map_err(Problem::Locked)?;
     Ok(caller)
@@ -141,7 +141,7 @@ fn listing(call: &Call, caller: &Caller, kind: crate::ledger::Kind) -> Result<cr
 
 /// A page as the API shows it.
 async fn page(call: &Call, role: Role, kind: crate::ledger::Kind, shown: impl Fn(&crate::ledger::Record) -> Option<Value>) -> Outcome {
-    let caller = enter(call, role)?;
+    let caller = enter(call, role).await?;
     let listing = listing(call, &caller, kind)?;
     let page = call.desk.ledger.list(listing, call.now).await?;
     let items: Vec<Value> = page.records.iter().filter_map(shown).collect();

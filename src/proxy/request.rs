@@ -64,6 +64,14 @@ pub struct Routed {
     pub mapped: Option<String>,
 }
 
+impl Routed {
+    /// What rules may know of it, by the route's own word on addresses.
+    #[must_use]
+    pub fn facts<'r>(&'r self, geo: &'r dyn Geo) -> RequestFacts<'r> {
+        RequestFacts { near: self.route.bind.as_ref(), ..self.request.facts(self.mount, geo) }
+    }
+}
+
 /// What lets a request in.
 pub enum Proof {
     /// The route is public.
@@ -172,5 +180,6 @@ pub fn facts<'r>(head: &'r Parts, settled: &'r Settled, mount: usize, geo: &'r d
         client_ip: settled.client_ip,
         geo,
         alpn: settled.alpn,
+        near: None,
     }
 }

@@ -13,6 +13,7 @@ use crate::credential::sign_head::SignHead;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
 use crate::path::{CleanPath, PathFault};
+use crate::token::Near;
 use crate::token::grant::host_matches;
 use crate::upload::UploadConfig;
 use crate::verifier::RouteScheme;
@@ -51,6 +52,8 @@ pub struct Route<O> {
     pub session: Option<RouteSession>,
     /// What it does about uploads, if anything.
     pub upload: Option<UploadConfig>,
+    /// How near a viewer must be to an address that a token names.
+    pub bind: Option<Near>,
     /// Who may read answers across web origins.
     pub cors: Cors,
     /// Its metrics.
@@ -87,6 +90,7 @@ impl<O> Route<O> {
             answers: None,
             session: config.session.as_ref().map(RouteSession::new).transpose()?,
             upload: config.upload.clone().map(checked).transpose()?,
+            bind: config.bind.clone(),
             cors: Cors::new(&config.cors)?,
             metrics,
             allow_methods: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,

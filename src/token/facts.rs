@@ -6,8 +6,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, Method};
+use ipnet::IpNet;
 
-use super::access::{Country, Geo, NoGeo};
+use super::access::{self, Country, Geo, NoGeo};
+use super::near::Near;
 use crate::path::CleanPath;
 
 /// The facts of one request.
@@ -37,6 +39,8 @@ pub struct RequestFacts<'r> {
     /// The application protocol of the viewer's connection by its ALPN id (RFC 7301): `h2`, `http/1.1`;
     /// `None` when it is not known.
     pub alpn: Option<&'r str>,
+    /// What the route takes for an address that a token names, beside that address.
+    pub near: Option<&'r Near>,
 }
 
 impl<'r> RequestFacts<'r> {
@@ -55,6 +59,7 @@ impl<'r> RequestFacts<'r> {
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             geo: &NoGeo,
             alpn: None,
+            near: None,
         }
     }
 
@@ -68,6 +73,13 @@ impl<'r> RequestFacts<'r> {
     #[must_use]
     pub fn country(&self) -> Option<Country> {
         self.geo.country(self.client_ip)
+    }
+
+    /// Whether the viewer comes from one of the networks that a token names, or from as near as the route asks.
+    #[must_use]
+    pub fn comes_from(&self, nets: &[IpNet]) -> bool {
+        let near = |near: &Near| nets.iter().any(|net| near.holds(*net, self));
+        access::contains(nets, self.client_ip) || self.near.is_some_and(near)
     }
 
     /// The value of a header that may come once only: `Ok(None)` when absent.

@@ -33,6 +33,7 @@ pub mod rfc9246;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
+pub mod times;
 pub mod wowza;
 pub mod ziggeo;
 
@@ -64,6 +65,11 @@ pub trait Scheme: Send + Sync {
     /// be remembered under them.
     fn remembers(&self) -> bool {
         true
+    }
+
+    /// Whether [`Scheme::open`] or [`Scheme::fits`] asks for what was issued here ([`super::Issued`]).
+    fn looks_up(&self) -> bool {
+        false
     }
 
     /// Rules of the scheme's own that look at the request, asked on every request after
@@ -207,6 +213,12 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// The country of that address, for schemes that cover it.
+    pub country: Option<super::Country>,
+    /// The autonomous system of that address, for the same.
+    pub system: Option<u32>,
+    /// Headers that the viewer will send, for the same.
+    pub headers: Vec<(HeaderName, String)>,
     /// How many viewings it allows, and how long; what the scheme has no words for is not said.
     pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.

@@ -58,14 +58,14 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
         ("POST", Some(id)) => rotate(call, &id_of(id)?).await,
         (_, Some(_)) => Err(wrong_method("POST")),
         ("DELETE", None) => delete(call, &id_of(item)?).await,
-        (_, None) if is_get(call) => get(call, &id_of(item)?),
+        (_, None) if is_get(call) => get(call, &id_of(item)?).await,
         _ => Err(wrong_method("GET, DELETE")),
     }
 }
 
 async fn create(call: &Call) -> Outcome {
     call.note.action("signing_key.create");
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     let wanted: Wanted = read(call)?;
     let (record, made) = new_key(call, &caller, wanted.kind, wanted.name).await?;
     call.note.object(&record.id);
@@ -77,10 +77,10 @@ async fn create(call: &Call) -> Outcome {
 async fn rotate(call: &Call, id: &str) -> Outcome {
     call.note.action("signing_key.rotate");
     call.note.object(id);
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     let wanted: Rotation = read(call)?;
     let overlap = wanted.overlap.map_or(OVERLAP, Period::as_unix);
-    let old = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now)?.ok_or(Problem::NotFound)?;
+    let old = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?.ok_or(Problem::NotFound)?;
     let Body::SigningKey(key) = &old.body else { return Err(Problem::NotFound) };
     if key.retires.is_some() {
         return Err(Problem::Conflict("the key is being retired already".into()));
@@ -116,17 +116,17 @@ fn shown_once(record: &Record, made: &Generated) -> Value {
     answer
 }
 
-fn get(call: &Call, id: &str) -> Outcome {
+async fn get(call: &Call, id: &str) -> Outcome {
     call.note.action("signing_key.get");
-    let caller = enter(call, Role::Reader)?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now)?;
+    let caller = enter(call, Role::Reader).await?;
+    let record = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?;
     record.and_then(|record| shown(&record)).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
 }
 
 async fn delete(call: &Call, id: &str) -> Outcome {
     call.note.action("signing_key.delete");
     call.note.object(id);
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     call.commit(&caller, Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id)).await?;
     // Its tokens are refused from here on; sessions that they opened end as well.
     let ended = call.desk.withdraw(call, &caller, Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN)).await?;

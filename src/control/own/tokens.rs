@@ -60,7 +60,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
             page(call, Role::Reader, Kind::Issued, shown).await
         }
         ("POST", None) => issue(call).await,
-        (_, Some(id)) if is_get(call) => get(call, &id_of(id)?),
+        (_, Some(id)) if is_get(call) => get(call, &id_of(id)?).await,
         ("DELETE", Some(id)) => revoke(call, &id_of(id)?).await,
         (_, None) => Err(wrong_method("GET, POST")),
         (_, Some(_)) => Err(wrong_method("GET, DELETE")),
@@ -69,7 +69,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
 
 async fn issue(call: &Call) -> Outcome {
     call.note.action("issued.create");
-    let caller = enter(call, Role::Issuer)?;
+    let caller = enter(call, Role::Issuer).await?;
     let wanted: Wanted = read(call)?;
     let (wanted, ttl) = under_policy(call, wanted)?;
     let invalid = |what: &str| Problem::Invalid(format!("`{what}` cannot be used"));
@@ -102,6 +102,7 @@ async fn issue(call: &Call) -> Outcome {
             once: false,
         },
         claims,
+        ..SignRequest::default()
     };
     let signed = scheme.scheme.sign(&request).map_err(|error| Problem::Invalid(error.to_string()))?;
     let (grant, text) = opened(scheme, &request, &signed)?;
@@ -240,19 +241,19 @@ fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, 
     Record::new(&caller.account, id, call.now, Body::Issued(issued)).until(expires)
 }
 
-fn get(call: &Call, id: &str) -> Outcome {
+async fn get(call: &Call, id: &str) -> Outcome {
     call.note.action("issued.get");
     call.note.object(id);
-    let caller = enter(call, Role::Reader)?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now)?;
+    let caller = enter(call, Role::Reader).await?;
+    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now).await?;
     record.and_then(|record| shown(&record)).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
 }
 
 async fn revoke(call: &Call, id: &str) -> Outcome {
     call.note.action("issued.revoke");
     call.note.object(id);
-    let caller = enter(call, Role::Issuer)?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now)?.ok_or(Problem::NotFound)?;
+    let caller = enter(call, Role::Issuer).await?;
+    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now).await?.ok_or(Problem::NotFound)?;
     let Body::Issued(issued) = &record.body else { return Err(Problem::NotFound) };
     let key = issued.token_key.ok_or(Problem::NotFound)?;
     let ended = call.desk.withdraw(call, &caller, Target::Token(key), record.expires).await?;
@@ -265,12 +266,12 @@ async fn revoke(call: &Call, id: &str) -> Outcome {
 }
 
 /// `/v1/policies`.
-pub(super) fn policies(call: &Call) -> Outcome {
+pub(super) async fn policies(call: &Call) -> Outcome {
     if !is_get(call) {
         return Err(wrong_method("GET"));
     }
     call.note.action("policy.list");
-    enter(call, Role::Reader)?;
+    enter(call, Role::Reader).await?;
     let items: Vec<Value> = call
         .desk
         .config

@@ -179,6 +179,10 @@ impl Scheme for ApivideoPrivate {
         false
     }
 
+    fn looks_up(&self) -> bool {
+        true
+    }
+
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         if !matches!(*facts.method, Method::GET | Method::HEAD) {
             return Err(Denial::Method);

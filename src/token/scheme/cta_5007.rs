@@ -13,6 +13,7 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::times::Times;
 use super::{Due, Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
@@ -20,7 +21,6 @@ use crate::query;
 use crate::token::renewal::{self, RenewalCarrier, Renewed};
 use crate::token::scheme::digest::{Hash, unhex};
 use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, carrier};
-use crate::units::Period;
 use cose::Claims;
 use rules::names;
 
@@ -45,18 +45,15 @@ pub struct Config {
     /// The query parameters that carry it.
     #[serde(default = "parameters")]
     pub query: Vec<String>,
-    /// Whether a token without `exp` is refused.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
     /// Whether a token without the CWT tag (61) is refused.
     #[serde(default)]
     pub require_cwt_tag: bool,
     /// Whether a prefix of a path must end where a segment ends, so that `/vid1` does not open `/vid10`.
     #[serde(default = "yes")]
     pub prefix_on_segments: bool,
-    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
-    #[serde(default = "no_leeway")]
-    pub leeway: Period,
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
     /// The key that signs renewed tokens; the key of the old token when not given.
     #[serde(default)]
     pub renewal_key: Option<String>,
@@ -72,10 +69,6 @@ fn cookies() -> Vec<String> {
 
 fn parameters() -> Vec<String> {
     vec!["cat".into(), "CAT".into()]
-}
-
-const fn no_leeway() -> Period {
-    Period::seconds(0)
 }
 
 const fn yes() -> bool {
@@ -186,6 +179,10 @@ impl Scheme for Cta5007 {
             return Ok(None);
         }
         let until = now.plus(renewal.seconds);
+        if until <= grant.window.until {
+            // A deadline longer than the new life would renew what was renewed just now, without an end.
+            return Ok(None);
+        }
         let key = self.signing_key(self.config.renewal_key.as_deref().or(grant.key_id.as_deref()))?;
         let token = cose::sign(Self::renewed_claims(claims, &presented.token, until, now), &key)?;
         let mut renewed = Renewed { token: token.clone(), cookies: Vec::new(), headers: Vec::new(), redirect: None, until };

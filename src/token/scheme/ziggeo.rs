@@ -225,6 +225,10 @@ impl Scheme for Ziggeo {
         false
     }
 
+    fn looks_up(&self) -> bool {
+        true
+    }
+
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         let opened = grant.details.get::<Opened>().ok_or(Denial::Claim)?;
         if opened.server {

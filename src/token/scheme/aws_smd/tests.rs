@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::clock::UnixTime;
 use crate::path::CleanPath;
 use crate::token::KeySet;
 use crate::token::access::{Country, FixedGeo};
