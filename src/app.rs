@@ -25,9 +25,11 @@ use crate::config::{Config, KeyPath};
 use crate::credential::keeper::Spawn;
 use crate::credential::{Credential, Scope};
 use crate::metrics::Metrics;
+use crate::proxy::State;
 use crate::proxy::record::Journal;
 use crate::server::listen;
 use crate::server::worker::{self, Census, Running, Shared, Stage};
+use crate::session::{End, SessionId};
 use crate::store::{Embedded, StoreFault};
 use crate::telemetry::access::AccessLog;
 use compile::{Compiled, Parts, Purpose, World};
@@ -448,7 +450,8 @@ async fn sweep_sessions(inner: Arc<Inner>) {
         let now = inner.clock.now();
         let running = inner.running.load();
         running.state.sessions.sweep(now);
-        let gone = running.state.sessions.take_gone();
+        running.state.uploads.sweep(now);
+        let gone = gone_for_good(&running.state);
         if !gone.is_empty() {
             let credentials = inner.parts.load().credentials();
             for credential in credentials.iter().filter(|credential| credential.scope() == Scope::Session) {
@@ -465,6 +468,14 @@ async fn sweep_sessions(inner: Arc<Inner>) {
             tracing::error!(%fault, "the ledger cannot be swept");
         }
     }
+}
+
+/// Sessions that ended, but for silent ones that may go on with what they have: as an upload, or on another gateway of a fleet.
+fn gone_for_good(state: &State) -> Vec<SessionId> {
+    let lives = |id: SessionId| state.sessions.get(id).is_some_and(|session| session.ended().is_none());
+    let goes_on = |id: SessionId| state.fleet.is_some() || lives(id) || state.uploads.goes_on(id);
+    let ended = state.sessions.take_gone().into_iter().filter(|(id, end)| *end != End::Idle || !goes_on(*id));
+    ended.map(|(id, _)| id).chain(state.uploads.take_gone()).collect()
 }
 
 /// Runs the calls of credentials, each as its own task, so that none waits for another.

@@ -15,9 +15,12 @@ pub mod sign_head;
 pub mod signed;
 pub mod state;
 
+/// Bytes of the shortest value that answers are searched for: shorter ones are found by chance.
+pub const SEARCHED_FROM: usize = 8;
+
 pub use self::config::{CredentialConfig, Scope};
 pub use self::format::Format;
-pub use self::keeper::{Client, Credential, Held, KeeperParts, Status, Unavailable};
+pub use self::keeper::{Client, Credential, ForUpload, Held, KeeperParts, Status, Unavailable};
 pub use self::place::{Mode, Place};
 pub use self::provider::{Ask, Issued, Mint, Provider, Refused, Serves};
 pub use self::signed::{SignConfig, SignScope, Signer};

@@ -93,6 +93,10 @@ fn decided(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     if answer["denial"]["code"] == Error::Denied(Denial::Country).code() && answer["country"].is_null() {
         notes.push("the country is not known: name one with --country".to_owned());
     }
+    for entry in answer["injected"].as_array_mut().into_iter().flatten().filter(|entry| entry["state"] != "fresh") {
+        notes.push(format!("the credential {} is not got here: ask a running gateway how it is doing", entry["credential"]));
+        (entry["state"], entry["fault"]) = (Value::Null, Value::Null);
+    }
     notes.extend(answer["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str().map(str::to_owned)));
     answer["notes"] = json!(notes);
     Ok(answer)

@@ -71,6 +71,15 @@ pub struct KeeperParts {
     pub fleet: Option<Fleet>,
 }
 
+/// What a value is to be good for that an upload begins with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ForUpload {
+    /// Seconds that it has left.
+    pub least_life: i64,
+    /// Bytes of the upload, where known.
+    pub length: Option<u64>,
+}
+
 /// There is no value that may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no credential is to be had; try again in {} s", .retry_after.as_secs())]
@@ -227,14 +236,17 @@ impl Credential {
         self.0.wait(&slot, now, 0).await
     }
 
-    /// The same for an upload that begins and goes with one value to its end: one with `least` seconds left, or half of its whole life
+    /// The same for an upload that begins and goes with one value to its end: one that lasts, or has half of its whole life left
     /// where that is less. Where the vendor gives no other now, the one that is there.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn get_lasting(&self, key: Option<&str>, now: UnixTime, least: i64) -> Result<Held, Unavailable> {
+    pub async fn get_for_upload(&self, key: Option<&str>, now: UnixTime, upload: ForUpload) -> Result<Held, Unavailable> {
+        if let (Some(length), Some(key)) = (upload.length, key) {
+            let _ = self.0.slot(Some(key)).length.set(length);
+        }
         let held = self.get(key, now).await?;
-        if held.lasts(now, least) {
+        if held.lasts(now, upload.least_life) {
             return Ok(held);
         }
         held.slot.lock().renew_now(self.0.now());

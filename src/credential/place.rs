@@ -35,6 +35,25 @@ pub enum Place {
     Form(String),
     /// A field of a body in `multipart/form-data`.
     Multipart(String),
+    /// Where the request goes: the credential is an address.
+    Address,
+}
+
+impl Place {
+    /// Its kind, as the config says it, and what it is called.
+    #[must_use]
+    pub fn told(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Query(name) => ("query", Some(name.clone())),
+            Self::Header(name) => ("header", Some(name.to_string())),
+            Self::Cookie(name) => ("cookie", Some(name.clone())),
+            Self::Segment(index) => ("path-segment", Some(index.to_string())),
+            Self::Prefix(prefix) => ("path-prefix", Some(prefix.clone())),
+            Self::Form(name) => ("form", Some(name.clone())),
+            Self::Multipart(name) => ("multipart", Some(name.clone())),
+            Self::Address => ("address", None),
+        }
+    }
 }
 
 /// What a credential does about what stands in its place already.
@@ -90,7 +109,7 @@ impl<'h> Draft<'h> {
             Place::Header(name) => header::twins(self.headers, name).iter().map(|twin| self.headers.get_all(twin).iter().count()).sum(),
             Place::Cookie(name) => cookie::count(self.headers, name),
             Place::Prefix(prefix) => path::count(&self.path[self.mount..], prefix),
-            Place::Segment(_) | Place::Form(_) | Place::Multipart(_) => 0,
+            Place::Segment(_) | Place::Form(_) | Place::Multipart(_) | Place::Address => 0,
         }
     }
 
@@ -110,14 +129,14 @@ impl<'h> Draft<'h> {
                 self.set_below(below.as_deref());
             }
             // A segment is taken out when another takes its number.
-            Place::Segment(_) | Place::Form(_) | Place::Multipart(_) => {}
+            Place::Segment(_) | Place::Form(_) | Place::Multipart(_) | Place::Address => {}
         }
     }
 
     /// Puts `value` in its place: instead of what an earlier entry put there, or beside it.
     ///
     /// # Errors
-    /// [`PlaceFault`]. The values of bodies are not put here.
+    /// [`PlaceFault`]. The values of bodies are not put here, and addresses are followed by who sends.
     pub fn put(&mut self, place: &Place, mode: Mode, value: &str) -> Result<(), PlaceFault> {
         if mode == Mode::OnlyIfAbsent && self.count(place) > 0 {
             return Ok(());
@@ -143,7 +162,7 @@ impl<'h> Draft<'h> {
                 self.set_below(Some(&below));
                 Ok(())
             }
-            Place::Form(_) | Place::Multipart(_) => Ok(()),
+            Place::Form(_) | Place::Multipart(_) | Place::Address => Ok(()),
         }
     }
 

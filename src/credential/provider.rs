@@ -56,6 +56,8 @@ pub struct Ask<'a> {
     pub now: UnixTime,
     /// What it is for, where it is for one thing: a video's id, a path.
     pub resource: Option<&'a str>,
+    /// Bytes of the upload that it is for, where that is known.
+    pub length: Option<u64>,
     /// The one before it, whatever its state. Without its `renewal` where the vendor has refused that.
     pub previous: Option<&'a Issued>,
     /// A number that no other call has, for what must be unlike every other request (`jti`, RFC 7519 §4.1.7).
@@ -66,7 +68,7 @@ impl Ask<'_> {
     /// A first value for the whole route.
     #[must_use]
     pub const fn first(now: UnixTime) -> Self {
-        Self { now, resource: None, previous: None, nonce: 0 }
+        Self { now, resource: None, length: None, previous: None, nonce: 0 }
     }
 }
 
@@ -113,6 +115,24 @@ pub enum Serves {
     Requests,
     /// Uploads, each of which has to go with one value from its first request to its last.
     Uploads,
+    /// One upload: it is the address that the upload is sent to.
+    Address,
+    /// One upload by tus: it is the place of an upload that has been made, of the length that was asked for.
+    TusPlace,
+}
+
+impl Serves {
+    /// Whether an upload goes with one value to its end.
+    #[must_use]
+    pub const fn binds(self) -> bool {
+        !matches!(self, Self::Requests)
+    }
+
+    /// Whether it is where an upload is sent to.
+    #[must_use]
+    pub const fn is_address(self) -> bool {
+        matches!(self, Self::Address | Self::TusPlace)
+    }
 }
 
 /// A vendor, as one credential asks it.

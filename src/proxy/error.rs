@@ -76,6 +76,8 @@ pub enum Error {
     UploadUnclear,
     /// The upload is somebody else's.
     UploadForeign,
+    /// Not an upload of the kind that the provider's address takes.
+    UploadKind,
     /// The provider takes this upload by one value only, and that has ended or is refused.
     UploadCredentialEnded,
     /// There is no credential for the origin that may be used; after this time there may be.
@@ -138,6 +140,7 @@ impl Error {
             Self::UploadLocked => "upload_locked",
             Self::UploadUnclear => "upload_unclear",
             Self::UploadForeign => "upload_foreign",
+            Self::UploadKind => "upload_kind",
             Self::UploadCredentialEnded => "upload_credential_ended",
             Self::CredentialUnavailable(_) => "credential_unavailable",
             Self::Unsignable => "path_unsignable",
@@ -182,6 +185,7 @@ impl Error {
             Self::UploadLocked => StatusCode::LOCKED,
             Self::UploadUnclear => StatusCode::CONFLICT,
             Self::UploadForeign => StatusCode::FORBIDDEN,
+            Self::UploadKind => StatusCode::BAD_REQUEST,
             Self::UploadCredentialEnded => StatusCode::GONE,
             Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
             Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -227,6 +231,7 @@ impl Error {
             Self::UploadLocked => "The upload cannot go on right now; try again",
             Self::UploadUnclear => "It is not clear which upload this part belongs to",
             Self::UploadForeign => "The upload belongs to somebody else",
+            Self::UploadKind => "Uploads are not taken in this way here",
             Self::UploadCredentialEnded => "What the provider gave for this upload has ended; begin it anew",
             Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
             Self::Unsignable => "This path cannot be signed for the origin",
@@ -489,6 +494,7 @@ impl Error {
             Self::UploadLocked,
             Self::UploadUnclear,
             Self::UploadForeign,
+            Self::UploadKind,
             Self::UploadCredentialEnded,
             Self::CredentialUnavailable(Duration::ZERO),
             Self::Unsignable,

@@ -13,6 +13,7 @@ use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::query;
 use crate::route::RouteMode;
+use crate::route::inject::Injection;
 use crate::route::plan::Found;
 use crate::token::{Geo, Grant, RequestFacts, Scope};
 use crate::verifier::Verdict;
@@ -122,7 +123,17 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         Err(error) => return with_error(answer, &error),
     }
     answer["upstream_path"] = json!(target);
+    answer["injected"] = route.inject.iter().map(|injection| injected(injection, now)).collect();
     answer
+}
+
+/// What would be put where, and how its credential is doing; never its value.
+fn injected(injection: &Injection, now: UnixTime) -> Value {
+    let ((into, name), status) = (injection.place.told(), injection.credential.status(now));
+    json!({
+        "into": into, "name": name, "mode": injection.mode, "credential": status.name.as_str(), "provider": status.provider,
+        "scope": status.scope, "state": status.state, "expires": status.expires.map(|time| time.0), "fault": status.fault,
+    })
 }
 
 /// What is sent in place of `asked`, without what opens the origin: of each value that was added only its name is told.

@@ -28,7 +28,7 @@ use super::record::Shared;
 use super::request::Outbound;
 use super::{Body, Error, Route};
 use crate::clock::UnixTime;
-use crate::credential::{Held, Unavailable};
+use crate::credential::{Held, Scope, Unavailable};
 
 pub use trail::{Trail, take_ticket};
 
@@ -85,6 +85,10 @@ where
     let Outbound { mut head, body, record, route, authority, state, private, pace, .. } = outbound;
     let now = state.clock.now();
     let mut held = head::gather(&mut head, &route, &trail, now).await?;
+    if let Some(created) = head::created(&route, &held) {
+        let shown = answer::Shown { route: &route, state: &state, trail: &trail, held: &held, target: &head.uri };
+        return answer::finish(created, &shown).await;
+    }
     let may_be_refused = may_be_refused(&route, &held);
     let mut source = body::Source::new(body, &head, (state.limits.body_silence.0, &record), may_be_refused).await?;
     let bare = (may_be_refused && source.may_come_twice()).then(|| head.clone());
@@ -93,7 +97,10 @@ where
         answer::prepare(&mut head, &route);
         let body = source.body(&mut head, fields)?;
         let (record, authority) = (record.clone(), authority.clone());
-        let origin = trail.origin.clone().unwrap_or_else(|| route.origin.clone());
+        let mut origin = trail.origin.clone().unwrap_or_else(|| route.origin.clone());
+        if let Some((at, target)) = head::address(&route, held)? {
+            (origin, head.uri) = (at, target);
+        }
         let shown = head.uri.clone();
         let signing = if trail.is_foreign() { None } else { sign::Signing::of(&route, &state) };
         Ok::<_, Error>((Credentialed { head, body, record, origin, authority, private, pace, signing, _by: ThisRoom }, shown))
@@ -102,8 +109,9 @@ where
     let mut response = inner.call(request).await?;
     let refused = refusing(&route, &held, response.status());
     if refused.iter().filter_map(|at| held[*at].as_ref()).any(|held| trail.is_bound_to(held)) {
-        // No other value would do for this upload; the next ones are to have a better one.
-        renew_all(&route, &mut held, (&refused, response.status()), (now, false)).await;
+        // No other value would do for this upload; those who share it are to have a better one.
+        let shared: Vec<usize> = refused.into_iter().filter(|at| route.inject[*at].credential.scope() != Scope::Session).collect();
+        renew_all(&route, &mut held, (&shared, response.status()), (now, false)).await;
         return Err(Error::UploadCredentialEnded);
     }
     if !refused.is_empty() {

@@ -65,6 +65,9 @@ pub enum Into {
     Form,
     /// A field of a form in `multipart/form-data`.
     Multipart,
+    /// Nowhere on the request: it is a one-time upload address, of an origin that the route or its `answers` names, and the upload is
+    /// sent to it.
+    Address,
 }
 
 fn refusals() -> Vec<u16> {
@@ -154,7 +157,7 @@ impl InjectConfig {
     /// A sentence for the operator.
     pub fn place(&self) -> Result<Place, String> {
         let named = || self.name.clone().filter(|name| !name.is_empty()).ok_or("this place needs a `name`".to_owned());
-        if self.name.is_some() && matches!(self.into, Into::Bearer | Into::PathSegment) {
+        if self.name.is_some() && matches!(self.into, Into::Bearer | Into::PathSegment | Into::Address) {
             return Err("this place has no `name`".into());
         }
         Ok(match self.into {
@@ -166,6 +169,7 @@ impl InjectConfig {
             Into::PathPrefix => Place::Prefix(prefix(named()?)?),
             Into::Form => Place::Form(named()?),
             Into::Multipart => Place::Multipart(named()?),
+            Into::Address => Place::Address,
         })
     }
 
@@ -199,6 +203,12 @@ impl InjectConfig {
         }
         if credential.scope() == Scope::Session && public {
             return Err(format!("\"{}\" has a value for each session, and a public route knows nobody", credential.name()));
+        }
+        if (self.into == Into::Address) != credential.serves().is_address() {
+            return Err(format!("upload addresses go into \"address\", and nothing else does; \"{}\" is not that", credential.name()));
+        }
+        if self.into == Into::Address && credential.scope() != Scope::Session {
+            return Err(format!("an address is for one upload: the scope of \"{}\" must be \"session\"", credential.name()));
         }
         if self.resource.is_some() && credential.scope() != Scope::Resource {
             return Err(format!("`resource` does nothing: \"{}\" is not one for each resource", credential.name()));

@@ -260,9 +260,10 @@ impl Sessions {
         ended
     }
 
-    /// Sessions that ended for good since the last call: what is kept on their behalf can go. At most as many as there may be.
+    /// Sessions that ended since the last call, and how: what is kept on their behalf can go. One that ended by silence may have come
+    /// back. At most as many as there may be.
     #[must_use]
-    pub fn take_gone(&self) -> Vec<SessionId> {
+    pub fn take_gone(&self) -> Vec<(SessionId, End)> {
         std::mem::take(&mut self.book().gone)
     }
 

@@ -7,7 +7,7 @@ use super::{Bounds, Piece, Taken};
 use crate::clock::UnixTime;
 use crate::credential::{Credential, Held};
 use crate::name::Name;
-use crate::session::{End, Key, Session};
+use crate::session::{End, Key, Session, SessionId};
 
 /// Whose an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,6 +273,8 @@ struct Table {
     names: HashMap<Key, Vec<Arc<Upload>>, ahash::RandomState>,
     most: usize,
     swept: UnixTime,
+    /// Sessions of those that were forgotten.
+    gone: Vec<SessionId>,
 }
 
 /// Seconds between looks for uploads that are over.
@@ -282,7 +284,13 @@ impl Uploads {
     /// An empty table for `most` uploads.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Mutex::new(Table { all: HashMap::default(), names: HashMap::default(), most, swept: UnixTime::MIN })))
+        Self(Arc::new(Mutex::new(Table {
+            all: HashMap::default(),
+            names: HashMap::default(),
+            most,
+            swept: UnixTime::MIN,
+            gone: Vec::new(),
+        })))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -362,6 +370,23 @@ impl Uploads {
         self.table().names.get(&key).and_then(|list| list.last()).cloned()
     }
 
+    /// Whether further requests of the upload under this session can come.
+    #[must_use]
+    pub fn goes_on(&self, session: SessionId) -> bool {
+        self.table().all.get(&session.to_string()).is_some_and(|upload| !upload.is_finished())
+    }
+
+    /// Forgets the uploads that are over. To be called now and then.
+    pub fn sweep(&self, now: UnixTime) {
+        self.table().sweep(now);
+    }
+
+    /// Sessions of uploads that were forgotten since the last call: what is kept on their behalf can go.
+    #[must_use]
+    pub fn take_gone(&self) -> Vec<SessionId> {
+        std::mem::take(&mut self.table().gone)
+    }
+
     /// Forgets an upload of which no further request can come.
     pub fn forget(&self, upload: &Arc<Upload>) {
         self.table().remove(upload);
@@ -399,7 +424,10 @@ impl Table {
     }
 
     fn remove(&mut self, upload: &Arc<Upload>) {
-        self.all.remove(&upload.id);
+        // Nobody may be asking, so that there is an end to the list.
+        if self.all.remove(&upload.id).is_some() && self.gone.len() < self.most {
+            self.gone.push(upload.session().id);
+        }
         for key in std::mem::take(&mut upload.state().names) {
             if let Some(list) = self.names.get_mut(&key) {
                 list.retain(|have| !Arc::ptr_eq(have, upload));
@@ -410,13 +438,17 @@ impl Table {
         }
     }
 
-    /// Those that are over go; when there is still no room, so do those that hold no place, the longest silent first.
-    fn make_room(&mut self, now: UnixTime) -> Result<(), Full> {
+    fn sweep(&mut self, now: UnixTime) {
         if self.all.len() >= self.most || now.since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
             let over: Vec<_> = self.all.values().filter(|upload| upload.is_over(now)).cloned().collect();
             over.iter().for_each(|upload| self.remove(upload));
         }
+    }
+
+    /// Those that are over go; when there is still no room, so do those that hold no place, the longest silent first.
+    fn make_room(&mut self, now: UnixTime) -> Result<(), Full> {
+        self.sweep(now);
         if self.all.len() >= self.most {
             let mut resting: Vec<_> = self.all.values().filter(|upload| !upload.is_live()).cloned().collect();
             resting.sort_by_key(|upload| upload.session().last_seen());

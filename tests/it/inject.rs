@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::support::gateway::{key, over};
-use super::support::{Gateway, Origin, Reply};
+use super::support::{Gateway, Origin, Reply, Seen};
 
 /// What origins are shown.
 const VALUE: &str = "origin-key-4f1c9d";
@@ -49,21 +49,26 @@ fn gateway(origin: &Origin, inject: Value, more: Value) -> Gateway {
 
 /// A token server that gives `access-1-…`, `access-2-…` and so on, each good for an hour.
 fn token_server() -> Origin {
+    Origin::start(token_answers())
+}
+
+/// What such a server answers.
+pub(crate) fn token_answers() -> impl Fn(&Seen) -> Reply + Send + Sync {
     let given = AtomicUsize::new(0);
-    Origin::start(move |_| {
+    move |_| {
         let number = given.fetch_add(1, Ordering::AcqRel) + 1;
         let body = json!({ "access_token": access(number), "token_type": "Bearer", "expires_in": 3600 });
         Reply::new(200, body.to_string()).with("Content-Type", "application/json")
-    })
+    }
 }
 
 /// The token that such a server gives as the one with this number.
-fn access(number: usize) -> String {
+pub(crate) fn access(number: usize) -> String {
     format!("access-{number}-1b7e55aa")
 }
 
 /// A config whose credential comes from `server`.
-fn fetched(server: &str, config: Value) -> Value {
+pub(crate) fn fetched(server: &str, config: Value) -> Value {
     let mut config = config;
     // A busy machine may take longer over a call than callers would wait.
     config["credentials"]["key"] = json!({

@@ -1,5 +1,6 @@
 //! Uploads through a whole gateway: every byte arrives, limits hold, and nothing that can go on has to begin again.
 
+mod addresses;
 mod clients;
 mod limits;
 mod lives;

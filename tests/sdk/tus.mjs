@@ -1,4 +1,4 @@
-// tus-js-client. Order on standard input: { endpoint? | url?, fields?, file, chunk, stopAfter? }; result on standard output.
+// tus-js-client. Order on standard input: { endpoint? | url?, fields?, file, chunk, stopAfter?, delays? }; result on standard output.
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { Upload } from 'tus-js-client';
 
@@ -9,7 +9,7 @@ const settings = {
   chunkSize: order.chunk,
   uploadSize: statSync(order.file).size,
   metadata: { name: 'film.mp4' },
-  retryDelays: [0, 50, 100, 200],
+  retryDelays: order.delays ?? [0, 50, 100, 200],
   onAfterResponse: (request, response) => {
     result.seen.push(`${request.getMethod()} ${response.getStatus()}`);
     result.media ??= response.getHeader('stream-media-id');

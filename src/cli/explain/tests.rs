@@ -115,6 +115,29 @@ fn what_would_be_signed_is_told_without_what_opens_the_origin() {
 }
 
 #[test]
+fn what_would_be_injected_is_told_without_its_value() {
+    let credentials = r#"
+[credentials.fixed]
+type = "static"
+secret = "canary-of-the-origin"
+
+[credentials.partner]
+type = "oauth2"
+token_url = "https://issuer.example/token"
+client_id = "gate"
+secret = "canary-of-the-client"
+"#;
+    let entries = r#"inject = [{ credential = "fixed", into = "query", name = "key" }, { credential = "partner", into = "bearer" }]"#;
+    let config = CONFIG.replace("accept = [\"bunny\"]", &format!("accept = [\"bunny\"]\n{entries}"));
+    let said = explained_by(&format!("{config}{credentials}"), &format!("https://bunny.example.com{}", signed_path()));
+    let told = |at: usize| ["into", "name", "credential", "provider", "scope", "state"].map(|key| said["injected"][at][key].clone());
+    assert_eq!(told(0), ["query", "key", "fixed", "static", "route", "fresh"].map(|text| json!(text)), "{said}");
+    assert_eq!(told(1)[..4], ["header", "authorization", "partner", "oauth2"].map(|text| json!(text)), "{said}");
+    assert!(said["injected"][1]["state"].is_null() && said["notes"].to_string().contains("partner"), "{said}");
+    assert!(!said.to_string().contains("canary"), "{said}");
+}
+
+#[test]
 fn shadow_mode_and_the_second_list_are_told() {
     let config = CONFIG.replace("accept = [\"jwt\"]", "accept = [\"jwt\"]\nmode = \"dual\"\ncompare = [\"bunny\"]");
     let said = explained_by(&config, "https://jwt.example.com/v/a");

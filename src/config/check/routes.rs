@@ -8,6 +8,7 @@ use crate::config::fault::Finding;
 use crate::config::key_path::KeyPath;
 use crate::credential::Mode;
 use crate::path::CleanPath;
+use crate::route::inject::Into;
 use crate::route::{RouteConfig, RouteMode};
 
 pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
@@ -66,6 +67,15 @@ fn inject(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<
         if entry.keep_own && entry.mode != Mode::OnlyIfAbsent {
             let finding = Finding::value(at.key("keep_own"), "`keep_own` does nothing unless the caller's own may stand");
             found.push(finding.hint("add `mode = \"only-if-absent\"`"));
+        }
+    }
+    let missing = [("upload", route.upload.is_none()), ("answers", route.answers.is_none())];
+    if route.inject.iter().any(|entry| entry.into == Into::Address) {
+        for (key, _) in missing.into_iter().filter(|(_, is)| *is) {
+            found.push(Finding::value(path.key("inject"), format!("an upload address needs the route's `{key}` table")));
+        }
+        if route.inject.len() > 1 {
+            found.push(Finding::value(path.key("inject"), "an upload address stands alone: nothing else may go there"));
         }
     }
     let Some(answers) = &route.answers else { return };

@@ -11,6 +11,8 @@ use super::super::config::Source;
 use super::super::provider::{Ask, Issued, Refused};
 use super::super::state::{Rejection, Step};
 use super::{Client, Keeper, Slot, lock};
+use crate::clock::UnixTime;
+use crate::credential::SEARCHED_FROM;
 use crate::credential::config::Scope;
 
 /// Longest that one call may take, whatever the client's own limits are.
@@ -81,6 +83,9 @@ impl Keeper {
     fn settle(&self, slot: &Slot, outcome: Result<Issued, Refused>, begun: Instant) {
         let now = self.now();
         let kept = outcome.as_ref().ok().cloned();
+        if kept.as_ref().is_some_and(|issued| issued.value.expose().len() < SEARCHED_FROM) {
+            tracing::warn!(credential = %self.name, "a credential shorter than {SEARCHED_FROM} bytes is not searched for in answers");
+        }
         let outcome = slot.settle(outcome, now, fastrand::f64());
         if let (Ok(()), Some(issued)) = (&outcome, kept) {
             self.put_down(slot, &issued);
@@ -145,6 +150,10 @@ impl Keeper {
             Ok(Ok(response)) if response.status().is_success() => {
                 tracing::info!(credential = %self.name, "credential withdrawn");
             }
+            // What was used up, or has ended, cannot be withdrawn.
+            Ok(Ok(response)) if response.status().is_client_error() => {
+                tracing::info!(credential = %self.name, status = response.status().as_u16(), "nothing to withdraw of the credential");
+            }
             Ok(Ok(response)) => tracing::warn!(credential = %self.name, status = response.status().as_u16(), "credential not withdrawn"),
             Ok(Err(fault)) => tracing::warn!(credential = %self.name, %fault, "credential not withdrawn"),
             Err(_) => tracing::warn!(credential = %self.name, "credential not withdrawn: no answer in time"),
@@ -153,11 +162,15 @@ impl Keeper {
 }
 
 impl Flight {
+    fn ask<'a>(&'a self, now: UnixTime, previous: Option<&'a Issued>) -> Ask<'a> {
+        Ask { now, resource: self.keeper.resource(&self.slot), length: self.slot.length.get().copied(), previous, nonce: nonce() }
+    }
+
     fn run_here(self) {
         let Source::Mint(mint) = &self.keeper.source else { return };
         let previous = self.slot.previous();
         let now = self.keeper.parts.clock.now();
-        let ask = Ask { now, resource: self.keeper.resource(&self.slot), previous: previous.as_ref(), nonce: nonce() };
+        let ask = self.ask(now, previous.as_ref());
         let made = mint.mint(&ask).map_err(Refused::Malformed);
         self.settle(made);
     }
@@ -191,7 +204,7 @@ impl Flight {
         let previous = self.slot.previous();
         // The time of the question: what an answer calls a lifetime begins then, however long the answer takes.
         let now = keeper.parts.clock.now();
-        let ask = Ask { now, resource: keeper.resource(&self.slot), previous: previous.as_ref(), nonce: nonce() };
+        let ask = self.ask(now, previous.as_ref());
         let issued = provider.parse(&ask, &send(client, provider.request(&ask)?).await?)?;
         match provider.next(&ask, &issued)? {
             Some(request) => provider.complete(&ask, issued, &send(client, request).await?),

@@ -1,7 +1,7 @@
 //! One value with its machine, and those who wait for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -36,6 +36,8 @@ pub(super) struct Slot {
     last: Mutex<Option<Issued>>,
     machine: Mutex<Machine>,
     due: AtomicBool,
+    /// Bytes of the upload that its value is for, where that is known.
+    pub(super) length: OnceLock<u64>,
     seen: watch::Sender<u64>,
 }
 
@@ -47,6 +49,7 @@ impl Slot {
             last: Mutex::default(),
             machine: Mutex::new(Machine::new(margin)),
             due: AtomicBool::new(false),
+            length: OnceLock::new(),
             seen: watch::Sender::new(0),
         }
     }

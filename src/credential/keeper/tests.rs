@@ -179,6 +179,11 @@ fn rig_of(vendor: &Arc<Vendor>, scope: Scope, start: i64, with: (&KeepConfig, Op
     Rig { vendor, credential, clock, calls, polls, metrics, _keeping: keeping }
 }
 
+/// What an upload wants that takes so long.
+fn lasting(least_life: i64) -> ForUpload {
+    ForUpload { least_life, length: None }
+}
+
 /// Values that are used up to their end without a limit of calls in the way.
 fn plenty() -> KeepConfig {
     KeepConfig { calls_burst: 100_000, calls_per_minute: 100_000, ..KeepConfig::default() }
@@ -338,7 +343,7 @@ async fn what_takes_long_begins_with_a_value_that_lasts() {
         // Used for 95 seconds, so that half of its life is 47.
         let rig = rig(scope, 100, &plenty());
         let get = async |least: i64| {
-            let held = rig.credential.get_lasting(Some("k"), rig.now(), least).await;
+            let held = rig.credential.get_for_upload(Some("k"), rig.now(), lasting(least)).await;
             held.map(|held| (held.value.expose().clone(), held.is_usable(rig.now().plus(90))))
         };
         let (first, second) = (("canary-1".to_owned(), true), ("canary-2".to_owned(), true));

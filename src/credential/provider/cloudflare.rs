@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::vendor::{self, Faults};
-use super::{Ask, Issued, Mint, Provider, Refused};
+use super::{Ask, Issued, Mint, Provider, Refused, Serves};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
@@ -112,7 +112,7 @@ pub struct CloudflareConfig {
     /// The watermark profile of uploaded videos.
     #[serde(default)]
     pub watermark: Option<String>,
-    /// What one value serves; of tokens and uploads, usually `resource`.
+    /// What one value serves: of tokens `resource`, of uploads `session`.
     #[serde(default)]
     pub scope: Scope,
     /// How its values are kept.
@@ -135,7 +135,7 @@ pub enum CloudflareIssue {
     SigningKey,
     /// A one-time address that takes one upload of up to 200 MB.
     DirectUpload,
-    /// A one-time address for a resumable upload (tus) of as many bytes as the resource says.
+    /// A one-time address for a resumable upload (tus) of as many bytes as its creation says.
     Tus,
 }
 
@@ -264,16 +264,13 @@ impl Table for CloudflareConfig {
         faults.when("max_duration_seconds", self.issue == DirectUpload && self.max_duration_seconds.is_none(), "a direct upload needs it");
         faults.when("max_duration_seconds", self.max_duration_seconds.is_some_and(|most| most == 0 || most < -1), "it is 1 or more, or -1");
         faults.when("delete_after", self.delete_after.is_some_and(|after| after.as_unix() < SOONEST_DELETION), "it is 30 days or more");
-        faults.when(
-            "scope",
-            matches!(self.issue, Token | Signed | Tus) && self.scope != Scope::Resource,
-            "each video has its own: `scope` must be \"resource\"",
-        );
+        faults.when("scope", makes_token && self.scope != Scope::Resource, "each video has its own: `scope` must be \"resource\"");
         faults.when(
             "scope",
             self.issue == SigningKey && self.scope != Scope::Route,
             "one signing key serves all: `scope` must be \"route\"",
         );
+        faults.when("scope", self.issue == Tus && self.scope != Scope::Session, "each upload has its own: `scope` must be \"session\"");
         faults.0.extend(self.signing_key().fault(named));
         if self.issue != Signed {
             faults.0.extend(if self.email.is_some() { self.api_key().fault(true) } else { self.api_token().fault(true) });
@@ -453,6 +450,14 @@ impl Provider for Cloudflare {
         "cloudflare-stream"
     }
 
+    fn serves(&self) -> Serves {
+        match self.config.issue {
+            CloudflareIssue::DirectUpload => Serves::Address,
+            CloudflareIssue::Tus => Serves::TusPlace,
+            CloudflareIssue::Token | CloudflareIssue::Signed | CloudflareIssue::SigningKey => Serves::Requests,
+        }
+    }
+
     fn bases(&self) -> Vec<BaseUrl> {
         vec![self.api.clone()]
     }
@@ -463,8 +468,7 @@ impl Provider for Cloudflare {
             CloudflareIssue::SigningKey => self.create_key(),
             CloudflareIssue::DirectUpload => self.direct_upload(ask.now),
             CloudflareIssue::Tus => {
-                let length = ask.resource.and_then(|length| length.parse().ok());
-                self.create_tus(length.ok_or_else(|| Refused::Malformed("the upload's length is not known".into()))?, ask.now)
+                self.create_tus(ask.length.ok_or_else(|| Refused::Malformed("the upload's length is not known".into()))?, ask.now)
             }
             CloudflareIssue::Signed => Err(Refused::Malformed("a token that is signed here is not asked for".into())),
         }

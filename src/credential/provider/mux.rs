@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::vendor::{self, Faults};
-use super::{Ask, Issued, Mint, Provider, Refused};
+use super::{Ask, Issued, Mint, Provider, Refused, Serves};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
@@ -80,7 +80,7 @@ pub struct MuxConfig {
     /// Who may play uploaded videos: `signed`, `public`.
     #[serde(default = "signed")]
     pub playback_policies: Vec<MuxPolicy>,
-    /// What one value serves; of tokens and uploads, usually `resource`.
+    /// What one value serves: of tokens `resource`, of uploads `session`.
     #[serde(default)]
     pub scope: Scope,
     /// How its values are kept.
@@ -299,6 +299,10 @@ fn data(now: UnixTime, response: &Response<Bytes>) -> Result<Value, Refused> {
 impl Provider for Mux {
     fn kind(&self) -> &'static str {
         "mux"
+    }
+
+    fn serves(&self) -> Serves {
+        if self.config.issue == MuxIssue::DirectUpload { Serves::Address } else { Serves::Requests }
     }
 
     fn bases(&self) -> Vec<BaseUrl> {

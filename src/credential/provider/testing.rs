@@ -11,7 +11,7 @@ use crate::credential::config::{Around, Source, Table};
 pub(super) const NOW: UnixTime = UnixTime(1_800_000_000);
 
 pub(super) fn ask<'a>(resource: Option<&'a str>, previous: Option<&'a Issued>) -> Ask<'a> {
-    Ask { now: NOW, resource, previous, nonce: 7 }
+    Ask { now: NOW, resource, length: None, previous, nonce: 7 }
 }
 
 /// The environment of a test.

@@ -10,13 +10,10 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Body as _;
 
 use super::trail::Trail;
-use crate::credential::{Held, json};
+use crate::credential::{Held, SEARCHED_FROM, json};
 use crate::manifest::encoding;
 use crate::proxy::{Body, Error, Route, State};
 use crate::route::inject::{Answers, JsonAction};
-
-/// Shortest secret that an answer is searched for: shorter ones are found by chance.
-const SHORTEST: usize = 8;
 
 /// What is known of the request that is answered.
 pub(super) struct Shown<'r> {
@@ -68,7 +65,7 @@ fn secrets(shown: &Shown<'_>) -> Vec<String> {
     for (injection, held) in used {
         let written = injection.format.write(held).ok();
         let written = written.iter().map(|text| text.rsplit(' ').next().unwrap_or(text));
-        for secret in injection.format.secrets(held).chain(written).filter(|secret| secret.len() >= SHORTEST) {
+        for secret in injection.format.secrets(held).chain(written).filter(|secret| secret.len() >= SEARCHED_FROM) {
             let encoded = crate::query::encode(secret);
             if encoded != secret {
                 all.push(encoded);

@@ -1,18 +1,22 @@
 //! The credentials of a route: which values a request gets, and how they get into its head.
 
-use http::header::{AUTHORIZATION, COOKIE};
-use http::request::Parts;
+use std::sync::Arc;
 
-use super::trail::Trail;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{Method, Response, StatusCode, Uri};
+
+use super::trail::{self, Trail};
 use crate::clock::UnixTime;
 use crate::credential::place::{Draft, PlaceFault};
-use crate::credential::{Credential, Held, Mode, Place, Scope, Serves};
+use crate::credential::{Credential, ForUpload, Held, Mode, Place, Scope, Serves};
 use crate::form::{self, Field};
-use crate::proxy::{Error, Route};
+use crate::proxy::origin::Origin;
+use crate::proxy::{Body, Error, Route};
 use crate::route::inject::Injection;
 use crate::secret::Secret;
 use crate::token::Denial;
-use crate::upload::Upload;
+use crate::upload::{self, Upload};
 
 /// What goes into the fields of a body.
 #[derive(Default)]
@@ -35,11 +39,17 @@ impl Fields {
 /// # Errors
 /// [`Error::CredentialUnavailable`], or [`Error::NoRoute`] when the path names no resource.
 pub(super) async fn gather(head: &mut Parts, route: &Route, trail: &Trail, now: UnixTime) -> Result<Vec<Option<Held>>, Error> {
-    if trail.is_foreign() {
+    let address = route.inject.iter().find(|injection| injection.place == Place::Address);
+    if trail.is_foreign() || address.is_some() {
         // Whatever it is, it was meant for another host.
         head.headers.remove(AUTHORIZATION);
         head.headers.remove(COOKIE);
+    }
+    if trail.is_foreign() || (address.is_some() && trail.origin.is_some()) {
         return Ok(Vec::new());
+    }
+    if address.is_some_and(|address| !takes(address.credential.serves(), head, trail)) {
+        return Err(Error::UploadKind);
     }
     let own: Vec<bool> = {
         let draft = Draft::new(&head.uri, &mut head.headers, trail.mount);
@@ -52,10 +62,51 @@ pub(super) async fn gather(head: &mut Parts, route: &Route, trail: &Trail, now: 
     Ok(all)
 }
 
+/// Whether an upload of this kind can be sent to such an address.
+fn takes(serves: Serves, head: &Parts, trail: &Trail) -> bool {
+    let tus = head.headers.contains_key(upload::TUS_RESUMABLE);
+    match &trail.upload {
+        None => false,
+        Some(upload) if serves == Serves::TusPlace => tus && head.method == Method::POST && upload.length().is_some(),
+        Some(_) => !tus,
+    }
+}
+
+/// Where a request goes whose credential is an address: an origin that the route names, and the target there.
+///
+/// # Errors
+/// [`Error::Internal`] when it is no address, or of another origin.
+pub(super) fn address(route: &Route, held: &[Option<Held>]) -> Result<Option<(Arc<Origin>, Uri)>, Error> {
+    let Some((injection, held)) = addressed(route, held) else { return Ok(None) };
+    let text = injection.format.write(held).map_err(|fault| unfit(route, injection, &fault.to_string()))?;
+    let found = trail::leads_to(&text, route).ok_or_else(|| unfit(route, injection, "it is an address of no origin of the list"))?;
+    Ok(Some(found))
+}
+
+fn addressed<'r>(route: &'r Route, held: &'r [Option<Held>]) -> Option<(&'r Injection, &'r Held)> {
+    let mut used = route.inject.iter().zip(held).filter_map(|(injection, held)| Some((injection, held.as_ref()?)));
+    used.find(|(injection, _)| injection.place == Place::Address)
+}
+
+/// The answer to the creation of an upload whose place has been got at the vendor (tus 1.0.0 "Creation").
+pub(super) fn created(route: &Route, held: &[Option<Held>]) -> Option<Response<Body>> {
+    let (_, held) = addressed(route, held).filter(|(injection, _)| injection.credential.serves() == Serves::TusPlace)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::CREATED;
+    let fields = response.headers_mut();
+    fields.insert(upload::TUS_RESUMABLE, HeaderValue::from_static("1.0.0"));
+    fields.insert(LOCATION, HeaderValue::from_str(held.value.expose()).ok()?);
+    if let Some(id) = held.details.get("uid").and_then(|id| HeaderValue::from_str(id.expose()).ok()) {
+        // What Cloudflare's clients find the video by.
+        fields.insert(HeaderName::from_static("stream-media-id"), id);
+    }
+    Some(response)
+}
+
 async fn value(injection: &Injection, trail: &Trail, path: &str, now: UnixTime) -> Result<Held, Error> {
     let credential = &injection.credential;
     let key = match credential.scope() {
-        Scope::Route if credential.serves() == Serves::Requests => match credential.ready(now) {
+        Scope::Route if !credential.serves().binds() => match credential.ready(now) {
             Some(held) => return Ok(held),
             None => None,
         },
@@ -67,7 +118,7 @@ async fn value(injection: &Injection, trail: &Trail, path: &str, now: UnixTime) 
         }),
     };
     match &trail.upload {
-        Some(upload) if credential.serves() == Serves::Uploads => of_upload((upload, credential), key.as_deref(), now).await,
+        Some(upload) if credential.serves().binds() => of_upload((upload, credential), key.as_deref(), now).await,
         _ => Ok(credential.get(key.as_deref(), now).await?),
     }
 }
@@ -77,7 +128,10 @@ async fn of_upload((upload, credential): (&Upload, &Credential), key: Option<&st
     match upload.held(credential) {
         Some(held) if held.is_usable(now) => Ok(held),
         Some(_) => Err(Error::UploadCredentialEnded),
-        None => Ok(credential.get_lasting(key, now, upload.bounds.credential_life).await?),
+        None => {
+            let wanted = ForUpload { least_life: upload.bounds.credential_life, length: upload.length() };
+            Ok(credential.get_for_upload(key, now, wanted).await?)
+        }
     }
 }
 
@@ -95,6 +149,7 @@ pub(super) fn inject(head: &mut Parts, route: &Route, trail: &Trail, held: &[Opt
         match &injection.place {
             Place::Form(name) => add(&mut fields.form, injection, name, &text),
             Place::Multipart(name) => add(&mut fields.multipart, injection, name, &text),
+            Place::Address => {}
             place => draft.put(place, injection.mode, &text).map_err(|fault| match fault {
                 PlaceFault::Short => Error::NoRoute,
                 PlaceFault::Value => unfit(route, injection, &fault.to_string()),

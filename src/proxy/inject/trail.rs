@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::PathAndQuery;
 
+use crate::credential::Held;
 use crate::credential::mapping::{Bound, Mapped, MappingFault};
-use crate::credential::{Held, Serves};
 use crate::manifest::Absolute;
 use crate::path::CleanPath;
 use crate::proxy::origin::{HostPolicy, Origin};
@@ -111,7 +111,7 @@ impl Trail {
     /// The origin has taken a request with these values: what is for uploads stays with the upload from now on.
     pub(super) fn bind_to<'h>(&self, taken: impl Iterator<Item = &'h Held>) {
         if let Some(upload) = &self.upload {
-            taken.filter(|held| held.serves() == Serves::Uploads).for_each(|held| upload.hold(held));
+            taken.filter(|held| held.serves().binds()).for_each(|held| upload.hold(held));
         }
     }
 
@@ -142,9 +142,8 @@ impl Trail {
         let meant = base.join(address)?;
         let mut known = [here, &route.origin].into_iter().chain(&answers.origins);
         let origin = known.find(|origin| is_of(origin, &meant, &back.authority))?;
-        let target = meant.query().map_or_else(|| meant.path().to_owned(), |query| format!("{}?{query}", meant.path()));
-        let mapped =
-            Mapped { origin: origin.name.to_string(), target: Secret::new(target), expires: state.clock.now().plus(answers.lifetime) };
+        let target = Secret::new(target_of(&meant));
+        let mapped = Mapped { origin: origin.name.to_string(), target, expires: state.clock.now().plus(answers.lifetime) };
         let ticket = state.mappings.seal(&mapped, back.bound(route))?;
         Some(back.with(&answers.marker, &ticket))
     }
@@ -202,6 +201,19 @@ fn token_key(proof: &Proof, session: Option<&Session>) -> Option<Key> {
         Proof::Ticket { .. } => session.map(|session| session.keys.token),
         Proof::Public | Proof::Shadow { .. } => None,
     }
+}
+
+/// The origin of the route's list that an address is one of, and the target there.
+pub(super) fn leads_to(address: &str, route: &Route) -> Option<(Arc<Origin>, Uri)> {
+    let address = Absolute::parse(address)?;
+    let mut known = std::iter::once(&route.origin).chain(route.answers.iter().flat_map(|answers| &answers.origins));
+    // What the caller asked for is no word on where addresses of the vendor's may lead.
+    let origin = known.find(|origin| is_of(origin, &address, ""))?;
+    Some((origin.clone(), Uri::from(PathAndQuery::try_from(target_of(&address)).ok()?)))
+}
+
+fn target_of(address: &Absolute) -> String {
+    address.query().map_or_else(|| address.path().to_owned(), |query| format!("{}?{query}", address.path()))
 }
 
 /// Whether an address is one of this origin: of an endpoint, or of the host that it is asked under.

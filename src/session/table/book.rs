@@ -91,8 +91,8 @@ pub(super) struct Book {
     tokens: HashMap<Key, TokenLife, ahash::RandomState>,
     /// Ended sessions that are still in the shards, with their hard ends, by when they ended.
     ended: VecDeque<(SessionId, UnixTime)>,
-    /// Sessions that ended for good since somebody asked, for what is kept elsewhere on their behalf.
-    pub(super) gone: Vec<SessionId>,
+    /// Sessions that ended since somebody asked, for what is kept elsewhere on their behalf.
+    pub(super) gone: Vec<(SessionId, End)>,
     /// Viewers whose time on a token is over for good, until the token's own end.
     over: HashMap<(Key, Name), UnixTime, ahash::RandomState>,
     order: u64,
@@ -356,9 +356,9 @@ impl Book {
         around.metrics.sessions_active.with_label_values(&[route]).dec();
         around.metrics.sessions_ended.with_label_values(&[route, end.word()]).inc();
         self.ended.push_back((session.id, session.ends));
-        // A silent one may come back. Nobody may be asking, so that there is an end to the list.
-        if end != End::Idle && self.gone.len() < around.most.max(1) {
-            self.gone.push(session.id);
+        // Nobody may be asking, so that there is an end to the list.
+        if self.gone.len() < around.most.max(1) {
+            self.gone.push((session.id, end));
         }
         if self.ended.len() > around.most.max(1) {
             self.forget(now, around);

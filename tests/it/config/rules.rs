@@ -2,6 +2,8 @@
 
 use super::{GOOD, load_toml};
 
+const ADDRESS: &str = "origin = \"media\"\ninject = [{ credential = \"c\", into = \"address\" }]";
+
 /// `GOOD` with one text put in place of another, and what must be said about it.
 #[test]
 fn what_makes_no_sense_is_refused() {
@@ -44,6 +46,9 @@ fn what_makes_no_sense_is_refused() {
         ("[keys.main]", "[server.limits]\nmax_uri = 0\n[keys.main]", "must not be 0"),
         ("[keys.main]", "[admin]\naddress = \"127.0.0.1:8080\"\n[keys.main]", "listener for callers already"),
         ("origin = \"media\"", "origin = \"media\"\nsession = { max_duration = 0 }", "`max_duration` must be a second or more"),
+        ("origin = \"media\"", ADDRESS, "needs the route's `upload` table"),
+        ("origin = \"media\"", ADDRESS, "needs the route's `answers` table"),
+        ("origin = \"media\"", &ADDRESS.replace("}]", "}, { credential = \"c\", into = \"bearer\" }]"), "stands alone"),
         ("origin = \"media\"", "origin = \"media\"\nbind = { same = [\"country\"] }", "the country of an address is asked for"),
         ("origin = \"media\"", "origin = \"media\"\nbind = { same = [\"system\"] }", "set `verifier.asn_file`"),
         ("origin = \"media\"", "origin = \"media\"\nbind = { same = [] }", "nobody is near"),

@@ -4,14 +4,15 @@ use serde_json::{Value, json};
 
 use tollgate::clock::Clock;
 use tollgate::demo::apivideo::{Apivideo, Settings};
+use tollgate::demo::vendor::Call;
 use tollgate::token::SignRequest;
 
 use super::aws;
 use crate::rig::Folder;
 use crate::support::client;
-use crate::support::gateway::{NOW, for_path, key};
-use crate::support::vendors::Simulator;
-use crate::support::{Gateway, Origin, Reply, Seen, within};
+use crate::support::gateway::{NOW, for_path, key, over};
+use crate::support::vendors::{Simulator, cloudflare};
+use crate::support::{Gateway, Origin, within};
 
 /// An example as it stands, its viewers' key made for this test.
 fn example(name: &str) -> Value {
@@ -31,43 +32,40 @@ fn leads(config: &mut Value, name: &str, to: &Origin) {
 
 #[tokio::test]
 async fn a_cloudflare_upload() {
-    const TOKEN: &str = "cf-api-token-0a1b2c3d";
-    let uploads = Origin::start(|seen: &Seen| match seen.method.as_str() {
-        "PATCH" => Reply::new(204, "").with("Upload-Offset", "5"),
-        _ => Reply::new(200, "stored"),
-    });
-    let (tus, one_time) = (format!("{}/tus/9?tusv2=true", uploads.url), format!("{}/u1", uploads.url));
-    let api = Origin::start(move |seen: &Seen| {
-        if seen.target.starts_with("/client/v4/accounts/ACCOUNT/stream/direct_upload") {
-            let body = json!({ "success": true, "result": { "uploadURL": one_time, "uid": "u1" } });
-            return Reply::new(200, body.to_string()).with("Content-Type", "application/json");
-        }
-        Reply::new(201, "").with("Location", &tus).with("stream-media-id", "u9").with("Tus-Resumable", "1.0.0")
-    });
-    let mut config = example("cloudflare-upload");
-    config["credentials"]["stream"] = json!({ "type": "static", "secret": TOKEN });
-    leads(&mut config, "api", &api);
-    leads(&mut config, "uploads", &uploads);
-    config["origins"]["uploads-tus"]["endpoints"] = json!(["http://127.0.0.1:1"]);
+    let vendor = Simulator::plain(cloudflare::Cloudflare::with_chunks(1), &Clock::manual(NOW));
+    vendor.vendor().at(&vendor.url);
+    let (mut config, folder) = (example("cloudflare-upload"), Folder::new());
+    let file = folder.file("api-token", cloudflare::API_TOKEN);
+    for (credential, host) in [("address", "uploads"), ("place", "uploads-tus")] {
+        let table = &mut config["credentials"][credential];
+        table["base_url"] = json!(format!("{}/client/v4", vendor.url));
+        (table["api_token_file"], table["account_id"]) = (json!(file), json!(cloudflare::ACCOUNT));
+        config["origins"][host]["endpoints"] = json!([vendor.url]);
+    }
     let gateway = Gateway::start(config);
-    let fields = format!("Authorization: Bearer {}\r\nTus-Resumable: 1.0.0\r\n", gateway.sign("recorder", "/stream").token);
-    let made = client::request(gateway.addr(), "POST", "/stream?direct_user=true", &format!("{fields}Upload-Length: 5\r\n"), b"").await;
-    assert_eq!((made.status, made.field("stream-media-id")), (201, Some("u9")));
-    let asked = api.last();
-    assert_eq!(asked.target, "/client/v4/accounts/ACCOUNT/stream?direct_user=true");
-    assert_eq!(asked.field("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
-    let location = made.field("location").expect("an address").replace("http://gate.test", "");
-    let sent = client::request(gateway.addr(), "PATCH", &location, &format!("{fields}Upload-Offset: 0\r\n"), b"media").await;
+    let recorder = format!("Authorization: Bearer {}\r\n", gateway.sign("recorder", "/").token);
+    let form = format!("{recorder}Content-Type: multipart/form-data; boundary=xx\r\n");
+    let sent = client::request(gateway.addr(), "POST", "/record", &form, FORM.as_bytes()).await;
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let tus = format!("{recorder}Tus-Resumable: 1.0.0\r\n");
+    let made = client::request(gateway.addr(), "POST", "/tus", &format!("{tus}Upload-Length: 5\r\n"), b"").await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let place = made.field("location").expect("a place").replace("http://gate.test", "");
+    let patch = format!("{tus}Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\n");
+    let sent = client::request(gateway.addr(), "PATCH", &place, &patch, b"media").await;
     assert_eq!((sent.status, sent.field("upload-offset")), (204, Some("5")));
-    let seen = uploads.last();
-    assert_eq!((seen.target.as_str(), seen.body.as_slice(), seen.field("authorization")), ("/tus/9?tusv2=true", &b"media"[..], None));
-    let made = client::request(gateway.addr(), "POST", "/stream/direct_upload", &fields, b"{\"maxDurationSeconds\":60}").await;
-    let read: Value = serde_json::from_slice(&made.body).expect("JSON");
-    let address = read["result"]["uploadURL"].as_str().expect("an address").replace("http://gate.test", "");
-    assert!(address.starts_with("/stream/direct_upload/up~"), "{address}");
-    assert_eq!(client::request(gateway.addr(), "POST", &address, &fields, b"media").await.text(), "stored");
-    assert_eq!(uploads.last().target, "/u1");
+    let uploads = vendor.vendor().uploads();
+    assert_eq!(uploads.iter().map(|(_, upload)| &upload.bytes[..]).collect::<Vec<_>>(), [&b"film"[..], b"media"]);
+    assert_eq!(made.field("stream-media-id"), Some(uploads[1].0.as_str()));
+    assert!(uploads.iter().all(|(uid, _)| !place.contains(uid)));
+    let with_token = |call: &Call| call.field("authorization") == Some(&format!("Bearer {}", cloudflare::API_TOKEN));
+    assert!(vendor.calls().iter().all(|call| with_token(call) == call.path().starts_with("/client/v4")), "the API token is for the API");
+    assert_eq!(client::request(gateway.addr(), "POST", "/record", "", FORM.as_bytes()).await.status, 401);
 }
+
+/// A form with a file of four bytes.
+const FORM: &str =
+    "--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp4\"\r\nContent-Type: video/mp4\r\n\r\nfilm\r\n--xx--\r\n";
 
 /// Waits until so many upload tokens are left at the vendor, and gives them.
 async fn until_left(vendor: &Simulator<Apivideo>, tokens: usize) -> Vec<String> {
@@ -96,7 +94,6 @@ async fn an_apivideo_upload_with_an_upload_token_for_each_file() {
     };
     let (ann, bob) = (token("ann"), token("bob"));
     let upload = async |token: &str, range: &str| {
-        const FORM: &str = "--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp4\"\r\n\r\nfilm\r\n--xx--\r\n";
         let fields = format!("Authorization: Bearer {token}\r\nContent-Type: multipart/form-data; boundary=xx\r\n{range}");
         let answer = client::request(gateway.addr(), "POST", "/upload?TOKEN=evil", &fields, FORM.as_bytes()).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -143,6 +140,40 @@ async fn the_upload_token_of_a_session_is_withdrawn_when_it_ends() {
     gateway.pass(11);
     // Bob's session goes on, and with it his token.
     assert_eq!(until_left(&vendor, 1).await, [shown[1].as_str()]);
+}
+
+#[tokio::test]
+async fn the_upload_token_of_a_silent_session_is_withdrawn_and_that_of_a_silent_upload_is_not() {
+    const KEY: &str = "apivideo-api-key-5d2e";
+    let quiet = json!({ "idle_timeout": "60s" });
+    for (table, more) in [("session", over(quiet.clone(), json!({ "propagation": "none" }))), ("upload", quiet)] {
+        let clock = Clock::manual(NOW);
+        let vendor = Simulator::plain(Apivideo::new(Settings { least_part: 1, ..Settings::new(KEY) }), &clock);
+        let folder = Folder::new();
+        let mut config = example("apivideo-upload");
+        config["credentials"]["upload"]["api_key_file"] = json!(folder.file("api-key", KEY));
+        config["credentials"]["upload"]["base_url"] = json!(vendor.url);
+        config["origins"]["api"]["endpoints"] = json!([vendor.url]);
+        let route = config["routes"][0].as_object_mut().expect("a route");
+        route.remove("upload");
+        route.insert(table.into(), more);
+        let gateway = Gateway::start(config);
+        let token = gateway.sign("recorder", "/upload").token;
+        let part = async |range: &str| {
+            let fields = format!(
+                "Authorization: Bearer {token}\r\nContent-Type: multipart/form-data; boundary=xx\r\nContent-Range: part {range}\r\n"
+            );
+            client::request(gateway.addr(), "POST", "/upload", &fields, FORM.as_bytes()).await.status
+        };
+        assert_eq!(part("1/2").await, 201);
+        gateway.pass(61);
+        gateway.until_metric("sessions_active", 0.0).await;
+        if table == "upload" {
+            assert_eq!(part("2/2").await, 201, "it comes back with the token that it began with");
+            assert_eq!(vendor.count("POST /upload-tokens"), 1);
+        }
+        assert_eq!(until_left(&vendor, 0).await.len(), 0, "{table}");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! tus 1.0.0, and other uploads that have a place of their own.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
 use super::{at, begin, gateway, link, noise};
-use crate::support::{Answer, Gateway, Origin, Reply, client};
+use crate::inject::{access, fetched, token_answers};
+use crate::sdk;
+use crate::support::{Answer, Gateway, Origin, Reply, Seen, client};
 
 const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
 
@@ -16,40 +19,41 @@ pub(super) type Files = Arc<Mutex<HashMap<String, (u64, Vec<u8>)>>>;
 pub(super) fn server(style: &'static str) -> (Origin, Files) {
     let files = Files::default();
     let kept = files.clone();
-    let origin = Origin::start(move |seen| {
-        let mut files = kept.lock().expect("no panics inside");
-        let number = |name: &str| seen.field(name).and_then(|text| text.parse::<u64>().ok());
-        let path = seen.target.split('?').next().unwrap_or("").to_owned();
-        if seen.method == "POST" {
-            let path = format!("/store/files/{}", files.len());
-            files.insert(path.clone(), (number("upload-length").unwrap_or(0), seen.body.clone()));
-            let host = seen.field("host").expect("a host");
-            let location = match style {
-                "absolute" => format!("http://{host}{path}"),
-                "relative" => path.trim_start_matches("/store/").to_owned(),
-                _ => path,
-            };
-            return Reply::new(201, "").with("Location", &location).with("Tus-Resumable", "1.0.0");
+    (Origin::start(move |seen| answer(style, &kept, seen)), files)
+}
+
+fn answer(style: &str, files: &Files, seen: &Seen) -> Reply {
+    let mut files = files.lock().expect("no panics inside");
+    let number = |name: &str| seen.field(name).and_then(|text| text.parse::<u64>().ok());
+    let path = seen.target.split('?').next().unwrap_or("").to_owned();
+    if seen.method == "POST" {
+        let path = format!("/store/files/{}", files.len());
+        files.insert(path.clone(), (number("upload-length").unwrap_or(0), seen.body.clone()));
+        let host = seen.field("host").expect("a host");
+        let location = match style {
+            "absolute" => format!("http://{host}{path}"),
+            "relative" => path.trim_start_matches("/store/").to_owned(),
+            _ => path,
+        };
+        return Reply::new(201, "").with("Location", &location).with("Tus-Resumable", "1.0.0");
+    }
+    let Some((length, file)) = files.get_mut(&path) else { return Reply::new(404, "") };
+    if seen.method == "DELETE" {
+        files.remove(&path);
+        return Reply::new(204, "").with("Tus-Resumable", "1.0.0");
+    }
+    if seen.method == "PATCH" {
+        if number("upload-offset") != Some(file.len() as u64) {
+            return Reply::new(409, "");
         }
-        let Some((length, file)) = files.get_mut(&path) else { return Reply::new(404, "") };
-        if seen.method == "DELETE" {
-            files.remove(&path);
-            return Reply::new(204, "").with("Tus-Resumable", "1.0.0");
-        }
-        if seen.method == "PATCH" {
-            if number("upload-offset") != Some(file.len() as u64) {
-                return Reply::new(409, "");
-            }
-            file.extend_from_slice(&seen.body);
-        }
-        let (length, offset) = (length.to_string(), file.len().to_string());
-        Reply::new(if seen.method == "HEAD" { 200 } else { 204 }, "")
-            .with("Upload-Offset", &offset)
-            .with("Upload-Length", &length)
-            .with("Tus-Resumable", "1.0.0")
-            .with("Cache-Control", "no-store")
-    });
-    (origin, files)
+        file.extend_from_slice(&seen.body);
+    }
+    let (length, offset) = (length.to_string(), file.len().to_string());
+    Reply::new(if seen.method == "HEAD" { 200 } else { 204 }, "")
+        .with("Upload-Offset", &offset)
+        .with("Upload-Length", &length)
+        .with("Tus-Resumable", "1.0.0")
+        .with("Cache-Control", "no-store")
 }
 
 async fn create(gateway: &Gateway, link: &str, length: usize) -> Answer {
@@ -246,4 +250,74 @@ async fn ranges_by_put_are_one_upload() {
     assert_eq!(put("/u", "bytes 4-7/8", b"5678").await.status, 200);
     assert_eq!((gateway.metric("sessions_active"), gateway.metric("uploads_ended_total{result=\"whole\"")), (0.0, 1.0));
     assert_eq!(put("/v", "bytes 0-3/9", b"1234").await.code(), "upload_too_large");
+}
+
+/// A tus server that takes one access token, by its number; the next one when the first `PATCH` has come, if it is to be so.
+fn guarded_server(takes: &Arc<AtomicUsize>, moves_on: bool) -> (Origin, Files) {
+    let (files, takes) = (Files::default(), takes.clone());
+    let kept = files.clone();
+    let origin = Origin::start(move |seen| {
+        if seen.field("authorization") != Some(&format!("Bearer {}", access(takes.load(Ordering::Acquire)))) {
+            return Reply::new(401, "");
+        }
+        if moves_on && seen.method == "PATCH" {
+            takes.store(2, Ordering::Release);
+        }
+        answer("path", &kept, seen)
+    });
+    (origin, files)
+}
+
+/// A gateway that puts the token server's tokens on what goes to the tus server.
+fn with_tokens(server: &Origin, origin: &Origin) -> Gateway {
+    let mut config = super::config(&origin.url, json!({ "concurrent_per_token": 1 }));
+    config["routes"][0]["inject"] = json!([{ "credential": "key", "into": "bearer" }]);
+    config["credentials"] = json!({ "key": {} });
+    let mut config = fetched(&server.url, config);
+    config["credentials"]["key"]["keep"]["wait"] = "1s".into();
+    Gateway::start(config)
+}
+
+#[tokio::test]
+async fn an_upload_waits_for_a_credential_that_is_not_there() {
+    let (takes, down) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicBool::new(false)));
+    let (origin, _) = guarded_server(&takes, false);
+    let (answers, is_down) = (token_answers(), down.clone());
+    let server = Origin::start(move |seen| if is_down.load(Ordering::Acquire) { Reply::new(503, "") } else { answers(seen) });
+    let gateway = with_tokens(&server, &origin);
+    let link = link(&gateway, "/make", 3600, json!({}));
+    let place = place(&create(&gateway, &link, 100).await, &link);
+    down.store(true, Ordering::Release);
+    takes.store(2, Ordering::Release);
+    for _ in 0..2 {
+        let (asked, sent) = (head(&gateway, &place).await, patch(&gateway, &place, 0, b"x").await);
+        assert_eq!((asked.status, asked.field("retry-after")), (423, Some("1")));
+        assert_eq!((sent.status, sent.code().as_str()), (423, "upload_locked"));
+    }
+    let unknown = head(&gateway, &at(&link, "/store/files/9")).await;
+    assert_eq!(unknown.status, 423, "one of before a restart may go on as well");
+    assert_eq!(create(&gateway, &at(&link, "/make"), 100).await.code(), "session_concurrent_token");
+}
+
+#[test]
+fn tus_js_client_waits_for_a_credential_that_is_renewed() {
+    let (origin, files) = guarded_server(&Arc::new(AtomicUsize::new(1)), true);
+    // The second token is not given at once.
+    let (answers, asked) = (token_answers(), AtomicUsize::new(0));
+    let server = Origin::start(move |seen| match asked.fetch_add(1, Ordering::AcqRel) {
+        1 => Reply::new(503, ""),
+        _ => answers(seen),
+    });
+    let gateway = with_tokens(&server, &origin);
+    let token = link(&gateway, "/make", 3600, json!({}));
+    let film = sdk::Film::new(700_000);
+    let order = json!({
+        "endpoint": format!("http://{}/make", gateway.addr()), "file": film.path(), "chunk": 262_144, "stopAfter": 262_144,
+        "fields": { "Authorization": format!("Bearer {}", token.split_once("token=").expect("a token").1) }, "delays": vec![200; 20],
+    });
+    let Some(result) = sdk::run("tus.mjs", &order, &[]) else { return };
+    assert_eq!(result["error"], serde_json::Value::Null, "{result:#}");
+    let files = files.lock().expect("no panics inside");
+    assert!(files.len() == 1 && files.values().all(|(_, came)| *came == film.bytes), "begun once: {result:#}");
+    assert!(result["seen"].as_array().is_some_and(|seen| seen.contains(&json!("HEAD 423"))), "{result:#}");
 }

@@ -17,12 +17,12 @@ use crate::support::{Answer, Gateway, client};
 const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
 
 /// The stand-in at another name of its host: it takes uploads there, and is no origin of the route by that name.
-fn elsewhere(url: &str) -> String {
+pub(super) fn elsewhere(url: &str) -> String {
     url.replace("127.0.0.1", "localhost")
 }
 
 /// A multipart form's content type.
-fn multipart() -> String {
+pub(super) fn multipart() -> String {
     format!("Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n")
 }
 
@@ -53,7 +53,7 @@ fn cloudflare(upload: Value) -> (Simulator<cloudflare::Cloudflare>, Gateway) {
 }
 
 /// What the host of uploads was sent.
-fn uploaded<V: Vendor>(vendor: &Simulator<V>, path: &str) -> Vec<Call> {
+pub(super) fn uploaded<V: Vendor>(vendor: &Simulator<V>, path: &str) -> Vec<Call> {
     vendor.calls().into_iter().filter(|call| call.path().starts_with(path)).collect()
 }
 

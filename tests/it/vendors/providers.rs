@@ -165,8 +165,8 @@ fn cloudflare_upload_addresses_take_one_upload_in_time() {
 #[test]
 fn cloudflare_resumable_uploads_go_on_where_they_broke_off() {
     let vendor = cloudflare::Cloudflare::with_chunks(4);
-    let provider = provider(cloudflare_table("tus", json!({ "api_token_env": "CF", "scope": "resource", "max_duration_seconds": 60 })));
-    let address = issue(&*provider, &vendor, &ask(Some("9"), None)).expect("an address").value.expose().clone();
+    let provider = provider(cloudflare_table("tus", json!({ "api_token_env": "CF", "scope": "session", "max_duration_seconds": 60 })));
+    let address = issue(&*provider, &vendor, &Ask { length: Some(9), ..ask(None, None) }).expect("an address").value.expose().clone();
     let tus = ("tus-resumable", "1.0.0");
     let chunk = |offset: &str, body: &str| {
         let kind = ("content-type", "application/offset+octet-stream");

@@ -33,7 +33,7 @@ async fn asking(rig: &Rig, way: usize) -> (Asking<'_>, &'static str) {
     let held = rig.credential.get(Some("k"), rig.now()).await.expect("a value");
     if way == 1 {
         rig.pass(50, |_| ()).await;
-        return (Box::pin(rig.credential.get_lasting(Some("k"), rig.now(), 1000)), "canary-2");
+        return (Box::pin(rig.credential.get_for_upload(Some("k"), rig.now(), lasting(1000))), "canary-2");
     }
     (Box::pin(async move { held.rejected(rig.now()).await }), "canary-2")
 }
@@ -52,7 +52,7 @@ async fn waiters_that_go_away_leave_the_others_be() {
                 let (future, _) = asking(&rig, way).await;
                 assert!(polled(future, point).await.0.is_none(), "{scope:?} {way}: dropped at {point}");
                 let next = match way {
-                    1 => rig.credential.get_lasting(Some("k"), rig.now(), 1000).await,
+                    1 => rig.credential.get_for_upload(Some("k"), rig.now(), lasting(1000)).await,
                     _ => rig.credential.get(Some("k"), rig.now()).await,
                 };
                 // A rejection that nobody has begun to tell is none.

@@ -93,12 +93,12 @@ fn a_direct_upload_gives_its_address() {
 fn a_resumable_upload_gives_its_address() {
     let (recorded, provider) = (recorded(), provider("tus", &json!({ "max_duration_seconds": 600, "scope": "resource" })));
     // 2024-02-27T07:20:50Z was recorded.
-    let ask = Ask { now: UnixTime(1_709_018_450 - 3600), ..ask(Some("12582912"), None) };
+    let ask = Ask { now: UnixTime(1_709_018_450 - 3600), length: Some(12_582_912), ..ask(None, None) };
     recorded.check("backend: POST /stream?direct_user=true", &provider.request(&ask).expect("a call"));
     let issued = provider.parse(&ask, &recorded.answer("backend: POST /stream?direct_user=true")).expect("an address");
     assert!(issued.value.expose().ends_with("/tusup/1?tusv2=true"));
     assert_eq!(issued.details["uid"].expose(), "cab807e0c477d01baf20f66c3d1dfc26");
-    assert!(provider.request(&Ask { resource: Some("many"), ..ask }).is_err());
+    assert!(provider.request(&Ask { length: None, ..ask }).is_err());
     assert!(matches!(provider.parse(&ask, &answer(429, &json!({}))), Err(Refused::Limited(None))));
 }
 

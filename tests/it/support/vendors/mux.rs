@@ -25,7 +25,39 @@ pub(crate) struct Mux {
 #[derive(Default)]
 struct State {
     keys: BTreeMap<String, UnixTime>,
-    uploads: BTreeMap<String, (UnixTime, Option<Vec<u8>>)>,
+    uploads: BTreeMap<String, Upload>,
+    order: Vec<String>,
+}
+
+/// One upload: an address of Google's store, which takes it whole or in ranges (its "Resumable uploads").
+struct Upload {
+    end: UnixTime,
+    came: Vec<u8>,
+    whole: bool,
+}
+
+impl Upload {
+    fn put(&mut self, call: &Call) -> Response<Bytes> {
+        let Some(range) = call.field("content-range") else {
+            (self.came, self.whole) = (call.body.to_vec(), true);
+            return vendor::empty(200);
+        };
+        let (span, total) = range.strip_prefix("bytes ").and_then(|range| range.split_once('/')).unwrap_or(("", ""));
+        let Ok(total) = total.parse::<usize>() else { return vendor::empty(400) };
+        let from = span.split_once('-').and_then(|(from, _)| from.parse::<usize>().ok());
+        if from == Some(self.came.len()) && self.came.len() + call.body.len() <= total {
+            self.came.extend_from_slice(&call.body);
+        }
+        self.whole = self.came.len() == total;
+        if self.whole {
+            return vendor::empty(200);
+        }
+        let mut response = vendor::empty(308);
+        if let Some(last) = self.came.len().checked_sub(1) {
+            set(&mut response, "range", &format!("bytes=0-{last}"));
+        }
+        response
+    }
 }
 
 impl Mux {
@@ -39,9 +71,15 @@ impl Mux {
         self.state.lock().expect("no panics inside").keys.keys().cloned().collect()
     }
 
-    /// Files that have come.
+    /// Files that have come whole, oldest address first.
     pub(crate) fn uploads(&self) -> Vec<Vec<u8>> {
-        self.state.lock().expect("no panics inside").uploads.values().filter_map(|(_, file)| file.clone()).collect()
+        let state = self.state.lock().expect("no panics inside");
+        state.order.iter().filter_map(|id| state.uploads.get(id)).filter(|upload| upload.whole).map(|upload| upload.came.clone()).collect()
+    }
+
+    /// Addresses that were given out and not cancelled.
+    pub(crate) fn addresses(&self) -> usize {
+        self.state.lock().expect("no panics inside").uploads.len()
     }
 
     fn api(&self, call: &Call, segments: &[&str], now: UnixTime) -> Response<Bytes> {
@@ -68,7 +106,7 @@ impl Mux {
             (&Method::DELETE, ["system" | "video", "v1", "signing-keys", id]) if state.keys.remove(*id).is_some() => vendor::empty(204),
             (&Method::POST, ["video", "v1", "uploads"]) => self.begin(&mut state, call, now),
             (&Method::PUT, ["video", "v1", "uploads", id, "cancel"]) => match state.uploads.get(*id) {
-                Some((_, None)) => {
+                Some(upload) if !upload.whole => {
                     state.uploads.remove(*id);
                     vendor::json(200, &json!({ "data": { "id": id, "status": "cancelled" } }))
                 }
@@ -82,7 +120,8 @@ impl Mux {
         let timeout = call.json().and_then(|body| body.get("timeout").map_or(Some(3600), Value::as_i64));
         let Some(timeout) = timeout.filter(|timeout| (60..=604_800).contains(timeout)) else { return refusal(400, "invalid_parameters") };
         let id = random_id("", BASE62, 43);
-        state.uploads.insert(id.clone(), (now.plus(timeout), None));
+        state.uploads.insert(id.clone(), Upload { end: now.plus(timeout), came: Vec::new(), whole: false });
+        state.order.push(id.clone());
         let url = format!("{}/put/{id}", self.url.get().map_or("", String::as_str));
         vendor::json(201, &json!({ "data": { "url": url, "timeout": timeout, "status": "waiting", "id": id } }))
     }
@@ -99,10 +138,7 @@ impl Vendor for Mux {
         if let ["put", id] = segments[..] {
             let mut state = self.state.lock().expect("no panics inside");
             return match state.uploads.get_mut(id) {
-                Some((end, file @ None)) if call.method == Method::PUT && now < *end => {
-                    *file = Some(call.body.to_vec());
-                    vendor::empty(200)
-                }
+                Some(upload) if call.method == Method::PUT && !upload.whole && now < upload.end => upload.put(call),
                 _ => vendor::empty(403),
             };
         }
