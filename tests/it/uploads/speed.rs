@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::{BOUNDARY, link};
 use crate::loopback::Loopback;
 use crate::support::client::{self, Raw};
-use crate::support::{Gateway, origin::find};
+use crate::support::{Gateway, origin::head_end};
 
 /// Bytes of one file, of one part of it, and of what is written at once.
 const FILE: usize = 256 << 20;
@@ -35,14 +35,7 @@ async fn discard(mut stream: TcpStream) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
     let (mut ahead, mut buffer) = (Vec::with_capacity(64 << 10), vec![0; BLOCK]);
     loop {
-        let end = loop {
-            if let Some(at) = find(&ahead, b"\r\n\r\n") {
-                break at + 4;
-            }
-            if stream.read_buf(&mut ahead).await? == 0 {
-                return Ok(());
-            }
-        };
+        let Some(end) = head_end(&mut stream, &mut ahead).await? else { return Ok(()) };
         let head = String::from_utf8_lossy(&ahead[..end]).to_ascii_lowercase();
         let number = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok()).unwrap_or(0);
         let length = number("content-length:");
@@ -93,7 +86,8 @@ async fn upload(raw: &mut Raw, kind: &str, target: &str) {
             }
         }
         "tus" => {
-            send(raw, "POST", target, &format!("Tus-Resumable: 1.0.0\r\nUpload-Length: {FILE}\r\n"), (0, ["", ""])).await;
+            let made = format!("Tus-Resumable: 1.0.0\r\nUpload-Length: {FILE}\r\nUpload-Metadata: filetype dmlkZW8vbXA0\r\n");
+            send(raw, "POST", target, &made, (0, ["", ""])).await;
             let place = target.replacen("/upload", "/files/1", 1);
             for offset in (0..FILE).step_by(PART) {
                 let fields =
