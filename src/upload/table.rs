@@ -221,6 +221,12 @@ impl Upload {
         self.state().held.iter().find(|held| held.is_of(credential)).cloned()
     }
 
+    /// Whether it goes with a value of its own.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        !self.state().held.is_empty()
+    }
+
     /// Whether it goes with a value of the credential that this one is of.
     #[must_use]
     pub fn is_bound_like(&self, value: &Held) -> bool {

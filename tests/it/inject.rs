@@ -5,6 +5,7 @@ mod aws;
 mod canary;
 mod cost;
 mod examples;
+mod matrix;
 mod places;
 mod renewal;
 

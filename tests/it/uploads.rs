@@ -5,6 +5,7 @@ mod clients;
 mod limits;
 mod lives;
 mod parts;
+mod speed;
 mod tus;
 mod vendors;
 

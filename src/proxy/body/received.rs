@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
@@ -20,6 +21,8 @@ pin_project! {
     pub struct Received {
         #[pin]
         incoming: Incoming,
+        // What has been looked at, and is still to come.
+        ahead: VecDeque<Bytes>,
         watch: Option<Watching>,
     }
 }
@@ -37,13 +40,39 @@ impl Received {
     /// A body that nothing watches.
     #[must_use]
     pub const fn new(incoming: Incoming) -> Self {
-        Self { incoming, watch: None }
+        Self { incoming, ahead: VecDeque::new(), watch: None }
+    }
+
+    /// Waits for the beginning of the body until `enough` of it has come. It comes again as if nobody had looked.
+    ///
+    /// # Errors
+    /// When the body breaks off.
+    pub async fn peek(&mut self, mut enough: impl FnMut(&Bytes) -> bool) -> Result<(), BodyError> {
+        while let Some(frame) = self.incoming.frame().await {
+            // Trailers are dropped later all the same.
+            let Ok(piece) = frame.map_err(BodyError::Broken)?.into_data() else { continue };
+            let is_enough = enough(&piece);
+            self.ahead.push_back(piece);
+            if is_enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn came_as(&self) -> SizeHint {
+        let (mut hint, ahead) = (self.incoming.size_hint(), self.ahead.iter().map(Bytes::len).sum::<usize>() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint.set_lower(hint.lower() + ahead);
+        hint
     }
 
     /// Puts `edit` in front of all that comes later. A body without bytes is not watched.
     pub fn watch(&mut self, edit: Box<dyn Edit>, rate: Option<Rate>) {
-        if !self.incoming.is_end_stream() {
-            let length = self.incoming.size_hint().exact().and_then(|length| edit.length(length));
+        if !self.is_end_stream() {
+            let length = self.came_as().exact().and_then(|length| edit.length(length));
             self.watch = Some(Watching { edit, out: VecDeque::new(), length, ended: false, rate });
         }
     }
@@ -93,7 +122,10 @@ impl HttpBody for Received {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut this = self.project();
         let Some(watching) = this.watch else {
-            return this.incoming.poll_frame(cx).map_err(BodyError::Broken);
+            return match this.ahead.pop_front() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => this.incoming.poll_frame(cx).map_err(BodyError::Broken),
+            };
         };
         loop {
             if let Some(piece) = watching.out.pop_front() {
@@ -102,7 +134,11 @@ impl HttpBody for Received {
             if watching.ended {
                 return Poll::Ready(None);
             }
-            let Poll::Ready(frame) = this.incoming.as_mut().poll_frame(cx) else {
+            let next = match this.ahead.pop_front() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => this.incoming.as_mut().poll_frame(cx),
+            };
+            let Poll::Ready(frame) = next else {
                 watching.rate.iter_mut().for_each(Rate::waits);
                 return Poll::Pending;
             };
@@ -115,12 +151,15 @@ impl HttpBody for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.watch.as_ref().map_or_else(|| self.incoming.is_end_stream(), |watching| watching.ended && watching.out.is_empty())
+        match &self.watch {
+            None => self.ahead.is_empty() && self.incoming.is_end_stream(),
+            Some(watching) => watching.ended && watching.out.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.watch {
-            None => self.incoming.size_hint(),
+            None => self.came_as(),
             // Only asked for before the first piece, when the head is written.
             Some(watching) => watching.length.map_or_else(SizeHint::new, SizeHint::with_exact),
         }

@@ -19,7 +19,7 @@ use crate::token::Denial;
 use crate::upload::{Bounds, Kind, Owner, Piece, Upload};
 
 /// The field that names a video to api.video.
-const VIDEO_ID: &str = "videoId";
+pub(super) const VIDEO_ID: &str = "videoId";
 
 /// Which id a later part gets whose client leaves it out.
 pub(super) struct Supply {

@@ -1,14 +1,18 @@
 //! Which upload a request belongs to, and whose it is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use http::header::USER_AGENT;
+use http::header::{CONTENT_TYPE, USER_AGENT};
 
-use crate::proxy::request::{Admitted, Proof, Routed};
-use crate::proxy::{ticket, verify_token};
+use super::body::VIDEO_ID;
+use crate::form::Boundary;
+use crate::form::multipart::Multipart;
+use crate::proxy::request::{Admitted, Proof, Request, Routed};
+use crate::proxy::{Error, ticket, verify_token};
 use crate::session::{Key, Keys, Session};
 use crate::token::{Binding, NoGeo, RequestFacts, Strip};
-use crate::upload::{Kind, Owner, Parts, Upload};
+use crate::upload::{Kind, Owner, Parts, Piece, Upload};
 
 /// The session of an upload under way that the very bytes of this request's token began, if it is for no other place and may
 /// outlive its token by so much.
@@ -90,6 +94,41 @@ pub(super) fn parts(routed: &Routed) -> Parts<'_> {
         network: ticket::network(routed),
         client: said.unwrap_or_default(),
     }
+}
+
+/// Longest beginning of a form that is waited for to know whose part it is.
+const LONGEST_LOOK: usize = 64 * 1024;
+
+/// Which of several uploads of one recorder a part is of, where they go with values of their own: those are put on the head, so that
+/// the form's beginning has to tell.
+///
+/// # Errors
+/// [`Error::UploadUnclear`] when it does not; [`Error::BodyTimeout`] and [`Error::BodyBroken`].
+pub(super) async fn told_apart(request: &mut Request, mut found: Vec<Arc<Upload>>, piece: Piece) -> Result<Vec<Arc<Upload>>, Error> {
+    if found.len() < 2 || !found.iter().any(|upload| upload.is_bound()) {
+        return Ok(found);
+    }
+    let said = request.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let Some(Ok(boundary)) = Boundary::of(said) else { return Err(Error::UploadUnclear) };
+    let mut form = Multipart::looking(&boundary).wanting(&[VIDEO_ID]);
+    let (mut passed, mut seen) = (VecDeque::new(), 0);
+    let looking = request.body.peek(|data| {
+        seen += data.len();
+        passed.clear();
+        form.push(data.clone(), &mut passed).is_err() || seen > LONGEST_LOOK || form.parts().iter().any(|part| part.filename.is_some())
+    });
+    let looked = tokio::time::timeout(request.state.limits.body_silence.0, looking).await;
+    looked.map_err(|_| Error::BodyTimeout)?.map_err(|_| Error::BodyBroken)?;
+    let file = form.parts().iter().find_map(|part| part.filename.as_deref());
+    let video = form.parts().iter().find(|part| part.name == VIDEO_ID).and_then(|part| part.value.as_deref());
+    found.retain(|upload| match video {
+        Some(id) => upload.video().is_some_and(|own| own.as_bytes() == id),
+        None => file.is_none_or(|file| upload.file().is_none_or(|own| own == file)),
+    });
+    if found.len() > 1 {
+        found.retain(|upload| upload.expects(piece));
+    }
+    if found.len() == 1 { Ok(found) } else { Err(Error::UploadUnclear) }
 }
 
 /// The place that a request is about: its path, and its query without tokens. A mapped address is its ticket.

@@ -97,7 +97,8 @@ pub(super) async fn open(admitted: &mut Admitted, kind: Kind) -> Result<Option<J
     let head = Head::of(&admitted.routed, kind);
     let candidates = match kind {
         Kind::Part(piece) if !piece.is_first() => {
-            admitted.routed.request.state.uploads.of_parts(&owner, find::parts(&admitted.routed), piece)
+            let found = admitted.routed.request.state.uploads.of_parts(&owner, find::parts(&admitted.routed), piece);
+            find::told_apart(&mut admitted.routed.request, found, piece).await?
         }
         Kind::Place => at_place(&admitted.routed, &head, &owner)?.into_iter().collect(),
         _ => Vec::new(),

@@ -249,14 +249,7 @@ async fn accept(listener: tokio::net::TcpListener, acceptor: Option<TlsAcceptor>
 async fn serve(mut stream: Box<dyn Duplex>, number: usize, script: &Script, shared: &Arc<Shared>) -> io::Result<()> {
     let mut ahead = Vec::new();
     loop {
-        let end = loop {
-            if let Some(at) = find(&ahead, b"\r\n\r\n") {
-                break at + 4;
-            }
-            if stream.read_buf(&mut ahead).await? == 0 {
-                return Ok(());
-            }
-        };
+        let Some(end) = head_end(&mut stream, &mut ahead).await? else { return Ok(()) };
         let rest = ahead.split_off(end);
         let seen = parse(&ahead, number);
         let index = {
@@ -374,6 +367,18 @@ impl Exchange {
     pub(crate) async fn closed(&mut self) {
         let mut sink = [0; 4096];
         while matches!(self.stream.read(&mut sink).await, Ok(1..)) {}
+    }
+}
+
+/// Reads on until a head is whole, and says where it ends; `None` when nothing more comes.
+pub(crate) async fn head_end(stream: &mut (impl AsyncRead + Unpin), ahead: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    loop {
+        if let Some(at) = find(ahead, b"\r\n\r\n") {
+            return Ok(Some(at + 4));
+        }
+        if stream.read_buf(ahead).await? == 0 {
+            return Ok(None);
+        }
     }
 }
 

@@ -117,23 +117,3 @@ fn the_demo_records_and_shows_no_token_of_the_providers() {
     let token = regex::Regex::new(r"\bto[0-9A-Za-z]{22}\b").expect("a pattern");
     assert!(!token.is_match(&done.to_string()) && !token.is_match(&demo.said()), "{done:#}");
 }
-
-/// Upload throughput through the gateway against a direct upload, in the same run. Prints; asserts nothing about speed.
-#[tokio::test]
-#[ignore = "measures"]
-async fn throughput_against_a_direct_upload() {
-    let origin = crate::support::Origin::plain();
-    let gateway = Gateway::start(super::config(&origin.url, json!({ "content_types": ["video/*"], "max_bytes": "1GiB" })));
-    let link = link(&gateway, "/upload", 3600, json!({}));
-    let body = super::form(&[], ("film.mp4", "video/mp4", &super::noise(64 * 1024 * 1024, 9)));
-    let fields = super::form_fields(None);
-    for _ in 0..3 {
-        for (name, addr, target) in [("direct", origin.addr, "/upload"), ("gateway", gateway.addr(), link.as_str())] {
-            let started = std::time::Instant::now();
-            let answer = crate::support::client::request(addr, "POST", target, &fields, &body).await;
-            assert_eq!(answer.status, 200);
-            let seconds = started.elapsed().as_secs_f64();
-            eprintln!("{name}: {:.0} MB/s", body.len() as f64 / 1e6 / seconds);
-        }
-    }
-}

@@ -322,6 +322,32 @@ async fn apivideo_gets_all_parts_by_one_token_that_is_renewed_meanwhile() {
 }
 
 #[tokio::test]
+async fn apivideo_gets_each_of_two_files_by_its_own_token() {
+    let (vendor, gateway, _folder) = apivideo(json!({ "scope": "session" }), json!({ "concurrent_per_token": 2 }));
+    let link = link(&gateway, "/upload", 3600, json!({}));
+    let send = async |name: &str, range: &str, content: &[u8]| {
+        let body = form(&[], (name, "video/mp4", content));
+        client::request(gateway.addr(), "POST", &link, &super::form_fields(Some(range)), &body).await
+    };
+    let (one, two) = (noise(200_000, 39), noise(200_000, 40));
+    for (range, at) in [("part 1/2", 0), ("part 2/2", 100_000)] {
+        for (name, film) in [("one.mp4", &one), ("two.mp4", &two)] {
+            let answer = send(name, range, &film[at..at + 100_000]).await;
+            assert_eq!(answer.status, 201, "{name} {range}: {}", answer.text());
+        }
+    }
+    let uploads = vendor.vendor().uploads();
+    let files: Vec<_> = uploads.iter().map(|upload| (upload.whole, upload.bytes == one, upload.bytes == two)).collect();
+    assert_eq!(files, [(true, true, false), (true, false, true)]);
+    assert!(uploads[0].token != uploads[1].token);
+    // Of the same name and at the same part: better none than the wrong one.
+    for _ in 0..2 {
+        assert_eq!(send("same.mp4", "part 1/3", b"first").await.status, 201);
+    }
+    assert_eq!(send("same.mp4", "part 2/3", b"second").await.code(), "upload_unclear");
+}
+
+#[tokio::test]
 async fn apivideo_upload_whose_token_ends_is_refused_here_and_can_be_begun_anew() {
     for scope in ["route", "session"] {
         let (vendor, gateway, _folder) =
