@@ -78,6 +78,8 @@ struct Speaker {
     poll_every: Duration,
     trust_for: Duration,
     bell: Option<Bell>,
+    /// When listening is tried again: the server's user may not be allowed to.
+    listen_at: Instant,
     reader: Reader,
     is_settled: bool,
     /// Whether followers have to be told everything anew.
@@ -160,6 +162,7 @@ impl Beginning {
                     poll_every,
                     trust_for,
                     bell: None,
+                    listen_at: Instant::now(),
                     reader: Reader::default(),
                     is_settled: false,
                     start_over: true,
@@ -263,9 +266,10 @@ impl Speaker {
             self.wire.settle().await?;
             self.is_settled = true;
         }
-        if self.bell.is_none() {
+        if self.bell.is_none() && self.listen_at <= Instant::now() {
             // Before the log is read, so that nothing falls between.
             self.bell = self.wire.listen().await;
+            self.listen_at = Instant::now() + self.poll_every;
         }
         let mut parts: Vec<Part<'_>> = asked.iter().filter_map(|ask| self.part(ask)).collect();
         parts.push(Part::Counts);
@@ -374,7 +378,7 @@ impl Speaker {
         }
         self.away_until = Some(Instant::now() + PAUSE);
         self.standing.up.store(false, Ordering::Release);
-        self.bell = None;
+        (self.bell, self.listen_at) = (None, Instant::now());
         if self.heard.elapsed() >= self.trust_for && self.standing.trusted.swap(false, Ordering::AcqRel) {
             tracing::error!("the ledger's store was not heard for {:?}: what it holds lets nobody in until it is back", self.trust_for);
             inner.memory.clear();

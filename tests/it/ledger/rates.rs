@@ -43,7 +43,7 @@ fn measure(name: &str, open: impl Fn() -> Result<Ledger, String>) {
         });
         eprintln!("{name}: single creates by {writers} writers: {:.0}/s", rate(SINGLE, began));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for offset in [0, 1000, u64::from(many / 2), u64::from(many - 100)] {
         let began = Instant::now();
         let page = runtime.block_on(ledger.list(listing(Order::Created, true, Start::Offset(offset), 100), T)).expect("a page");
