@@ -19,7 +19,7 @@ fn cat(claims: Vec<(Cbor, Cbor)>, (algorithm, kid): (i64, &str), change: impl Fn
     let payload = bytes(&Cbor::Map(claims));
     let structure =
         Cbor::Array(vec![Cbor::Text("MAC0".into()), Cbor::Bytes(protected.clone()), Cbor::Bytes(Vec::new()), Cbor::Bytes(payload.clone())]);
-    let mac = change(mac(Hash::Sha256, &[7; 32], &bytes(&structure)));
+    let mac = change(mac(Hash::Sha256, &[7; 32], bytes(&structure)));
     let unprotected = Cbor::Map(vec![(4.into(), Cbor::Bytes(kid.as_bytes().to_vec()))]);
     let parts = Cbor::Array(vec![Cbor::Bytes(protected), unprotected, Cbor::Bytes(payload), Cbor::Bytes(mac)]);
     base64url(bytes(&Cbor::Tag(61, Box::new(Cbor::Tag(17, Box::new(parts))))))
