@@ -280,6 +280,7 @@ impl Oversight for Inner {
 
     fn refresh(&self) {
         if let Some(ledger) = self.parts.load().ledger() {
+            self.metrics.ledger_up.set(i64::from(ledger.is_up()));
             self.metrics.ledger_commits.inc_by(ledger.commits().saturating_sub(self.metrics.ledger_commits.get()));
             for (kind, count) in ledger.counts().unwrap_or_default() {
                 self.metrics.ledger_records.with_label_values(&[kind.word()]).set(i64::try_from(count).unwrap_or(i64::MAX));

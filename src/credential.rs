@@ -19,5 +19,5 @@ pub use self::config::{CredentialConfig, Scope};
 pub use self::format::Format;
 pub use self::keeper::{Client, Credential, Held, KeeperParts, Status, Unavailable};
 pub use self::place::{Mode, Place};
-pub use self::provider::{Ask, Issued, Mint, Provider, Refused};
+pub use self::provider::{Ask, Issued, Mint, Provider, Refused, Serves};
 pub use self::signed::{SignConfig, SignScope, Signer};

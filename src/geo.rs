@@ -46,6 +46,25 @@ impl Geo for MaxMind {
     }
 }
 
+/// One database for countries and one for autonomous systems, as MaxMind gives them out; or one that has both.
+#[derive(Debug, Default)]
+pub struct Databases {
+    /// Countries, and systems where there is no other.
+    pub countries: Option<MaxMind>,
+    /// Systems.
+    pub systems: Option<MaxMind>,
+}
+
+impl Geo for Databases {
+    fn country(&self, ip: IpAddr) -> Option<Country> {
+        self.countries.as_ref()?.country(ip)
+    }
+
+    fn asn(&self, ip: IpAddr) -> Option<u32> {
+        self.systems.as_ref().or(self.countries.as_ref())?.asn(ip)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +114,22 @@ mod tests {
         ] {
             let ip = ip.parse().expect("address");
             assert_eq!((geo.country(ip), geo.asn(ip)), (country, asn), "{ip}");
+        }
+    }
+
+    #[test]
+    fn either_database_does_for_what_it_has() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("geo.mmdb");
+        std::fs::write(&path, database()).expect("written");
+        let open = || Some(MaxMind::open(&path).expect("opens"));
+        let ip = "81.2.69.1".parse().expect("address");
+        for (databases, country, asn) in [
+            (Databases { countries: open(), systems: None }, Country::new("SE"), Some(65000)),
+            (Databases { countries: None, systems: open() }, None, Some(65000)),
+            (Databases::default(), None, None),
+        ] {
+            assert_eq!((databases.country(ip), databases.asn(ip)), (country, asn));
         }
     }
 

@@ -1,29 +1,33 @@
 //! The durable record of everything that was issued: tokens, keys, API keys, and what was done.
 //!
-//! One file (redb), sealed record by record (AES-256-GCM). A change that was acknowledged is on the disk:
-//! [`Ledger::write`] comes back after the commit, and by then [`Ledger::find`] and every [`Follower`]
-//! know of it. [`Ledger::find`] is made for the data path: it answers out of a bounded memory that also
-//! knows what is *not* there, and reads the file on a miss only.
+//! One file (redb), or a store that a fleet shares (Valkey or Redis); sealed record by record (AES-256-GCM). A change that
+//! was acknowledged is on the disk, or in the store: [`Ledger::write`] comes back after the commit, and by then look-ups and
+//! every [`Follower`] know of it. [`Ledger::recall`] is made for the data path: it answers out of a bounded memory that also
+//! knows what is *not* there, and reads the file on a miss. What is missing there of a shared ledger is asked for with
+//! [`Ledger::find`], without holding up anybody else.
 
 mod book;
+mod change;
+mod config;
 mod copy;
 pub mod lookups;
 mod memory;
 pub mod record;
 mod ring;
 mod seal;
+mod shared;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, Weak};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, oneshot};
 
 pub use self::book::{Cursor, Listing, Order, Page, SCHEMA, Start};
+pub use self::change::{Batch, Change, Changed, Follower, ID_MAX, Op};
+pub use self::config::LedgerConfig;
 pub use self::copy::Form;
 pub use self::record::{Account, Body, Kind, Record};
 pub use self::ring::KeyRing;
@@ -31,36 +35,10 @@ pub use self::ring::KeyRing;
 use self::book::{Book, Place};
 use self::memory::Memory;
 use self::seal::Seal;
+use self::shared::{Ask, Shared};
 use self::writer::Job;
-use crate::clock::UnixTime;
-use crate::secret::Secret;
-use crate::units::Size;
-
-/// The `[ledger]` table: where the durable record of what was issued is kept.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LedgerConfig {
-    /// The folder of `ledger.redb`; made when it is not there. One gateway at a time. Needs a restart to change.
-    pub folder: PathBuf,
-    /// File with the key that seals records: 32 bytes in hexadecimal or base64, readable by its owner only. Unset: `ledger.key` in
-    /// the folder, made at the first start. Without it nothing of the ledger can be read again.
-    #[serde(default)]
-    pub key_file: Option<PathBuf>,
-    /// Records remembered for the data path (about 1 KiB each), those that are not there included.
-    #[serde(default = "remembered")]
-    pub remembered: u64,
-    /// Memory for pages of the file.
-    #[serde(default = "page_cache")]
-    pub page_cache: Size,
-}
-
-const fn remembered() -> u64 {
-    100_000
-}
-
-const fn page_cache() -> Size {
-    Size::kib(64 * 1024)
-}
+use crate::clock::{Clock, UnixTime};
+use crate::store::valkey::{Place as Around, ValkeyStoreConfig};
 
 /// Changes that may wait for the writer; more are refused.
 const WAITING: usize = 4096;
@@ -79,9 +57,12 @@ pub enum Fault {
     /// The account has as many of this kind as it may.
     #[error("the account has as many of these as it may")]
     Full,
-    /// Too many changes wait for the disk.
-    #[error("too many changes wait for the disk")]
+    /// Too many changes wait for the disk, or for the store.
+    #[error("too many changes wait already")]
     Busy,
+    /// The store of a shared ledger does not answer. Whether a change was made is then not known.
+    #[error("the ledger's store does not answer: {0}")]
+    Away(String),
     /// The file is sealed with another key.
     #[error("the ledger is sealed with another key than the one given")]
     WrongKey,
@@ -103,171 +84,164 @@ impl Fault {
     }
 }
 
-/// One change.
-#[derive(Debug, Clone)]
-pub enum Op {
-    /// Adds a record; [`Fault::Exists`] when it is there.
-    Create(Record),
-    /// Adds a record, or takes the place of the one there.
-    Put(Record),
-    /// Takes the place of the account's own record; [`Fault::Missing`] when there is none.
-    Replace(Record),
-    /// Takes a record away; [`Fault::Missing`] when there is none of this account (or of any, for `None`).
-    Delete {
-        /// Its kind.
-        kind: Kind,
-        /// Its id.
-        id: Arc<str>,
-        /// Whose it must be.
-        account: Option<Account>,
-    },
-}
-
-/// Changes that are made together or not at all.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// Now: what is over is not there.
-    pub now: UnixTime,
-    /// The changes.
-    pub ops: Vec<Op>,
-}
-
-impl Batch {
-    /// No change yet.
-    #[must_use]
-    pub fn at(now: UnixTime) -> Self {
-        Self { now, ops: Vec::new() }
-    }
-
-    /// And [`Op::Create`].
-    #[must_use]
-    pub fn create(self, record: Record) -> Self {
-        self.and(Op::Create(record))
-    }
-
-    /// And [`Op::Put`].
-    #[must_use]
-    pub fn put(self, record: Record) -> Self {
-        self.and(Op::Put(record))
-    }
-
-    /// And [`Op::Replace`].
-    #[must_use]
-    pub fn replace(self, record: Record) -> Self {
-        self.and(Op::Replace(record))
-    }
-
-    /// And [`Op::Delete`] of an account's own record.
-    #[must_use]
-    pub fn delete(self, account: &Account, kind: Kind, id: &str) -> Self {
-        self.and(Op::Delete { kind, id: id.into(), account: Some(account.clone()) })
-    }
-
-    /// And one more change.
-    #[must_use]
-    pub fn and(mut self, op: Op) -> Self {
-        self.ops.push(op);
-        self
-    }
-}
-
-/// What a batch found in place: for each change, in order, the record that it replaced or took away.
-#[derive(Debug, Clone)]
-pub struct Changed {
-    /// What was there before.
-    pub before: Vec<Option<Arc<Record>>>,
-}
-
-/// A change that was committed.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// The record's kind.
-    pub kind: Kind,
-    /// Its account.
-    pub account: Account,
-    /// Its id.
-    pub id: Arc<str>,
-    /// What is there now; `None` when it was deleted or is over.
-    pub now: Option<Arc<Record>>,
-}
-
-/// Who has to know of changes before they are acknowledged. Called on the writer's thread: must be quick.
-pub trait Follower: Send + Sync {
-    /// Takes in what was committed.
-    fn follow(&self, changes: &[Change]);
-}
-
 /// The ledger. Cheap to clone; the file is closed with the last one.
 #[derive(Clone)]
 pub struct Ledger {
     inner: Arc<Inner>,
-    jobs: SyncSender<Job>,
 }
 
 struct Inner {
-    book: Book,
+    seal: Arc<Seal>,
     memory: Memory,
     changes: broadcast::Sender<Change>,
     followers: Mutex<Vec<Weak<dyn Follower>>>,
     commits: AtomicU64,
+    back: Back,
 }
 
-/// The writer's work, for a thread of its own: it blocks on the disk.
+/// Where records are kept.
+enum Back {
+    File { book: Book, jobs: SyncSender<Job> },
+    Shared(Shared),
+}
+
+/// The work of the ledger's own thread: it blocks on the disk, or speaks to the store.
 pub type Work = Box<dyn FnOnce() + Send>;
 
+/// What the data path can tell of a record at once.
+#[derive(Debug, Clone)]
+pub enum Recalled {
+    /// It is there, or it is known not to be.
+    Known(Option<Arc<Record>>),
+    /// The store has to be asked: [`Ledger::find`].
+    Unknown,
+}
+
 impl Ledger {
-    /// Opens the ledger that `config` names, making folder, key and file where they are not there yet.
-    /// `spawn` is given the writer's work.
+    /// Opens the ledger that `config` names, making folder, key and file where they are not there yet. A shared one opens also
+    /// while its store does not answer.
+    /// `spawn` is given the work of its thread.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn open(config: &LedgerConfig, spawn: impl FnOnce(Work) -> Result<(), String>) -> Result<Self, String> {
-        let shown = config.folder.display();
-        std::fs::create_dir_all(&config.folder).map_err(|e| format!("cannot make the folder {shown}: {e}"))?;
-        let file = config.folder.join("ledger.redb");
-        let seal = Seal::new(&key(config, &file)?)?;
-        let book = Book::open(&file, seal, config.page_cache.as_usize()).map_err(|fault| format!("{}: {fault}", file.display()))?;
-        private(&file)?;
-        let inner = Arc::new(Inner {
-            book,
+    pub fn open(
+        config: &LedgerConfig,
+        around: (Around<'_>, &Clock),
+        spawn: impl FnOnce(Work) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        match (&config.folder, &config.valkey) {
+            (Some(folder), None) => Self::open_file(config, folder, spawn),
+            (None, Some(valkey)) => Self::open_shared(config, valkey, around, spawn),
+            _ => Err("exactly one of `folder` and `valkey` must be set".into()),
+        }
+    }
+
+    fn open_file(config: &LedgerConfig, folder: &Path, spawn: impl FnOnce(Work) -> Result<(), String>) -> Result<Self, String> {
+        std::fs::create_dir_all(folder).map_err(|e| format!("cannot make the folder {}: {e}", folder.display()))?;
+        let file = folder.join("ledger.redb");
+        let seal = Arc::new(Seal::new(&config::key(config, folder, &file)?)?);
+        let book = Book::open(&file, seal.clone(), config.page_cache.as_usize());
+        let book = book.map_err(|fault| format!("{}: {fault}", file.display()))?;
+        config::private(&file)?;
+        let (jobs, received) = std::sync::mpsc::sync_channel(WAITING);
+        let ledger = Self::new(config, seal, Back::File { book, jobs });
+        let weak = Arc::downgrade(&ledger.inner);
+        spawn(Box::new(move || writer::run(&weak, &received)))?;
+        Ok(ledger)
+    }
+
+    fn open_shared(
+        config: &LedgerConfig,
+        valkey: &ValkeyStoreConfig,
+        (around, clock): (Around<'_>, &Clock),
+        spawn: impl FnOnce(Work) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let key_file = config.key_file.as_ref().ok_or("a shared ledger needs `key_file`, the same on every gateway")?;
+        let seal = Arc::new(Seal::new(&crate::files::read_secret(key_file)?)?);
+        let (shared, beginning) = Shared::new((valkey, config.trust_for.0), around, clock, seal.clone())?;
+        let ledger = Self::new(config, seal, Back::Shared(shared));
+        let (first, told) = std::sync::mpsc::channel();
+        spawn(beginning.work(Arc::downgrade(&ledger.inner), first)?)?;
+        match told.recv() {
+            Ok(Err(Fault::Away(why))) => tracing::warn!(why, "the ledger's store does not answer; nothing of it is known until it does"),
+            Ok(outcome) => outcome.map_err(|fault| fault.to_string())?,
+            Err(_) => return Err(gone().to_string()),
+        }
+        Ok(ledger)
+    }
+
+    fn new(config: &LedgerConfig, seal: Arc<Seal>, back: Back) -> Self {
+        let inner = Inner {
+            seal,
             memory: Memory::new(config.remembered),
             changes: broadcast::Sender::new(BEHIND),
             followers: Mutex::default(),
             commits: AtomicU64::new(0),
-        });
-        let (jobs, received) = std::sync::mpsc::sync_channel(WAITING);
-        let weak = Arc::downgrade(&inner);
-        spawn(Box::new(move || writer::run(&weak, &received)))?;
-        Ok(Self { inner, jobs })
+            back,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// The record that is presented or named by `id`, if it is there at `now`. Answers out of memory; reads the file on a
-    /// miss (a few microseconds, no network).
+    /// What is presented or named by `id`, without waiting: out of memory, or on a miss out of the file (a few microseconds).
+    /// A record may be over.
     ///
     /// # Errors
     /// [`Fault::Broken`] when the file cannot be read: nothing may then be let in for it.
-    pub fn find(&self, kind: Kind, id: &str, now: UnixTime) -> Result<Option<Arc<Record>>, Fault> {
+    pub fn recall(&self, kind: Kind, id: &str) -> Result<Recalled, Fault> {
         // No id is that long; what is, is not worth remembering.
         if id.is_empty() || id.len() > ID_MAX {
-            return Ok(None);
+            return Ok(Recalled::Known(None));
         }
         let id: Arc<str> = id.into();
-        let found = match self.inner.memory.get(kind, &id) {
-            Some(found) => found,
-            None => {
-                let place = self.inner.book.seal.place(kind, &id);
-                self.inner.memory.fill(kind, id, &place, || self.inner.book.get(&place))?
+        if let Some(found) = self.inner.memory.get(kind, &id).filter(|_| !self.is_lapsed()) {
+            return Ok(Recalled::Known(found));
+        }
+        match &self.inner.back {
+            Back::File { book, .. } => {
+                let place = self.inner.seal.place(kind, &id);
+                self.inner.memory.fill(kind, id, &place, || book.get(&place)).map(Recalled::Known)
             }
+            Back::Shared(_) => Ok(Recalled::Unknown),
+        }
+    }
+
+    /// The record that is presented or named by `id`, if it is there at `now`: out of memory, else out of file or store.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when the file cannot be read, [`Fault::Away`] when the store cannot: nothing may then be let in for it.
+    pub async fn find(&self, kind: Kind, id: &str, now: UnixTime) -> Result<Option<Arc<Record>>, Fault> {
+        let found = match (self.recall(kind, id)?, &self.inner.back) {
+            (Recalled::Known(found), _) => found,
+            (Recalled::Unknown, Back::Shared(shared)) => shared.get(kind, &id.into()).await?,
+            (Recalled::Unknown, Back::File { .. }) => None,
         };
         Ok(found.filter(|record| !record.is_over(now)))
+    }
+
+    /// Whether what this gateway remembers no longer holds: the store of a shared ledger was not heard for too long.
+    #[must_use]
+    pub fn is_lapsed(&self) -> bool {
+        if let Back::Shared(shared) = &self.inner.back { !shared.is_trusted() } else { false }
+    }
+
+    /// Whether it can be asked: its file always, a shared one while its store answers.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        if let Back::Shared(shared) = &self.inner.back { shared.is_up() } else { true }
+    }
+
+    /// Whether a fleet shares it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.inner.back, Back::Shared(_))
     }
 
     /// As [`Ledger::find`], for an account that must be its owner: another's record is not there.
     ///
     /// # Errors
     /// As [`Ledger::find`].
-    pub fn find_of(&self, account: &Account, kind: Kind, id: &str, now: UnixTime) -> Result<Option<Arc<Record>>, Fault> {
-        Ok(self.find(kind, id, now)?.filter(|record| record.account == *account))
+    pub async fn find_of(&self, account: &Account, kind: Kind, id: &str, now: UnixTime) -> Result<Option<Arc<Record>>, Fault> {
+        Ok(self.find(kind, id, now).await?.filter(|record| record.account == *account))
     }
 
     /// Makes changes, all or none, and comes back when they are on the disk and known everywhere here.
@@ -291,67 +265,112 @@ impl Ledger {
             return Err(Fault::Broken("a record's id is empty or too long".into()));
         }
         let (answer, answered) = oneshot::channel();
-        self.send(Job::Write(batch, answer))?;
+        match &self.inner.back {
+            Back::File { jobs, .. } => send(jobs, Job::Write(batch, answer))?,
+            Back::Shared(shared) => shared.ask(Ask::Write(batch, answer))?,
+        }
         Ok(answered)
     }
 
-    fn send(&self, job: Job) -> Result<(), Fault> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => Fault::Busy,
-            TrySendError::Disconnected(_) => gone(),
-        })
-    }
-
-    /// A page of records that are there at `now`, with how many there are in all. Reads the file: call it where blocking for
-    /// some milliseconds is fine.
+    /// A page of records that are there at `now`, with how many there are in all.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when the file cannot be read.
+    /// [`Fault::Broken`] when the file cannot be read, [`Fault::Away`] when the store cannot.
     pub async fn list(&self, listing: Listing, now: UnixTime) -> Result<Page, Fault> {
         // Counts and indexes hold what is over until it is swept.
         self.sweep(now).await?;
-        let inner = self.inner.clone();
-        let page = tokio::task::spawn_blocking(move || inner.book.list(&listing)).await;
-        page.map_err(|_| Fault::Broken("listing was ended".into()))?
+        let shared = match &self.inner.back {
+            Back::Shared(shared) => shared,
+            Back::File { .. } => {
+                let inner = self.inner.clone();
+                // It blocks for some milliseconds.
+                let page =
+                    tokio::task::spawn_blocking(
+                        move || if let Back::File { book, .. } = &inner.back { book.list(&listing) } else { Err(gone()) },
+                    );
+                return page.await.map_err(|_| Fault::Broken("listing was ended".into()))?;
+            }
+        };
+        let (answer, answered) = oneshot::channel();
+        shared.ask(Ask::List(listing, answer))?;
+        answered.await.map_err(|_| gone())?
     }
 
-    /// Calls `each` with every record of a kind (or of all), in no useful order, and without keeping them.
+    /// Calls `each` with every record of a kind (or of all), in no useful order, and without keeping them. While a shared
+    /// ledger changes, a record may come twice.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when the file cannot be read.
+    /// As [`Ledger::list`]. For those who may block.
     pub fn each(&self, kind: Option<Kind>, mut each: impl FnMut(Record)) -> Result<(), Fault> {
-        const AT_ONCE: usize = 1000;
-        let mut after: Option<Place> = None;
-        loop {
-            let found = self.inner.book.walk(kind, after, AT_ONCE)?;
-            let whole = found.len() == AT_ONCE;
-            after = found.last().map(|(place, _)| *place).or(after);
-            found.into_iter().for_each(|(_, record)| each(record));
-            if !whole {
-                return Ok(());
+        match &self.inner.back {
+            Back::File { book, .. } => book.each(kind, each),
+            Back::Shared(shared) => {
+                for kind in Kind::ALL.into_iter().filter(|one| kind.is_none_or(|kind| kind == *one)) {
+                    let mut from = 0;
+                    loop {
+                        let (records, next) = shared.walk(kind, from)?;
+                        records.into_iter().for_each(&mut each);
+                        if next == 0 {
+                            break;
+                        }
+                        from = next;
+                    }
+                }
+                Ok(())
             }
         }
     }
 
-    /// Takes away what is over at `now`. Costs next to nothing when nothing is. Gives how many were.
+    /// Takes away what is over at `now` (of a shared ledger: by its store's clock). Costs next to nothing when nothing is.
+    /// Gives how many were.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when the file cannot be written.
+    /// [`Fault::Broken`] when the file cannot be written, [`Fault::Away`] when the store cannot.
     pub async fn sweep(&self, now: UnixTime) -> Result<u64, Fault> {
-        if self.inner.book.next_due()?.is_none_or(|due| due > now) {
-            return Ok(0);
+        match &self.inner.back {
+            Back::File { book, jobs } => {
+                if book.next_due()?.is_none_or(|due| due > now) {
+                    return Ok(0);
+                }
+                let (answer, answered) = oneshot::channel();
+                send(jobs, Job::Sweep(now, answer))?;
+                answered.await.map_err(|_| gone())?
+            }
+            Back::Shared(shared) => {
+                let mut all = 0;
+                loop {
+                    let (answer, answered) = oneshot::channel();
+                    shared.ask(Ask::Sweep(answer))?;
+                    let swept = answered.await.map_err(|_| gone())??;
+                    all += swept;
+                    if swept < shared::SWEPT as u64 {
+                        return Ok(all);
+                    }
+                }
+            }
         }
+    }
+
+    /// Notes over the fleet that a token of this name is used, for so long or for good. Whether this is the first use.
+    ///
+    /// # Errors
+    /// [`Fault::Away`] when the store does not answer. Only a shared ledger notes uses.
+    pub async fn claim_use(&self, name: &str, life: Option<std::time::Duration>) -> Result<bool, Fault> {
+        let Back::Shared(shared) = &self.inner.back else { return Err(Fault::Broken("nobody shares the ledger".into())) };
         let (answer, answered) = oneshot::channel();
-        self.send(Job::Sweep(now, answer))?;
+        shared.ask(Ask::Claim(name.to_owned(), life, answer))?;
         answered.await.map_err(|_| gone())?
     }
 
-    /// How many records of each kind there are.
+    /// How many records of each kind there are; of a shared ledger, when its store was heard last.
     ///
     /// # Errors
     /// [`Fault::Broken`] when the file cannot be read.
     pub fn counts(&self) -> Result<Vec<(Kind, u64)>, Fault> {
-        self.inner.book.counts()
+        match &self.inner.back {
+            Back::File { book, .. } => book.counts(),
+            Back::Shared(shared) => Ok(shared.counts()),
+        }
     }
 
     /// Commits made by this process: what shared one is counted once.
@@ -372,63 +391,49 @@ impl Ledger {
         followers.retain(|follower| follower.strong_count() > 0);
         followers.push(Arc::downgrade(follower));
     }
+
+    /// Has followers told of everything anew, where changes may have come between reading and following.
+    pub(crate) fn start_over(&self) {
+        if let Back::Shared(shared) = &self.inner.back {
+            // Where the task is too busy to take it, there are changes, and it does not matter: they are told.
+            let _ = shared.ask(Ask::StartOver);
+        }
+    }
 }
 
-/// Longest id of a record in bytes.
-pub const ID_MAX: usize = 512;
-
-impl Op {
-    fn is_too_long(&self) -> bool {
-        let id = match self {
-            Self::Create(record) | Self::Put(record) | Self::Replace(record) => &record.id,
-            Self::Delete { id, .. } => id,
-        };
-        id.is_empty() || id.len() > ID_MAX
+impl Inner {
+    /// Memory first, then followers: whoever hears of a change sees it.
+    fn tell(&self, told: Vec<(Place, Change)>) {
+        for (place, change) in &told {
+            self.memory.changed(change.kind, &change.id, place, change.now.clone());
+        }
+        let changes: Vec<Change> = told.into_iter().map(|(_, change)| change).collect();
+        self.each_follower(|follower| follower.follow(&changes));
+        for change in changes {
+            // Nobody may be listening.
+            let _ = self.changes.send(change);
+        }
     }
+
+    fn start_over(&self, records: &[Arc<Record>]) {
+        self.each_follower(|follower| follower.start_over(records));
+    }
+
+    fn each_follower(&self, tell: impl Fn(&dyn Follower)) {
+        let followers = self.followers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        followers.iter().filter_map(Weak::upgrade).for_each(|follower| tell(&*follower));
+    }
+}
+
+fn send(jobs: &SyncSender<Job>, job: Job) -> Result<(), Fault> {
+    jobs.try_send(job).map_err(|error| match error {
+        TrySendError::Full(_) => Fault::Busy,
+        TrySendError::Disconnected(_) => gone(),
+    })
 }
 
 fn gone() -> Fault {
     Fault::Broken("its writer has ended".into())
-}
-
-/// The key of a ledger: the file that the config names, or the one in its folder, made with the ledger.
-fn key(config: &LedgerConfig, ledger: &Path) -> Result<Secret<String>, String> {
-    if let Some(file) = &config.key_file {
-        return crate::files::read_secret(file);
-    }
-    let file = config.folder.join("ledger.key");
-    if file.exists() {
-        return crate::files::read_secret(&file);
-    }
-    if ledger.exists() {
-        return Err(format!("{}: not there, and {} cannot be read without it", file.display(), ledger.display()));
-    }
-    let key = Seal::new_key()?;
-    write_new(&file, key.expose().as_bytes()).map_err(|e| format!("{}: {e}", file.display()))?;
-    tracing::info!(file = %file.display(), "made the key that seals the ledger; keep a copy of it elsewhere");
-    Ok(key)
-}
-
-fn write_new(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut open = options.open(file)?;
-    open.write_all(content)?;
-    open.sync_all()
-}
-
-#[cfg(unix)]
-fn private(file: &Path) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).map_err(|e| format!("{}: {e}", file.display()))
-}
-
-#[cfg(not(unix))]
-fn private(_file: &Path) -> Result<(), String> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -27,10 +27,10 @@ pub mod form;
 pub mod manifest;
 pub mod token;
 
+pub mod files;
 pub mod store;
 
 pub mod credential;
-pub mod files;
 pub mod geo;
 pub mod keygen;
 pub mod ledger;

@@ -9,7 +9,7 @@
 //! # use tollgate::proxy::{AroundLayer, filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, inject::Inject, forward::Forward, request::Arrived};
 //! # use tower::{Service, ServiceBuilder};
 //! fn is_a_walk(_: impl Service<Arrived>) {}
-//! // Without VerifyToken: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
+//! // Without VerifyLayer: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
 //! let forward: Forward = unimplemented!();
 //! is_a_walk(
 //!     ServiceBuilder::new()
@@ -79,6 +79,7 @@ pub use filter::{AnswerLayer, AroundLayer, Filter, FilterLayer};
 
 use crate::clock::Clock;
 use crate::credential::mapping::Mappings;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
 use crate::session::Sessions;
@@ -108,6 +109,8 @@ pub struct State {
     pub uploads: Uploads,
     /// The fleet, where gateways share their sessions.
     pub fleet: Option<Fleet>,
+    /// The record of what was issued here, where it is.
+    pub ledger: Option<Ledger>,
     /// Signs and opens tickets.
     pub tickets: Arc<Tickets>,
     /// Seals and opens tickets that stand for upstream URLs.
@@ -146,7 +149,7 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
         .layer(AnswerLayer(own_answer::BeforeToken))
-        .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(verify_token::VerifyLayer)
         .layer(AnswerLayer(own_answer::WithToken))
         .layer(admit_session::AdmitLayer)
         .layer(AroundLayer(upload::Upload))

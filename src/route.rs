@@ -13,6 +13,7 @@ use crate::credential::SignConfig;
 use crate::credential::provider::aws_sigv4::AwsConfig;
 use crate::name::Name;
 use crate::session::RouteSessionConfig;
+use crate::token::Near;
 use crate::units::Period;
 use crate::upload::UploadConfig;
 use inject::{AnswersConfig, InjectConfig};
@@ -69,6 +70,9 @@ pub struct RouteConfig {
     /// What callers must not see of the origin's answers. Unset: with `inject`, only headers that say a credential back.
     #[serde(default)]
     pub answers: Option<AnswersConfig>,
+    /// How near a viewer must be to an address that a token names. Unset: it must be that address.
+    #[serde(default)]
+    pub bind: Option<Near>,
     /// Pages that may read answers across origins.
     #[serde(default)]
     pub cors: CorsConfig,

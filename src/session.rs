@@ -13,6 +13,7 @@ mod sync;
 mod table;
 pub mod ticket;
 pub mod valkey;
+mod viewing;
 
 use std::sync::Arc;
 
@@ -24,14 +25,16 @@ pub use self::ask::{
 };
 pub use self::config::{
     CookieConfig, OnFull, OnStoreError, ProbesConfig, Propagation, RefusalStatus, RouteSessionConfig, SameSite, SessionsConfig,
-    StoreConfig, TicketKeyConfig, ValkeyStoreConfig,
+    StoreConfig, TicketKeyConfig,
 };
 pub use self::store::Change;
 use self::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub use self::table::{Filter, Page, ResumeFault, Sessions, Swept};
+pub use self::viewing::Viewing;
 use crate::clock::UnixTime;
 use crate::manifest::Facts;
 use crate::name::Name;
+pub use crate::store::valkey::ValkeyStoreConfig;
 use crate::token::Grant;
 
 /// A session's name: a UUID of version 7 (RFC 9562 §5.7), so that it tells when the session began.

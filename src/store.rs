@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod embedded;
 mod seal;
+pub mod valkey;
 
 pub use embedded::{Embedded, Room};
 pub use seal::Seal;

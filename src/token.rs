@@ -4,6 +4,7 @@
 //! exactly. One file a scheme in `token/scheme/`, verify and sign side by side.
 
 pub mod access;
+pub mod attributes;
 pub mod browser;
 pub mod carrier;
 pub mod denial;
@@ -13,6 +14,7 @@ pub mod issued;
 pub mod json;
 pub mod jws;
 pub mod key;
+pub mod near;
 pub mod renewal;
 pub mod scheme;
 pub mod url_rule;
@@ -25,5 +27,6 @@ pub use facts::RequestFacts;
 pub use grant::{Answer, Binding, Combination, Condition, Details, Grant, PathRule, Scope, SessionTerms, UploadTerms, Window};
 pub use issued::{Issue, Issued, Kind, NothingIssued};
 pub use key::{Algorithm, Key, KeyFault, KeySet, KeySource};
+pub use near::Near;
 pub use renewal::{Renewal, RenewalCarrier, Renewed};
-pub use scheme::{Reply, Scheme, SignError, SignRequest, Signed};
+pub use scheme::{Due, Reply, Scheme, SignError, SignRequest, Signed};

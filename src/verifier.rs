@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::decide::{Refusal, RouteScheme, Verdict, Verifier};
+pub use self::decide::{ClaimFault, Refusal, RouteScheme, Verdict, Verifier};
 use crate::name::Name;
 use crate::secret::Secret;
 use crate::token::Algorithm;
@@ -80,10 +80,12 @@ pub struct VerifierConfig {
     pub remember_for: Period,
     /// MaxMind country database (`.mmdb`); tokens with country rules are refused without one.
     pub geoip_file: Option<PathBuf>,
+    /// MaxMind database of autonomous systems, where they are not in the other one.
+    pub asn_file: Option<PathBuf>,
 }
 
 impl Default for VerifierConfig {
     fn default() -> Self {
-        Self { remembered: 20_000, remember_for: Period::seconds(60), geoip_file: None }
+        Self { remembered: 20_000, remember_for: Period::seconds(60), geoip_file: None, asn_file: None }
     }
 }

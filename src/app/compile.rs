@@ -5,7 +5,7 @@ mod credentials;
 mod issue;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Unfit;
@@ -19,9 +19,9 @@ use crate::credential::mapping::Mappings;
 use crate::credential::provider::aws_sigv4::{AwsPlace, AwsSigner};
 use crate::credential::sign_head::SignHead;
 use crate::credential::{Credential, SignConfig, Signer};
-use crate::geo::MaxMind;
+use crate::geo::{Databases, MaxMind};
 use crate::ledger::lookups::Lookups;
-use crate::ledger::{Account, KeyRing, Ledger};
+use crate::ledger::{Account, Follower, KeyRing, Ledger};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::name::Name;
 use crate::proxy::origin::{self, HostPolicy, Origin};
@@ -37,15 +37,16 @@ use crate::server::tls;
 use crate::server::worker::Running;
 use crate::session::fleet::{Fleet, FleetParts, Task};
 use crate::session::ticket::Tickets;
-use crate::session::valkey::{Place, ValkeyStore};
+use crate::session::valkey::ValkeyStore;
 use crate::session::{Sessions, StoreConfig};
 use crate::store::Embedded;
-use crate::token::{Geo, Issued, KeySource, NoGeo, NothingIssued};
+use crate::store::valkey::Place;
+use crate::token::{Geo, Issued, KeySource, NothingIssued};
 use crate::upload::Uploads;
 use crate::verifier::jwks::Remote;
 use crate::verifier::keys::{self, Surroundings};
 use crate::verifier::used::Used;
-use crate::verifier::{KeysConfig, RouteScheme, Verifier};
+use crate::verifier::{KeysConfig, RouteScheme, Verifier, VerifierConfig};
 
 /// A key set that is fetched, and what fetches it.
 #[derive(Clone)]
@@ -84,6 +85,7 @@ pub struct Parts {
     pub fleet: Option<Fleet>,
     used: Arc<Used>,
     ledger: Option<(Ledger, Arc<KeyRing>)>,
+    withdrawing: Option<Arc<dyn Follower>>,
     /// The control listener's side, where there is one.
     pub front: Option<Front>,
 }
@@ -145,7 +147,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     let World { metrics, clock, .. } = *world;
     let before = if let Purpose::Reload(before) = purpose { Some(before) } else { None };
     let mut work = Work { config, before, metrics, unfit: Vec::new(), parts: Parts::default(), tasks: Vec::new() };
-    work.ledger(purpose);
+    work.ledger(purpose, clock);
     let sources = work.keys();
     let schemes = work.schemes(&sources, clock);
     let shared = work.shared(clock);
@@ -168,7 +170,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
         _ => return Err(work.unfit),
     };
     let used = before.map_or_else(Arc::default, |before| before.used.clone());
-    let verifier = Verifier::with_used(&config.verifier, used.clone());
+    let verifier = Verifier::with_used(&config.verifier, used.clone()).claiming(work.claims());
     verifier.watch(work.parts.remotes.iter().map(|keys| keys.remote.clone()).collect());
     let limits = &config.server.limits;
     let state = State {
@@ -177,6 +179,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
         sessions,
         uploads,
         fleet,
+        ledger: work.parts.ledger(),
         tickets,
         mappings,
         revocations,
@@ -376,11 +379,11 @@ impl Work<'_> {
     }
 
     fn geo(&mut self) -> Arc<dyn Geo> {
-        let Some(file) = &self.config.verifier.geoip_file else { return Arc::new(NoGeo) };
-        match self.note(KeyPath::top("verifier").key("geoip_file"), MaxMind::open(file)) {
-            Some(database) => Arc::new(database),
-            None => Arc::new(NoGeo),
-        }
+        let VerifierConfig { geoip_file, asn_file, .. } = &self.config.verifier;
+        let mut open = |key: &str, file: &Option<PathBuf>| {
+            file.as_deref().and_then(|file| self.note(KeyPath::top("verifier").key(key), MaxMind::open(file)))
+        };
+        Arc::new(Databases { countries: open("geoip_file", geoip_file), systems: open("asn_file", asn_file) })
     }
 
     /// Budgets outlive a reload, or every reload would forgive everybody.

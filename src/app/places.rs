@@ -1,9 +1,13 @@
-//! The store that a fleet shares, as credentials use it.
+//! The stores that a fleet shares, as credentials and tokens for one use use them.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use crate::credential::fleet::{SharedPlaces, Told};
+use crate::ledger::Ledger;
 use crate::session::valkey::ValkeyStore;
+use crate::verifier::used::Claims;
 
 impl SharedPlaces for ValkeyStore {
     fn read<'t>(&'t self, place: &'t str) -> Told<'t, Option<Vec<u8>>> {
@@ -20,5 +24,19 @@ impl SharedPlaces for ValkeyStore {
 
     fn release<'t>(&'t self, place: &'t str, holder: &'t str) -> Told<'t, ()> {
         Box::pin(self.release_place(place, holder))
+    }
+}
+
+type Claimed<'c> = Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'c>>;
+
+impl Claims for ValkeyStore {
+    fn claim<'c>(&'c self, name: &'c str, life: Option<Duration>) -> Claimed<'c> {
+        Box::pin(self.claim_place(name, life))
+    }
+}
+
+impl Claims for Ledger {
+    fn claim<'c>(&'c self, name: &'c str, life: Option<Duration>) -> Claimed<'c> {
+        Box::pin(async move { self.claim_use(name, life).await.map_err(|fault| fault.to_string()) })
     }
 }

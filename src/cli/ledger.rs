@@ -1,4 +1,5 @@
-//! `tollgate ledger`: copies of the record of what was issued. The gateway must not be running: one process holds the file.
+//! `tollgate ledger`: copies of the record of what was issued. A gateway with a file of its own must not be running: one process
+//! holds the file. One that shares its ledger may.
 
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use clap::Subcommand;
 use super::{ConfigArgs, failed, say};
 use crate::clock::Clock;
 use crate::ledger::{Form, Ledger};
+use crate::store::valkey::Place;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LedgerCommand {
@@ -45,7 +47,8 @@ pub(super) fn run(command: &LedgerCommand) -> ExitCode {
     };
     let Some(config) = &loaded.config.ledger else { return failed("the config has no [ledger]") };
     let spawn = |work| std::thread::Builder::new().spawn(work).map(drop).map_err(|e| format!("no thread: {e}"));
-    let opened = Ledger::open(config, spawn);
+    let around = Place { folder: Path::new("/"), variable: &|name| std::env::var(name).ok() };
+    let opened = Ledger::open(config, (around, &Clock::System), spawn);
     let outcome = opened.and_then(|ledger| match command {
         LedgerCommand::Export { file, plain, with_secrets, .. } => export(&ledger, file, (*plain, *with_secrets)),
         LedgerCommand::Import { file, .. } => import(&ledger, file),

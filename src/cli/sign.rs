@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use http::Uri;
+use http::{HeaderName, Uri};
 use serde_json::{Map, Value};
 
 use super::{ConfigArgs, Output, failed, put, put_json};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
-use crate::token::{SignRequest, Signed};
+use crate::token::{Country, SignRequest, Signed};
 
 #[derive(Debug, Args)]
 pub(super) struct SignArgs {
@@ -38,6 +38,15 @@ pub(super) struct SignArgs {
     /// The address that it is bound to, where the scheme can say that
     #[arg(long)]
     client_ip: Option<std::net::IpAddr>,
+    /// The country of that address, for schemes that cover it
+    #[arg(long, value_parser = country)]
+    country: Option<Country>,
+    /// The autonomous system of that address, by number, for the same
+    #[arg(long)]
+    system: Option<u32>,
+    /// A header that the viewer will send, for the same
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+    header: Vec<(HeaderName, String)>,
     /// A further claim or field, by the scheme's own name; the value is JSON, or text
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::key_value)]
     claim: Vec<(String, String)>,
@@ -50,6 +59,15 @@ pub(super) struct SignArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+}
+
+fn country(code: &str) -> Result<Country, String> {
+    Country::new(code).ok_or_else(|| "not a country code of two letters".to_owned())
+}
+
+fn header(pair: &str) -> Result<(HeaderName, String), String> {
+    let (name, value) = super::key_value(pair)?;
+    Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("\"{name}\" is not a header's name"))?, value))
 }
 
 pub(super) fn run(args: &SignArgs) -> ExitCode {
@@ -101,6 +119,9 @@ fn signed(args: &SignArgs, config: &Config) -> Result<(Uri, Signed), String> {
         subject: args.subject.clone(),
         key_id: args.key.clone(),
         client_ip: args.client_ip,
+        country: args.country,
+        system: args.system,
+        headers: args.header.clone(),
         claims: claims(&args.claim),
         ..SignRequest::default()
     };

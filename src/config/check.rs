@@ -6,6 +6,7 @@
 mod control;
 mod credentials;
 mod origins;
+mod places;
 mod routes;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     store(config, &mut found);
     origins::check(config, &mut found);
     routes::check(config, &mut found);
+    places::check(config, &mut found);
     unused(config, &mut found);
     found
 }

@@ -77,15 +77,12 @@ impl Request {
         RequestFacts {
             method: &self.method,
             https: self.https,
-            host: &self.host,
             port: self.port,
-            path: &self.path,
-            mount: 0,
             query: self.query.as_deref(),
-            headers: &self.headers,
             client_ip: self.client_ip,
             geo: &self.geo,
             alpn: self.alpn.as_deref(),
+            ..RequestFacts::bare(&self.host, &self.path, &self.headers)
         }
     }
 }

@@ -144,7 +144,7 @@ async fn walked(head: Parts, body: Incoming, (asked, peer): (&Asked, IpAddr), de
         .layer(FilterLayer(guard::Guard))
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
-        .layer(FilterLayer(verify_token::VerifyToken))
+        .layer(verify_token::VerifyLayer)
         .layer(admit_session::AdmitLayer)
         .service(Allowed);
     let answer = rooms.call(arrived).await;

@@ -131,13 +131,13 @@ impl Gate {
     ///
     /// # Errors
     /// Why not.
-    pub fn enter(&self, key: Option<&str>, peer: IpAddr, now: UnixTime) -> Result<Caller, Locked> {
+    pub async fn enter(&self, key: Option<&str>, peer: IpAddr, now: UnixTime) -> Result<Caller, Locked> {
         let key = key.filter(|key| !key.is_empty()).ok_or(Locked::Unknown)?;
         if let Some(wait) = self.slow.wait(peer) {
             let resets = u32::try_from(wait.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
             return Err(Locked::TooMany(Rate { limit: WRONG.0, remaining: 0, resets }));
         }
-        match self.known(key, now)? {
+        match self.known(key, now).await? {
             Some(caller) => self.counted(caller, now),
             None => {
                 self.slow.refused(peer);
@@ -150,17 +150,16 @@ impl Gate {
     ///
     /// # Errors
     /// Why not.
-    pub fn enter_as(&self, id: &str, now: UnixTime) -> Result<Caller, Locked> {
+    pub async fn enter_as(&self, id: &str, now: UnixTime) -> Result<Caller, Locked> {
         let fixed = self.fixed.iter().find(|fixed| *fixed.name == *id).map(caller_of_fixed);
-        let kept = || self.kept(id, now).map(|found| found.map(|(caller, _)| caller));
         let caller = match fixed {
             Some(caller) => Some(caller),
-            None => kept()?,
+            None => self.kept(id, now).await?.map(|(caller, _)| caller),
         };
         self.counted(caller.ok_or(Locked::Unknown)?, now)
     }
 
-    fn known(&self, key: &str, now: UnixTime) -> Result<Option<Caller>, Locked> {
+    async fn known(&self, key: &str, now: UnixTime) -> Result<Option<Caller>, Locked> {
         let sha256 = sha256(key.as_bytes());
         // All of them are compared: how long it takes does not tell which one it was.
         let same = self.fixed.iter().filter(|fixed| bool::from(fixed.sha256.ct_eq(&sha256))).collect::<Vec<_>>();
@@ -168,13 +167,13 @@ impl Gate {
             return Ok(Some(caller_of_fixed(fixed)));
         }
         let Some(id) = key.strip_prefix("tg_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id) else { return Ok(None) };
-        let Some((caller, kept)) = self.kept(id, now)? else { return Ok(None) };
+        let Some((caller, kept)) = self.kept(id, now).await? else { return Ok(None) };
         let good = unhex(&kept.sha256).is_some_and(|kept| bool::from(kept.ct_eq(&sha256)));
         Ok(good.then_some(caller))
     }
 
-    fn kept(&self, id: &str, now: UnixTime) -> Result<Option<(Caller, ApiKey)>, Locked> {
-        let record = self.ledger.find(Kind::ApiKey, id, now).map_err(|fault| {
+    async fn kept(&self, id: &str, now: UnixTime) -> Result<Option<(Caller, ApiKey)>, Locked> {
+        let record = self.ledger.find(Kind::ApiKey, id, now).await.map_err(|fault| {
             tracing::error!(%fault, "an API key cannot be looked up");
             Locked::Broken
         })?;
@@ -290,58 +289,62 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn gate(folder: &std::path::Path) -> (Gate, Ledger) {
-        let config = LedgerConfig { folder: folder.to_owned(), key_file: None, remembered: 100, page_cache: Size::kib(64) };
+        let config = LedgerConfig { folder: Some(folder.to_owned()), page_cache: Size::kib(64), ..LedgerConfig::default() };
         let spawn = |work| std::thread::Builder::new().spawn(work).map(drop).map_err(|e| e.to_string());
-        let ledger = Ledger::open(&config, spawn).expect("ledger");
+        let around = crate::store::valkey::Place { folder, variable: &|_| None };
+        let ledger = Ledger::open(&config, (around, &crate::clock::Clock::System), spawn).expect("ledger");
         let key = ApiKeyConfig { sha256: sha256_hex("fixed"), role: Role::Issuer, account: None, per_minute: Some(2) };
         let config = ControlConfig { api_keys: [(crate::name::Name::new("ops").expect("name"), key)].into(), ..ControlConfig::default() };
         (Gate::new(&config, ledger.clone()).expect("gate"), ledger)
     }
 
-    #[test]
-    fn only_whole_keys_open_and_each_has_its_minute() {
+    #[tokio::test]
+    async fn only_whole_keys_open_and_each_has_its_minute() {
         let folder = tempfile::tempdir().expect("folder");
         let (gate, _) = gate(folder.path());
         for wrong in [None, Some(""), Some("fixe"), Some("fixed "), Some("tg_x_y"), Some(sha256_hex("fixed").as_str())] {
-            assert_eq!(gate.enter(wrong, HERE, T).expect_err("wrong"), Locked::Unknown, "{wrong:?}");
+            assert_eq!(gate.enter(wrong, HERE, T).await.expect_err("wrong"), Locked::Unknown, "{wrong:?}");
         }
-        let caller = gate.enter(Some("fixed"), HERE, T).expect("in");
+        let caller = gate.enter(Some("fixed"), HERE, T).await.expect("in");
         assert_eq!((caller.role, caller.account.as_str(), caller.rate.remaining), (Role::Issuer, "default", 1));
         assert_eq!((caller.may(Role::Reader), caller.may(Role::Admin)), (Ok(()), Err(Locked::Role)));
-        assert!(gate.enter(Some("fixed"), HERE, T.plus(59)).is_ok());
+        assert!(gate.enter(Some("fixed"), HERE, T.plus(59)).await.is_ok());
         let limit = Rate { limit: 2, remaining: 0, resets: 1 };
-        assert_eq!(gate.enter(Some("fixed"), HERE, T.plus(59)).expect_err("third"), Locked::TooMany(limit));
-        assert!(gate.enter(Some("fixed"), HERE, T.plus(60)).is_ok());
+        assert_eq!(gate.enter(Some("fixed"), HERE, T.plus(59)).await.expect_err("third"), Locked::TooMany(limit));
+        assert!(gate.enter(Some("fixed"), HERE, T.plus(60)).await.is_ok());
     }
 
-    #[test]
-    fn keys_of_the_ledger_open_until_they_are_withdrawn() {
+    #[tokio::test]
+    async fn keys_of_the_ledger_open_until_they_are_withdrawn() {
         let folder = tempfile::tempdir().expect("folder");
         let (gate, ledger) = gate(folder.path());
         let (id, key) = new_key().expect("key");
         let account = Account::new("acme");
         let body = ApiKey { name: "ci".into(), role: Role::Admin, sha256: sha256_hex(key.expose()), per_minute: 0 };
-        ledger.write_blocking(Batch::at(T).create(Record::new(&account, &id, T, Body::ApiKey(body)))).expect("created");
-        let caller = gate.enter(Some(key.expose()), HERE, T).expect("in");
+        ledger.write(Batch::at(T).create(Record::new(&account, &id, T, Body::ApiKey(body)))).await.expect("created");
+        let caller = gate.enter(Some(key.expose()), HERE, T).await.expect("in");
         assert_eq!((&*caller.id, caller.account.as_str()), (&*id, "acme"));
         let mut changed = key.expose().clone();
         let last = changed.pop().expect("a letter");
         changed.push(if last == 'a' { 'b' } else { 'a' });
-        assert_eq!(gate.enter(Some(&changed), HERE, T).expect_err("changed"), Locked::Unknown);
-        assert!(gate.enter_as(&id, T).is_ok() && gate.enter_as("ops", T).is_ok());
-        ledger.write_blocking(Batch::at(T).delete(&account, Kind::ApiKey, &id)).expect("deleted");
-        assert_eq!(gate.enter(Some(key.expose()), HERE, T).expect_err("withdrawn"), Locked::Unknown);
-        assert_eq!(gate.enter_as(&id, T).expect_err("withdrawn"), Locked::Unknown);
+        assert_eq!(gate.enter(Some(&changed), HERE, T).await.expect_err("changed"), Locked::Unknown);
+        assert!(gate.enter_as(&id, T).await.is_ok() && gate.enter_as("ops", T).await.is_ok());
+        ledger.write(Batch::at(T).delete(&account, Kind::ApiKey, &id)).await.expect("deleted");
+        assert_eq!(gate.enter(Some(key.expose()), HERE, T).await.expect_err("withdrawn"), Locked::Unknown);
+        assert_eq!(gate.enter_as(&id, T).await.expect_err("withdrawn"), Locked::Unknown);
     }
 
-    #[test]
-    fn an_address_that_guesses_is_slowed() {
+    #[tokio::test]
+    async fn an_address_that_guesses_is_slowed() {
         let folder = tempfile::tempdir().expect("folder");
         let (gate, _) = gate(folder.path());
-        let guesses = (0..100).filter(|_| matches!(gate.enter(Some("guess"), HERE, T), Err(Locked::Unknown))).count();
+        let mut guesses = 0;
+        for _ in 0..100 {
+            guesses += usize::from(matches!(gate.enter(Some("guess"), HERE, T).await, Err(Locked::Unknown)));
+        }
         assert!((20..30).contains(&guesses), "{guesses} were looked at");
         let elsewhere = IpAddr::from([192, 0, 2, 1]);
-        assert!(gate.enter(Some("fixed"), elsewhere, T).is_ok());
+        assert!(gate.enter(Some("fixed"), elsewhere, T).await.is_ok());
     }
 
     #[test]

@@ -73,18 +73,18 @@ async fn route(call: &Call) -> Outcome {
     match (collection, item) {
         ("api-keys", item) => api_keys::route(call, item).await,
         ("audit", None) => audit::route(call).await,
-        ("explain", None) => explain::route(call),
+        ("explain", None) => explain::route(call).await,
         ("keys", item) => keys::route(call, item).await,
-        ("policies", item) => policies::route(call, item),
+        ("policies", item) => policies::route(call, item).await,
         ("tokens", item) => tokens::route(call, item).await,
         _ => Err(Problem::NotFound),
     }
 }
 
 /// The caller, if it may act in this role.
-fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
+async fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
     let key = call.bearer().map(str::to_owned).or_else(|| call.basic().map(|(user, _)| user));
-    let caller = call.desk.gate.enter(key.as_deref(), call.peer, call.now).map_err(Problem::Locked)?;
+    let caller = call.desk.gate.enter(key.as_deref(), call.peer, call.now).await.map_err(Problem::Locked)?;
     call.note.caller(&caller);
     caller.may(role).map_err(Problem::Locked)?;
     Ok(caller)
@@ -147,7 +147,7 @@ const LOOKS: usize = 40;
 
 /// A page as the API shows it: what is of a kind and shown, and is in its fields what the query says of the names in `filters`.
 async fn page(call: &Call, role: Role, kind: Kind, filters: &[&str], shown: impl Fn(&Record) -> Option<Value>) -> Outcome {
-    let caller = enter(call, role)?;
+    let caller = enter(call, role).await?;
     let mut listing = listing(call, &caller, kind)?;
     let asked = filters.iter().filter_map(|name| Some((*name, query::values(call.query(), name).next()?)));
     let wanted = asked.map(|(name, raw)| Ok((name, query::decode(raw).ok_or_else(|| unusable(name))?)));
@@ -170,10 +170,10 @@ async fn page(call: &Call, role: Role, kind: Kind, filters: &[&str], shown: impl
 }
 
 /// One record as the API shows it.
-fn one(call: &Call, role: Role, kind: Kind, id: &str, shown: impl Fn(&Record) -> Option<Value>) -> Outcome {
+async fn one(call: &Call, role: Role, kind: Kind, id: &str, shown: impl Fn(&Record) -> Option<Value>) -> Outcome {
     call.note.object(id);
-    let caller = enter(call, role)?;
-    let record = call.desk.ledger.find_of(&caller.account, kind, id, call.now)?;
+    let caller = enter(call, role).await?;
+    let record = call.desk.ledger.find_of(&caller.account, kind, id, call.now).await?;
     record.and_then(|record| shown(&record)).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
 }
 

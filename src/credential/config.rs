@@ -11,7 +11,7 @@ use aws_lc_rs::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::provider::{Mint, Provider, apivideo, cloudflare, fixed, mux, oauth2, ziggeo};
+use super::provider::{Mint, Provider, Serves, apivideo, cloudflare, fixed, mux, oauth2, ziggeo};
 use crate::name::Name;
 use crate::secret::Secret;
 use crate::token::Scheme;
@@ -89,6 +89,15 @@ impl Source {
         match self {
             Self::Vendor(provider) => provider.kind(),
             Self::Mint(mint) => mint.kind(),
+        }
+    }
+
+    /// What one value can be shown for.
+    #[must_use]
+    pub fn serves(&self) -> Serves {
+        match self {
+            Self::Vendor(provider) => provider.serves(),
+            Self::Mint(_) => Serves::Requests,
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::config::{KeepConfig, Scope, Source};
 use super::fleet::Fleet;
-use super::provider::Issued;
+use super::provider::{Issued, Serves};
 use super::shelf::Shelf;
 use super::state::{Now, State};
 use crate::clock::{Clock, UnixTime};
@@ -187,6 +187,12 @@ impl Credential {
         self.0.scope
     }
 
+    /// What one value can be shown for.
+    #[must_use]
+    pub fn serves(&self) -> Serves {
+        self.0.source.serves()
+    }
+
     /// Whether it is the same credential, not one that says the same.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
@@ -218,7 +224,21 @@ impl Credential {
             }
             return Ok(held);
         }
-        self.0.wait(&slot, now).await
+        self.0.wait(&slot, now, 0).await
+    }
+
+    /// The same for an upload that begins and goes with one value to its end: one with `least` seconds left, or half of its whole life
+    /// where that is less. Where the vendor gives no other now, the one that is there.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn get_lasting(&self, key: Option<&str>, now: UnixTime, least: i64) -> Result<Held, Unavailable> {
+        let held = self.get(key, now).await?;
+        if held.lasts(now, least) {
+            return Ok(held);
+        }
+        held.slot.lock().renew_now(self.0.now());
+        Ok(self.0.wait(&held.slot, now, held.kept.generation).await.unwrap_or(held))
     }
 
     /// Lets go of the value of a session or resource, and withdraws it at the vendor where that can be done.
@@ -277,6 +297,41 @@ impl Credential {
 }
 
 impl Held {
+    /// Whether it is a value of this credential, not of one that says the same.
+    #[must_use]
+    pub fn is_of(&self, credential: &Credential) -> bool {
+        Arc::ptr_eq(&self.keeper, &credential.0)
+    }
+
+    /// Whether both are values of one credential.
+    #[must_use]
+    pub fn is_same_credential(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.keeper, &other.keeper)
+    }
+
+    /// The name of its credential.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.keeper.name
+    }
+
+    /// What it can be shown for.
+    #[must_use]
+    pub fn serves(&self) -> Serves {
+        self.keeper.source.serves()
+    }
+
+    /// Whether it may still be used, whatever has become of its credential since.
+    #[must_use]
+    pub fn is_usable(&self, now: UnixTime) -> bool {
+        self.kept.is_usable(Now { wall: now, ..self.keeper.now() })
+    }
+
+    fn lasts(&self, now: UnixTime, least: i64) -> bool {
+        let (until, whole) = (self.kept.until.0, self.kept.until.0.since(self.kept.issued.since));
+        until.since(now) >= least.min(whole / 2)
+    }
+
     /// The upstream does not take this value. It is used no more, and one call for another begins; a value that has been
     /// replaced since is left in peace, and so is one that follows a rejected one closely. Gives the one to try once more with:
     /// another than this, waited for as long as the config says.
@@ -296,7 +351,7 @@ impl Held {
         }
         match self.keeper.held(&self.slot, now) {
             Some(held) => Ok(held),
-            None => self.keeper.wait(&self.slot, now).await,
+            None => self.keeper.wait(&self.slot, now, self.kept.generation).await,
         }
     }
 }
@@ -338,8 +393,8 @@ impl Keeper {
         Some(Held { keeper: self.clone(), slot: slot.clone(), kept })
     }
 
-    /// Waits for what a call brings, if it makes sense.
-    async fn wait(self: &Arc<Self>, slot: &Arc<Slot>, wall: UnixTime) -> Result<Held, Unavailable> {
+    /// Waits for what a call brings, if it makes sense: a value of a later generation than `after`.
+    async fn wait(self: &Arc<Self>, slot: &Arc<Slot>, wall: UnixTime, after: u64) -> Result<Held, Unavailable> {
         let mut seen = slot.subscribe();
         let deadline = Instant::now() + self.keep.wait.0;
         // Whoever begins a call hears what comes of it; the others only where the last one was good.
@@ -348,7 +403,7 @@ impl Keeper {
             seen.mark_unchanged();
             // The wall clock may have moved while this waited.
             let now = self.now();
-            if let Some(held) = self.held(slot, now.wall.max(wall)) {
+            if let Some(held) = self.held(slot, now.wall.max(wall)).filter(|held| held.kept.generation > after) {
                 return Ok(held);
             }
             let (hopeful, retry_after) = {

@@ -105,10 +105,25 @@ impl Refused {
     }
 }
 
+/// What one value of a vendor's can be shown for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// Any request: another value would do as well.
+    #[default]
+    Requests,
+    /// Uploads, each of which has to go with one value from its first request to its last.
+    Uploads,
+}
+
 /// A vendor, as one credential asks it.
 pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Its word in the config and in metrics.
     fn kind(&self) -> &'static str;
+
+    /// What one of its values can be shown for.
+    fn serves(&self) -> Serves {
+        Serves::Requests
+    }
 
     /// Where it is asked. Its requests go to the scheme, host and port of one of these and nowhere else, whatever they say.
     fn bases(&self) -> Vec<BaseUrl>;

@@ -3,7 +3,6 @@
 //! One signature serves many requests: it is kept under what it opens and the half-life it was made in,
 //! so that it is renewed ahead of its end and never made twice in between.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -16,7 +15,7 @@ use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::CleanPath;
 use crate::secret::field_value;
-use crate::token::{Denial, NoGeo, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
+use crate::token::{Denial, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
 use crate::units::Period;
 
 /// Most signatures kept of one route, about 1 KiB each.
@@ -206,17 +205,10 @@ impl Signer {
             _ => (target.host, None),
         };
         let facts = RequestFacts {
-            method: &http::Method::GET,
             https: target.https,
-            host: host.trim_start_matches('[').trim_end_matches(']'),
             port,
-            path: &path,
-            mount: 0,
             query: signed.query.as_deref(),
-            headers: &headers,
-            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            geo: &NoGeo,
-            alpn: None,
+            ..RequestFacts::bare(host.trim_start_matches('[').trim_end_matches(']'), &path, &headers)
         };
         let verdict = || {
             let presented = self.scheme.present(&facts)?.ok_or(Denial::Missing)?;

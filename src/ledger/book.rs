@@ -96,11 +96,11 @@ fn count_key(kind: u8, account: [u8; 8]) -> [u8; 9] {
 }
 
 /// Bytes that sort as the numbers do.
-fn sortable(time: i64) -> [u8; 8] {
+pub(super) fn sortable(time: i64) -> [u8; 8] {
     (time.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-fn unsortable(bytes: [u8; 8]) -> i64 {
+pub(super) fn unsortable(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
 }
 
@@ -126,8 +126,8 @@ pub enum Start {
 /// A place in a listing that stays where it is while records come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    time: i64,
-    number: u64,
+    pub(super) time: i64,
+    pub(super) number: u64,
 }
 
 impl Cursor {
@@ -189,12 +189,12 @@ pub(super) struct Done {
 /// The open file.
 pub(super) struct Book {
     database: Database,
-    pub(super) seal: Seal,
+    seal: std::sync::Arc<Seal>,
 }
 
 impl Book {
     /// Opens or makes the file, and sees that this key fits it.
-    pub(super) fn open(file: &Path, seal: Seal, cache: usize) -> Result<Self, Fault> {
+    pub(super) fn open(file: &Path, seal: std::sync::Arc<Seal>, cache: usize) -> Result<Self, Fault> {
         let database = Database::builder().set_cache_size(cache).create(file).map_err(Fault::broken)?;
         let book = Self { database, seal };
         book.settle()?;
@@ -305,7 +305,7 @@ impl Book {
     }
 
     /// Records in the order of the file, at most `limit`, after `after`: for those that take them all.
-    pub(super) fn walk(&self, kind: Option<Kind>, after: Option<Place>, limit: usize) -> Result<Vec<(Place, Record)>, Fault> {
+    fn walk(&self, kind: Option<Kind>, after: Option<Place>, limit: usize) -> Result<Vec<(Place, Record)>, Fault> {
         let txn = self.database.begin_read().map_err(Fault::broken)?;
         let records = txn.open_table(RECORDS).map_err(Fault::broken)?;
         let edge = |number: u8, fill: u8| {
@@ -324,6 +324,21 @@ impl Book {
             found.push((place, self.seal.open(sealed, &place)?));
         }
         Ok(found)
+    }
+
+    /// Calls `each` with every record of a kind, or of all.
+    pub(super) fn each(&self, kind: Option<Kind>, mut each: impl FnMut(Record)) -> Result<(), Fault> {
+        const AT_ONCE: usize = 1000;
+        let mut after: Option<Place> = None;
+        loop {
+            let found = self.walk(kind, after, AT_ONCE)?;
+            let whole = found.len() == AT_ONCE;
+            after = found.last().map(|(place, _)| *place).or(after);
+            found.into_iter().for_each(|(_, record)| each(record));
+            if !whole {
+                return Ok(());
+            }
+        }
     }
 
     /// How many records of each kind there are, over all accounts.
@@ -469,13 +484,11 @@ impl Tables<'_> {
         })
     }
 
-    /// Signing keys are looked up by walking their set, and a set has a most.
+    /// Whether the account may have one more.
     fn room(&self, record: &Record, seal: &Seal) -> Result<Result<(), Fault>, Fault> {
-        if record.kind() != Kind::SigningKey {
-            return Ok(Ok(()));
-        }
+        let Some(most) = record.kind().most() else { return Ok(Ok(())) };
         let count = self.counts.get(count_key(record.kind() as u8, seal.account(&record.account))).map_err(Fault::broken)?;
-        let full = count.is_some_and(|count| count.value() >= crate::token::KeySet::MAX as u64);
+        let full = count.is_some_and(|count| count.value() >= most);
         Ok(if full { Err(Fault::Full) } else { Ok(()) })
     }
 

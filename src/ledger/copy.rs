@@ -78,16 +78,13 @@ impl Ledger {
             Form::WithSecrets => serde_json::to_string(&Line { record, secret }).map_err(broken),
             Form::Plain => {
                 // An id may be a token, and a digest under no key would let guesses of short ones be tested: it is under the ledger's.
-                let id = if record.kind().id_is_secret() {
-                    self.inner.book.seal.name(record.kind(), &record.id).into()
-                } else {
-                    record.id.clone()
-                };
+                let id =
+                    if record.kind().id_is_secret() { self.inner.seal.name(record.kind(), &record.id).into() } else { record.id.clone() };
                 serde_json::to_string(&Line { record: Record { id, ..record }, secret: None }).map_err(broken)
             }
             Form::Sealed => {
                 let text = serde_json::to_vec(&Line { record, secret }).map_err(broken)?;
-                Ok(STANDARD.encode(self.inner.book.seal.seal_bytes(text, CONTEXT)?))
+                Ok(STANDARD.encode(self.inner.seal.seal_bytes(text, CONTEXT)?))
             }
         }
     }
@@ -126,7 +123,7 @@ impl Ledger {
             return serde_json::from_str(line).ok();
         }
         let sealed = STANDARD.decode(line.trim()).ok()?;
-        let text = zeroize::Zeroizing::new(self.inner.book.seal.open_bytes(&sealed, CONTEXT).ok()?);
+        let text = zeroize::Zeroizing::new(self.inner.seal.open_bytes(&sealed, CONTEXT).ok()?);
         serde_json::from_slice(&text).ok()
     }
 }

@@ -2,20 +2,81 @@
 //!
 //! Rules ask without waiting and without a time: what is over but not swept yet is given with its dates, which are
 //! the rule's to judge. A file that cannot be read gives nothing, so that nobody is let in for it.
+//!
+//! A shared ledger may have to be asked over the network. So whoever has rules decide does it through [`Asked`]: what they
+//! missed is noted there, is fetched, and they decide anew.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::record::{self, Body};
-use super::{Batch, Ledger, Op, Record};
+use super::{Batch, Fault, Ledger, Op, Recalled, Record};
 use crate::clock::{Clock, UnixTime};
 use crate::token::issued::{AuthToken, PrivateToken, StreamVideo, UploadToken};
 use crate::token::ziggeo::fields;
 use crate::token::{Issue, Issued, Kind};
 
-/// Seconds that a viewer's session is remembered for what it made.
+/// Seconds that it is remembered which session made an object.
 const OWNER_FOR: i64 = 24 * 3600;
-/// Most objects that are remembered of one session.
-const MOST_OWNED: usize = 1000;
+
+thread_local! {
+    /// What the rules that decide on this thread right now have at hand. Rules are asked through types that know nothing of
+    /// requests, and do not wait meanwhile.
+    static ASKED: RefCell<Option<Asked>> = const { RefCell::new(None) };
+}
+
+/// What rules asked for in one decision, and what of it was not at hand.
+#[derive(Debug, Default)]
+pub struct Asked {
+    fetched: Vec<(record::Kind, Arc<str>, Option<Arc<Record>>)>,
+    missing: Vec<(record::Kind, Arc<str>)>,
+}
+
+impl Asked {
+    /// Has `rule` decide by memory and by what was fetched for it.
+    pub fn ask<T>(&mut self, rule: impl FnOnce() -> T) -> T {
+        let before = ASKED.replace(Some(std::mem::take(self)));
+        let decided = rule();
+        *self = ASKED.replace(before).unwrap_or_default();
+        decided
+    }
+
+    /// Fetches what was missing. Whether anything was: the rule has to be asked again.
+    ///
+    /// # Errors
+    /// As [`Ledger::find`].
+    pub async fn fetch(&mut self, ledger: &Ledger) -> Result<bool, Fault> {
+        let missing = std::mem::take(&mut self.missing);
+        for (kind, id) in &missing {
+            let found = ledger.find(*kind, id, UnixTime::MIN).await?;
+            self.fetched.push((*kind, id.clone(), found));
+        }
+        Ok(!missing.is_empty())
+    }
+
+    fn find(&mut self, kind: record::Kind, id: &str) -> Option<Arc<Record>> {
+        let known = self.fetched.iter().find(|(of, name, _)| *of == kind && **name == *id);
+        if known.is_none() {
+            self.missing.push((kind, id.into()));
+        }
+        known.and_then(|(.., record)| record.clone())
+    }
+}
+
+/// What `rule` decides when all that it asks for is at hand. It must change nothing, for it may be asked several times.
+///
+/// # Errors
+/// As [`Ledger::find`].
+pub async fn informed<T>(ledger: Option<&Ledger>, mut rule: impl FnMut() -> T) -> Result<T, Fault> {
+    let mut asked = Asked::default();
+    loop {
+        let decided = asked.ask(&mut rule);
+        match ledger {
+            Some(ledger) if asked.fetch(ledger).await? => {}
+            _ => return Ok(decided),
+        }
+    }
+}
 
 /// Looks things up in a ledger.
 #[derive(Clone)]
@@ -38,10 +99,14 @@ impl Lookups {
     }
 
     fn record(&self, kind: record::Kind, id: &str) -> Option<Arc<Record>> {
-        self.ledger.find(kind, id, UnixTime::MIN).unwrap_or_else(|fault| {
-            tracing::error!(%fault, kind = kind.word(), "the ledger cannot be read; what it holds lets nobody in");
-            None
-        })
+        match self.ledger.recall(kind, id) {
+            Ok(Recalled::Known(found)) => found,
+            Ok(Recalled::Unknown) => ASKED.with_borrow_mut(|asked| asked.as_mut()?.find(kind, id)),
+            Err(fault) => {
+                tracing::error!(%fault, kind = kind.word(), "the ledger cannot be read; what it holds lets nobody in");
+                None
+            }
+        }
     }
 
     /// Sends a change off. It is on the disk some milliseconds later; a full queue loses it, which is told.
@@ -72,25 +137,19 @@ impl Issued for Lookups {
     }
 
     fn owns(&self, session: &str, object: &str) -> bool {
-        let record = self.record(record::Kind::ViewerSession, session);
-        record.is_some_and(|record| matches!(&record.body, Body::ViewerSession(session) if session.owned.iter().any(|own| own == object)))
+        self.record(record::Kind::ViewerSession, &owned(session, object)).is_some_and(|record| !record.is_over(self.clock.now()))
     }
 
     fn made(&self, session: &str, object: &str) {
         let now = self.clock.now();
-        let before = self.record(record::Kind::ViewerSession, session).filter(|record| !record.is_over(now));
-        let mut owned = match before.as_deref().map(|record| &record.body) {
-            Some(Body::ViewerSession(session)) => session.owned.clone(),
-            _ => Vec::new(),
-        };
-        if owned.len() >= MOST_OWNED || owned.iter().any(|own| own == object) {
-            return;
-        }
-        owned.push(object.to_owned());
-        let account = before.map_or_else(|| super::Account::new("viewers"), |record| record.account.clone());
-        let body = Body::ViewerSession(record::ViewerSession { owned });
-        self.send(Record::new(&account, session, now, body).until(now.plus(OWNER_FOR)));
+        let body = Body::ViewerSession(record::ViewerSession { owned: vec![object.to_owned()] });
+        self.send(Record::new(&super::Account::new("viewers"), &owned(session, object), now, body).until(now.plus(OWNER_FOR)));
     }
+}
+
+/// What says that a session made an object. One record for each, so that gateways that note some at the same time lose none.
+fn owned(session: &str, object: &str) -> String {
+    format!("{session}/{object}")
 }
 
 /// A record in the words of the rules; `None` for kinds that no rule asks for.

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::Fault;
@@ -23,7 +24,9 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(most: u64) -> Self {
-        let entries = Cache::builder().max_capacity(most).build_with_hasher(ahash::RandomState::new());
+        // By age alone: what was just fetched for somebody must not be turned away for what is asked for often.
+        let entries =
+            Cache::builder().max_capacity(most).eviction_policy(EvictionPolicy::lru()).build_with_hasher(ahash::RandomState::new());
         Self { entries, locks: (0..LOCKS).map(|_| Mutex::new(())).collect() }
     }
 
@@ -44,6 +47,17 @@ impl Memory {
         let record = read()?.map(Arc::new);
         self.entries.insert((kind, id), record.clone());
         Ok(record)
+    }
+
+    /// Remembers what was read, by somebody who reads and changes in turns.
+    pub(super) fn keep(&self, kind: Kind, id: Arc<str>, place: &Place, record: Option<Arc<Record>>) {
+        let _held = self.lock(place);
+        self.entries.insert((kind, id), record);
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.entries.invalidate_all();
     }
 
     /// Takes in a change that was committed.

@@ -42,7 +42,7 @@ pub enum Kind {
     Audit = 10,
     /// The answer to a request that carried an idempotency key.
     Answered = 11,
-    /// A session of a viewer that a vendor's API opened (Ziggeo).
+    /// What a viewer's session made (Ziggeo).
     ViewerSession = 12,
     /// Something withdrawn before its time.
     Revoked = 13,
@@ -65,6 +65,15 @@ impl Kind {
         Self::ViewerSession,
         Self::Revoked,
     ];
+
+    /// The kinds that followers hold ready instead of looking for them.
+    pub const FOLLOWED: [Self; 2] = [Self::SigningKey, Self::Revoked];
+
+    /// How many an account may have. Signing keys are looked up by walking their set, and a set has a most.
+    #[must_use]
+    pub const fn most(self) -> Option<u64> {
+        if matches!(self, Self::SigningKey) { Some(crate::token::KeySet::MAX as u64) } else { None }
+    }
 
     /// Its word in metrics, exports and the audit log.
     #[must_use]
@@ -393,10 +402,10 @@ pub struct Answered {
     pub content_type: String,
 }
 
-/// A session of a viewer that a vendor's API opened; its id is the session token.
+/// What a viewer's session made; its id is the session token and the object, with `/` between.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ViewerSession {
-    /// Videos made in this session, which grants for `session_owned` reach.
+    /// The object, which grants for `session_owned` reach.
     pub owned: Vec<String>,
 }

@@ -36,7 +36,12 @@ impl KeyRing {
         let follower: Arc<dyn Follower> = ring.clone();
         // First the changes, then what is there: a key that is made meanwhile comes twice rather than never.
         ledger.follow(&follower);
-        ledger.each(Some(Kind::SigningKey), |record| ring.lock().take(&Arc::new(record)))?;
+        match ledger.each(Some(Kind::SigningKey), |record| ring.lock().take(&Arc::new(record))) {
+            // They come with the store.
+            Err(Fault::Away(_)) => {}
+            outcome => outcome?,
+        }
+        ledger.start_over();
         Ok(ring)
     }
 
@@ -81,6 +86,14 @@ impl Follower for KeyRing {
         for account in changed {
             ring.renew(account);
         }
+    }
+
+    fn start_over(&self, records: &[Arc<Record>]) {
+        let mut ring = self.lock();
+        let before: Vec<Account> = ring.keys.drain().map(|(account, _)| account).collect();
+        records.iter().filter(|record| record.kind() == Kind::SigningKey).for_each(|record| ring.take(record));
+        let accounts: std::collections::BTreeSet<Account> = before.into_iter().chain(ring.keys.keys().cloned()).collect();
+        accounts.iter().for_each(|account| ring.renew(account));
     }
 }
 

@@ -1,34 +1,28 @@
-//! The ledger over real files.
+//! The ledger in its file: what holds there alone. What holds wherever it is kept is tested over all of them, in `tests/it`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use super::record::{SigningKey, UploadToken};
+use super::record::UploadToken;
 use super::*;
-use crate::token::Algorithm;
+use crate::units::Size;
 
 fn config(folder: &Path) -> LedgerConfig {
-    LedgerConfig { folder: folder.to_owned(), key_file: None, remembered: 100, page_cache: Size::kib(1024) }
+    LedgerConfig { folder: Some(folder.to_owned()), remembered: 100, page_cache: Size::kib(1024), ..LedgerConfig::default() }
 }
 
 fn open(folder: &Path) -> Result<Ledger, String> {
-    Ledger::open(&config(folder), |work| std::thread::Builder::new().spawn(work).map(drop).map_err(|e| e.to_string()))
+    open_by(&config(folder))
+}
+
+fn open_by(config: &LedgerConfig) -> Result<Ledger, String> {
+    let around = Around { folder: Path::new("/"), variable: &|_| None };
+    Ledger::open(config, (around, &Clock::System), |work| std::thread::Builder::new().spawn(work).map(drop).map_err(|e| e.to_string()))
 }
 
 fn acme() -> Account {
     Account::new("acme")
 }
 
-fn token(id: &str, created: i64, ttl: u32) -> Record {
-    let record = Record::new(&acme(), id, UnixTime(created), Body::UploadToken(UploadToken { ttl }));
-    if ttl == 0 { record } else { record.until(UnixTime(created + i64::from(ttl))) }
-}
-
-fn listing(order: Order, descending: bool, start: Start, limit: usize) -> Listing {
-    Listing { account: acme(), kind: Kind::UploadToken, order, descending, start, limit }
-}
-
-fn ids(page: &Page) -> Vec<&str> {
-    page.records.iter().map(|record| &*record.id).collect()
+fn token(id: &str) -> Record {
+    Record::new(&acme(), id, T, Body::UploadToken(UploadToken { ttl: 0 }))
 }
 
 const T: UnixTime = UnixTime(100);
@@ -37,8 +31,8 @@ const T: UnixTime = UnixTime(100);
 async fn what_was_acknowledged_is_there_after_a_restart() {
     let folder = tempfile::tempdir().expect("folder");
     let ledger = open(folder.path()).expect("ledger");
-    ledger.write(Batch::at(T).create(token("to1", 100, 0))).await.expect("created");
-    assert_eq!(ledger.write(Batch::at(T).create(token("to1", 100, 0))).await.expect_err("twice"), Fault::Exists);
+    ledger.write(Batch::at(T).create(token("to1"))).await.expect("created");
+    assert_eq!(ledger.write(Batch::at(T).create(token("to1"))).await.expect_err("twice"), Fault::Exists);
     // The file is let go of by the writer's thread.
     drop(ledger);
     let again = (0..500).find_map(|_| {
@@ -46,145 +40,10 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         open(folder.path()).ok()
     });
     let ledger = again.expect("the file is free");
-    assert_eq!(ledger.find(Kind::UploadToken, "to1", T).expect("read").expect("there").created, UnixTime(100));
-    assert!(ledger.find(Kind::AuthToken, "to1", T).expect("read").is_none());
+    assert_eq!(ledger.find(Kind::UploadToken, "to1", T).await.expect("read").expect("there").created, UnixTime(100));
+    assert!(ledger.find(Kind::AuthToken, "to1", T).await.expect("read").is_none());
     let file = std::fs::read(folder.path().join("ledger.redb")).expect("file");
     assert!(!file.windows(3).any(|bytes| bytes == b"to1"), "the id stands in the file");
-}
-
-#[tokio::test]
-async fn a_batch_is_made_whole_or_not_at_all() {
-    let folder = tempfile::tempdir().expect("folder");
-    let ledger = open(folder.path()).expect("ledger");
-    let half = Batch::at(T).create(token("a", 100, 0)).delete(&acme(), Kind::UploadToken, "not there");
-    assert_eq!(ledger.write(half).await.expect_err("half"), Fault::Missing);
-    assert!(ledger.find(Kind::UploadToken, "a", T).expect("read").is_none());
-    let page = ledger.list(listing(Order::Created, false, Start::Offset(0), 10), T).await.expect("page");
-    assert_eq!((page.total, page.records.len()), (0, 0));
-}
-
-#[tokio::test]
-async fn pages_are_sorted_from_both_ends() {
-    let folder = tempfile::tempdir().expect("folder");
-    let ledger = open(folder.path()).expect("ledger");
-    let names: Vec<String> = (0..9).map(|n| format!("t{n}")).collect();
-    let mut batch = Batch::at(T);
-    for (n, name) in names.iter().enumerate() {
-        // Made in the order of their numbers, three at a time; the later, the sooner over; the last stays.
-        let n = u32::try_from(n).expect("small");
-        batch = batch.create(token(name, 100 + i64::from(n / 3), if n == 8 { 0 } else { 1000 - n }));
-    }
-    let other = Record::new(&Account::new("other"), "theirs", T, Body::UploadToken(UploadToken { ttl: 0 }));
-    ledger.write(batch.create(other)).await.expect("created");
-    let up: Vec<&str> = names.iter().map(String::as_str).collect();
-    let down: Vec<&str> = up.iter().rev().copied().collect();
-    for (descending, expected) in [(false, &up), (true, &down)] {
-        for size in [1, 2, 4, 9, 20] {
-            let mut seen: Vec<String> = Vec::new();
-            let mut by_cursor: Vec<String> = Vec::new();
-            let mut cursor = None;
-            for offset in (0..9).step_by(size) {
-                let page = ledger.list(listing(Order::Created, descending, Start::Offset(offset), size), T).await.expect("page");
-                assert_eq!(page.total, 9);
-                seen.extend(ids(&page).into_iter().map(str::to_owned));
-                let start = cursor.map_or(Start::Offset(0), Start::After);
-                let page = ledger.list(listing(Order::Created, descending, start, size), T).await.expect("page");
-                by_cursor.extend(ids(&page).into_iter().map(str::to_owned));
-                cursor = page.next.and_then(|next| Cursor::parse(&next.to_string()));
-            }
-            assert_eq!((&seen, &by_cursor), (&expected.iter().map(|id| (*id).to_owned()).collect(), &seen), "{descending} {size}");
-        }
-    }
-    let page = ledger.list(listing(Order::Expiry, false, Start::Offset(6), 10), T).await.expect("page");
-    assert_eq!(ids(&page), ["t1", "t0", "t8"], "soonest first, for ever last");
-}
-
-#[tokio::test]
-async fn what_is_over_is_neither_found_nor_listed_nor_counted() {
-    let folder = tempfile::tempdir().expect("folder");
-    let ledger = open(folder.path()).expect("ledger");
-    let batch = Batch::at(T).create(token("short", 100, 10)).create(token("long", 100, 1000));
-    ledger.write(batch).await.expect("created");
-    assert!(ledger.find(Kind::UploadToken, "short", UnixTime(109)).expect("read").is_some());
-    assert!(ledger.find(Kind::UploadToken, "short", UnixTime(110)).expect("read").is_none());
-    let page = ledger.list(listing(Order::Created, false, Start::Offset(0), 10), UnixTime(110)).await.expect("page");
-    assert_eq!((page.total, ids(&page)), (1, vec!["long"]));
-    // A name that is free again may be given again.
-    ledger.write(Batch::at(UnixTime(110)).create(token("short", 110, 10))).await.expect("created anew");
-}
-
-#[tokio::test]
-async fn accounts_do_not_reach_one_another() {
-    let folder = tempfile::tempdir().expect("folder");
-    let ledger = open(folder.path()).expect("ledger");
-    ledger.write(Batch::at(T).create(token("mine", 100, 0))).await.expect("created");
-    let other = Account::new("other");
-    assert!(ledger.find_of(&other, Kind::UploadToken, "mine", T).expect("read").is_none());
-    let taken = ledger.write(Batch::at(T).delete(&other, Kind::UploadToken, "mine")).await;
-    assert_eq!(taken.expect_err("another's"), Fault::Missing);
-    let theirs = Record { account: other, ..token("mine", 100, 5) };
-    assert_eq!(ledger.write(Batch::at(T).replace(theirs)).await.expect_err("another's"), Fault::Missing);
-    assert!(ledger.find_of(&acme(), Kind::UploadToken, "mine", T).expect("read").is_some());
-}
-
-struct Counting(AtomicUsize, Mutex<Vec<bool>>, Ledger);
-
-impl Follower for Counting {
-    fn follow(&self, changes: &[Change]) {
-        self.0.fetch_add(changes.len(), Ordering::SeqCst);
-        for change in changes {
-            let found = self.2.find(change.kind, &change.id, T).expect("read").is_some();
-            self.1.lock().expect("lock").push(found == change.now.is_some());
-        }
-    }
-}
-
-#[tokio::test]
-async fn memory_and_followers_know_before_the_answer() {
-    let folder = tempfile::tempdir().expect("folder");
-    let ledger = open(folder.path()).expect("ledger");
-    let counting = Arc::new(Counting(AtomicUsize::new(0), Mutex::default(), ledger.clone()));
-    let follower: Arc<dyn Follower> = counting.clone();
-    ledger.follow(&follower);
-    assert!(ledger.find(Kind::UploadToken, "a", T).expect("read").is_none(), "remembered as missing");
-    ledger.write(Batch::at(T).create(token("a", 100, 0))).await.expect("created");
-    assert_eq!(counting.0.load(Ordering::SeqCst), 1);
-    assert!(ledger.find(Kind::UploadToken, "a", T).expect("read").is_some());
-    ledger.write(Batch::at(T).delete(&acme(), Kind::UploadToken, "a")).await.expect("deleted");
-    assert!(ledger.find(Kind::UploadToken, "a", T).expect("read").is_none());
-    assert_eq!(*counting.1.lock().expect("lock"), [true, true], "memory knew first");
-}
-
-#[test]
-fn writers_at_the_same_time_share_commits() {
-    let folder = tempfile::tempdir().expect("folder");
-    let ledger = open(folder.path()).expect("ledger");
-    std::thread::scope(|scope| {
-        for writer in 0..16 {
-            let ledger = ledger.clone();
-            scope.spawn(move || {
-                for n in 0..8 {
-                    ledger.write_blocking(Batch::at(T).create(token(&format!("{writer}-{n}"), 100, 0))).expect("created");
-                }
-            });
-        }
-    });
-    let counts = ledger.counts().expect("counts");
-    assert!(counts.contains(&(Kind::UploadToken, 128)), "{counts:?}");
-    assert!(ledger.commits() < 128, "{} commits", ledger.commits());
-}
-
-#[tokio::test]
-async fn an_account_has_at_most_as_many_keys_as_a_key_set() {
-    let folder = tempfile::tempdir().expect("folder");
-    let ledger = open(folder.path()).expect("ledger");
-    let key = |n: usize| {
-        let body = SigningKey { algorithm: Algorithm::RS256, public_jwk: None, name: None, retires: None, vendor_id: None };
-        Record::new(&acme(), &format!("k{n}"), T, Body::SigningKey(body))
-    };
-    let all = (0..crate::token::KeySet::MAX).fold(Batch::at(T), |batch, n| batch.create(key(n)));
-    ledger.write(all).await.expect("created");
-    assert_eq!(ledger.write(Batch::at(T).create(key(1000))).await.expect_err("one too many"), Fault::Full);
 }
 
 #[test]
@@ -202,83 +61,4 @@ fn another_key_or_layout_is_refused_with_words() {
     assert!(said("another key").is_some());
     std::fs::remove_file(&key).expect("removed");
     assert!(said("cannot be read without it").is_some());
-}
-
-fn copied(ledger: &Ledger, form: Form) -> String {
-    let mut out = Vec::new();
-    ledger.export(form, T, &mut out).expect("exported");
-    String::from_utf8(out).expect("text")
-}
-
-#[test]
-fn copies_are_whole_or_free_of_secrets() {
-    let (one, two) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
-    let ledger = open(one.path()).expect("ledger");
-    let key = SigningKey { algorithm: Algorithm::RS256, public_jwk: None, name: None, retires: None, vendor_id: None };
-    let key = Record::new(&acme(), "k1", T, Body::SigningKey(key)).with_secret(Secret::new("PRIVATE".into()));
-    ledger.write_blocking(Batch::at(T).create(token("toSecret", 100, 50)).create(key)).expect("created");
-    let (sealed, plain, open_text) = (copied(&ledger, Form::Sealed), copied(&ledger, Form::Plain), copied(&ledger, Form::WithSecrets));
-    for safe in [&sealed, &plain] {
-        assert!(!safe.contains("toSecret") && !safe.contains("PRIVATE"), "{safe}");
-    }
-    assert!(plain.contains("k1") && open_text.contains("toSecret") && open_text.contains("PRIVATE"));
-    let other = open(two.path()).expect("ledger");
-    assert_eq!(other.import(T, &mut open_text.as_bytes()), Ok(2));
-    assert_eq!(other.import(T, &mut open_text.as_bytes()), Ok(2), "again changes nothing");
-    let found = other.find(Kind::SigningKey, "k1", T).expect("read").expect("there");
-    assert_eq!(found.secret.as_ref().map(|secret| secret.expose().as_str()), Some("PRIVATE"));
-    assert_eq!(other.find(Kind::UploadToken, "toSecret", T).expect("read").expect("there").expires, UnixTime(150));
-    for wrong in [sealed.as_str(), plain.as_str(), "", "{}", "x"] {
-        assert!(other.import(T, &mut wrong.as_bytes()).is_err(), "another ledger's key, or none: {wrong}");
-    }
-    assert_eq!(ledger.import(T, &mut sealed.as_bytes()), Ok(2));
-}
-
-/// Not a test of the machine: prints rates. `cargo test --release --lib ledger::tests::rates -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints rates; takes a while"]
-fn rates() {
-    let folder = tempfile::tempdir().expect("folder");
-    let big = LedgerConfig { remembered: 100_000, ..config(folder.path()) };
-    let open = || Ledger::open(&big, |work| std::thread::Builder::new().spawn(work).map(drop).map_err(|e| e.to_string()));
-    let ledger = open().expect("ledger");
-    let many: i64 = std::env::var("RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let began = std::time::Instant::now();
-    for from in (0..many).step_by(5000) {
-        let batch = (from..(from + 5000).min(many)).fold(Batch::at(T), |batch, n| batch.create(token(&format!("to{n:022}"), n, 0)));
-        ledger.write_blocking(batch).expect("created");
-    }
-    eprintln!("{many} made in batches of 5000: {:.0}/s", f64::from(u32::try_from(many).expect("small")) / began.elapsed().as_secs_f64());
-    for writers in [1, 64] {
-        let began = std::time::Instant::now();
-        std::thread::scope(|scope| {
-            for writer in 0..writers {
-                let ledger = &ledger;
-                scope.spawn(move || {
-                    for n in 0..2000 / writers {
-                        ledger.write_blocking(Batch::at(T).create(token(&format!("w{writers}-{writer}-{n}"), 100, 0))).expect("created");
-                    }
-                });
-            }
-        });
-        eprintln!("single creates by {writers} writers: {:.0}/s", 2000.0 / began.elapsed().as_secs_f64());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-    for offset in [0, 1000, u64::try_from(many).expect("small") / 2, u64::try_from(many).expect("small") - 100] {
-        let began = std::time::Instant::now();
-        let page = runtime.block_on(ledger.list(listing(Order::Created, true, Start::Offset(offset), 100), T)).expect("page");
-        eprintln!("page of {} at {offset} of {}: {:?}", page.records.len(), page.total, began.elapsed());
-    }
-    for (what, distinct) in [("missed", 50_000), ("remembered", 1)] {
-        let began = std::time::Instant::now();
-        for n in 0..50_000 {
-            assert!(ledger.find(Kind::UploadToken, &format!("to{:022}", n % distinct), T).expect("read").is_some());
-        }
-        eprintln!("found, {what}: {:.0}/s", 50_000.0 / began.elapsed().as_secs_f64());
-    }
-    drop(ledger);
-    let began = std::time::Instant::now();
-    let again = (0..500).find_map(|_| open().map_err(|_| std::thread::sleep(std::time::Duration::from_millis(10))).ok());
-    eprintln!("opened again after {:?}", began.elapsed());
-    drop(again);
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::book::{Done, Turn};
-use super::{Batch, Change, Changed, Fault, Inner};
+use super::book::{Book, Done, Turn};
+use super::{Back, Batch, Change, Changed, Fault, Inner};
 use crate::clock::UnixTime;
 
 /// Batches in one commit at most: bounds how long the first of them waits.
@@ -44,19 +44,20 @@ pub(super) fn run(inner: &std::sync::Weak<Inner>, jobs: &Receiver<Job>) {
 type Waiting = (oneshot::Sender<Result<Changed, Fault>>, Vec<Done>);
 
 fn turn(inner: &Inner, jobs: impl Iterator<Item = Job>) {
+    let Back::File { book, .. } = &inner.back else { return };
     let mut batches = Vec::new();
     for job in jobs {
         match job {
             Job::Write(batch, answer) => batches.push((batch, answer)),
             // Sweeps have commits of their own, each small enough to wait for.
-            Job::Sweep(now, answer) => _ = answer.send(sweep(inner, now)),
+            Job::Sweep(now, answer) => _ = answer.send(sweep((inner, book), now)),
         }
     }
     if batches.is_empty() {
         return;
     }
     inner.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    match together(inner, batches) {
+    match together(book, batches) {
         Ok(waiting) => {
             let changes: Vec<&Done> = waiting.iter().flat_map(|(_, done)| done).collect();
             tell(inner, &changes);
@@ -76,8 +77,8 @@ fn turn(inner: &Inner, jobs: impl Iterator<Item = Job>) {
 type Answers = Vec<oneshot::Sender<Result<Changed, Fault>>>;
 
 /// One transaction for all of them. Those whose changes may not be made are answered at once.
-fn together(inner: &Inner, batches: Vec<(Batch, oneshot::Sender<Result<Changed, Fault>>)>) -> Result<Vec<Waiting>, (Fault, Answers)> {
-    let mut turn: Turn<'_> = match inner.book.begin() {
+fn together(book: &Book, batches: Vec<(Batch, oneshot::Sender<Result<Changed, Fault>>)>) -> Result<Vec<Waiting>, (Fault, Answers)> {
+    let mut turn: Turn<'_> = match book.begin() {
         Ok(turn) => turn,
         Err(fault) => return Err((fault, batches.into_iter().map(|(_, answer)| answer).collect())),
     };
@@ -99,10 +100,10 @@ fn together(inner: &Inner, batches: Vec<(Batch, oneshot::Sender<Result<Changed, 
     }
 }
 
-fn sweep(inner: &Inner, now: UnixTime) -> Result<u64, Fault> {
+fn sweep((inner, book): (&Inner, &Book), now: UnixTime) -> Result<u64, Fault> {
     let mut all = 0;
     loop {
-        let mut turn = inner.book.begin()?;
+        let mut turn = book.begin()?;
         let done = turn.sweep(now, SWEPT)?;
         if done.is_empty() {
             return Ok(all);
@@ -116,20 +117,13 @@ fn sweep(inner: &Inner, now: UnixTime) -> Result<u64, Fault> {
     }
 }
 
-/// Memory first, then followers: whoever hears of a change sees it.
 fn tell(inner: &Inner, done: &[&Done]) {
-    let mut changes = Vec::with_capacity(done.len());
-    for done in done {
-        let now = done.now.clone().map(Arc::new);
-        inner.memory.changed(done.kind, &done.id, &done.place, now.clone());
-        changes.push(Change { kind: done.kind, account: done.account.clone(), id: done.id.clone(), now });
-    }
-    let followers = inner.followers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    for follower in followers.iter().filter_map(std::sync::Weak::upgrade) {
-        follower.follow(&changes);
-    }
-    for change in changes {
-        // Nobody may be listening.
-        let _ = inner.changes.send(change);
-    }
+    let change = |done: &&Done| Change {
+        kind: done.kind,
+        account: done.account.clone(),
+        id: done.id.clone(),
+        now: done.now.clone().map(Arc::new),
+        ours: true,
+    };
+    inner.tell(done.iter().map(|done| (done.place, change(done))).collect());
 }

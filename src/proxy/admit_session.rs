@@ -16,11 +16,12 @@ use tower::{Layer, Service};
 use super::filter::Either;
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Body, Error, Filter, ticket};
+use crate::ledger::Ledger;
 use crate::name::Name;
 use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
-use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer};
-use crate::token::{Binding, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
+use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer, Viewing};
+use crate::token::{Binding, Country, Geo, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
 /// The room.
@@ -53,6 +54,17 @@ impl Filter<Verified> for AdmitSession {
     }
 }
 
+/// The same where what its rules ask for may have to be fetched.
+async fn by_ledger(verified: Verified) -> Result<Admitted, Error> {
+    match verified {
+        Verified { routed, proof: Proof::Ticket { ticket, strip, .. } } => {
+            let session = ticket::resume_informed(&routed, &ticket, &strip).await?;
+            Ok(in_session(routed, session, strip))
+        }
+        other => AdmitSession.check(other),
+    }
+}
+
 /// The same by the word of a fleet's store, for what this gateway cannot decide by itself.
 async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
     let Verified { routed, proof } = verified;
@@ -78,9 +90,15 @@ async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
 
 fn admitted(routed: Routed, proof: Proof, session: Option<Arc<Session>>) -> Admitted {
     if let Some(session) = &session {
-        let _ = routed.request.record.session.set(session.clone());
+        let record = &routed.request.record;
+        let _ = record.session.set(session.clone());
+        // An upload's session ends with its last byte, before its answer has passed.
+        if super::upload::kind(&routed).is_none() {
+            let state = &routed.request.state;
+            let _ = record.viewing.set(Viewing::new(session.clone(), state.sessions.clone(), state.clock.clone()));
+        }
     }
-    Admitted { routed, proof, session }
+    Admitted { routed, proof, session, upload: None }
 }
 
 fn in_session(routed: Routed, session: Arc<Session>, strip: Vec<Strip>) -> Admitted {
@@ -140,6 +158,12 @@ where
             let asked = async move { inner.call(by_fleet(verified, fleet).await?).await };
             return Either::Right { future: Either::Right { future: Box::pin(asked) } };
         }
+        let may_fetch = verified.routed.request.state.ledger.as_ref().is_some_and(Ledger::is_shared);
+        if may_fetch && matches!(verified.proof, Proof::Ticket { .. }) {
+            let mut inner = self.inner.clone();
+            let asked = async move { inner.call(by_ledger(verified).await?).await };
+            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
+        }
         match AdmitSession.check(verified) {
             Ok(admitted) => Either::Left { future: self.inner.call(admitted) },
             Err(error) => Either::Right { future: Either::Left { future: ready(Err(error)) } },
@@ -186,12 +210,14 @@ pub fn ask(routed: &Routed, verdict: &Verdict) -> Option<Ask> {
 fn for_children(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
     let Some(named) = routed.route.schemes.iter().find(|named| named.name == verdict.scheme) else { return verdict.grant.clone() };
     let opens = |facts: &RequestFacts<'_>| would_open(&*named.scheme, verdict, facts);
-    let facts = routed.request.facts(routed.mount, &NoGeo);
+    let geo = Here { ip: routed.request.settled.client_ip, geo: &*routed.request.state.geo };
+    let facts = routed.request.facts(routed.mount, &geo);
     let resource = below_resource(&facts, verdict);
     let scope =
         if resource.is_some() || reaches_siblings(&facts, &verdict.grant, opens) { resource } else { Some(folder_of(&facts, verdict)) };
-    let elsewhere = RequestFacts { client_ip: NOBODY, ..routed.request.facts(routed.mount, &NoGeo) };
-    let tied = !named.scheme.remembers() && !opens(&elsewhere);
+    let elsewhere = RequestFacts { client_ip: NOBODY, ..facts };
+    let named_network = verdict.grant.bindings.iter().any(|binding| matches!(binding, Binding::Networks(_)));
+    let tied = !named.scheme.remembers() && !named_network && !opens(&elsewhere);
     if scope.is_none() && !tied {
         return verdict.grant.clone();
     }
@@ -203,6 +229,22 @@ fn for_children(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
         grant.bindings.push(Binding::Networks(vec![facts.client_ip.to_canonical().into()]));
     }
     Arc::new(grant)
+}
+
+/// Every address lies where the viewer's does, so that of a signature only what covers the address itself ends elsewhere.
+struct Here<'g> {
+    ip: IpAddr,
+    geo: &'g dyn Geo,
+}
+
+impl Geo for Here<'_> {
+    fn country(&self, _: IpAddr) -> Option<Country> {
+        self.geo.country(self.ip)
+    }
+
+    fn asn(&self, _: IpAddr) -> Option<u32> {
+        self.geo.asn(self.ip)
+    }
 }
 
 /// An address that no viewer has (RFC 5737 §3).

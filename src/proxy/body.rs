@@ -26,6 +26,7 @@ pub use received::{Rate, Received};
 use super::pace::Pace;
 use super::pool::Lease;
 use super::record::Shared;
+use crate::session::Gone;
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum BodyError {
     /// It is not of the media type that it says it has.
     #[error("the body is malformed")]
     Malformed,
+    /// The session that it is an answer to may not have more of it.
+    #[error("the session cannot go on: {0}")]
+    SessionGone(Gone),
 }
 
 /// Sees the bytes of an answer pass.
@@ -150,43 +154,20 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(self.as_mut().poll_piece(cx));
         let this = self.project();
-        if let Some(pace) = this.pace.as_mut() {
-            std::task::ready!(pace.poll_due(cx, *this.sent));
-            if let Some(piece) = pace.piece() {
-                *this.sent += piece.len() as u64;
-                if let (true, Some(record)) = (pace.held.is_empty() && this.kind.is_end_stream(), this.record) {
-                    record.complete.set(true);
-                }
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-        }
-        let (frame, ended) = match this.kind.project() {
-            KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
-            KindProj::Upstream { mut body } => {
-                let frame = body.as_mut().poll_frame(cx);
-                let last = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers());
-                let ended = last || matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
-                (frame, ended)
-            }
-        };
-        let (frame, ended) = match this.pace {
-            Some(pace) => pace.cut(frame, ended),
-            None => (frame, ended),
-        };
-        if let Poll::Ready(Some(Ok(frame))) = &frame {
-            *this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            let before = std::mem::replace(this.sent, *this.sent + data.len() as u64);
             // Before the caller has it, so that what he does next finds it known.
-            if let (Some(watch), Some(data)) = (this.watch, frame.data_ref()) {
+            if let Some(watch) = this.watch {
                 watch.saw(data);
             }
+            if let Some(Err(gone)) = this.record.as_ref().map(|record| record.pass(before, data.len() as u64)) {
+                return Poll::Ready(Some(Err(BodyError::SessionGone(gone))));
+            }
         }
-        // hyper does not poll past the last byte of a body whose length it knows, nor past trailers.
-        if let (true, Some(record)) = (ended, this.record) {
-            record.complete.set(true);
-        }
-        frame
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -206,6 +187,40 @@ impl HttpBody for Body {
                 hint
             }
         }
+    }
+}
+
+impl Body {
+    /// The next frame, no sooner than it may go out.
+    fn poll_piece(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.project();
+        if let Some(pace) = this.pace.as_mut() {
+            std::task::ready!(pace.poll_due(cx, *this.sent));
+            if let Some(piece) = pace.piece() {
+                if let (true, Some(record)) = (pace.held.is_empty() && this.kind.is_end_stream(), this.record) {
+                    record.complete.set(true);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
+        let (frame, ended) = match this.kind.project() {
+            KindProj::Full { bytes } => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), true),
+            KindProj::Upstream { mut body } => {
+                let frame = body.as_mut().poll_frame(cx);
+                let last = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers());
+                let ended = last || matches!(frame, Poll::Ready(None)) || (frame.is_ready() && body.is_end_stream());
+                (frame, ended)
+            }
+        };
+        let (frame, ended) = match this.pace {
+            Some(pace) => pace.cut(frame, ended),
+            None => (frame, ended),
+        };
+        // hyper does not poll past the last byte of a body whose length it knows, nor past trailers.
+        if let (true, Some(record)) = (ended, this.record) {
+            record.complete.set(true);
+        }
+        frame
     }
 }
 
@@ -546,7 +561,7 @@ impl Caller {
             Poll::Ready(Some(Err(BodyError::Silent))) => progress.silent.set(true),
             Poll::Ready(Some(Err(BodyError::Slow))) => progress.slow.set(true),
             Poll::Ready(Some(Err(BodyError::Broken(_) | BodyError::Malformed))) => progress.broken.set(true),
-            Poll::Ready(None) | Poll::Pending => {}
+            Poll::Ready(None | Some(Err(BodyError::SessionGone(_)))) | Poll::Pending => {}
         }
         frame
     }

@@ -58,6 +58,8 @@ pub enum Error {
     SessionGone(Gone),
     /// The shared session store does not answer, and the route admits nobody without it.
     StoreAway,
+    /// The store of the shared ledger does not answer, and what it holds is not remembered here.
+    LedgerAway,
     /// The origin's playlist cannot be read, so no ticket can be put on it.
     PlaylistBroken,
     /// The upload has more bytes than it may have.
@@ -74,8 +76,12 @@ pub enum Error {
     UploadUnclear,
     /// The upload is somebody else's.
     UploadForeign,
+    /// The provider takes this upload by one value only, and that has ended or is refused.
+    UploadCredentialEnded,
     /// There is no credential for the origin that may be used; after this time there may be.
     CredentialUnavailable(Duration),
+    /// The path, or what came with it, is nothing that the origin's scheme can put a signature on.
+    Unsignable,
     /// The origin's answer shows what callers must not see, and cannot be changed.
     AnswerWithheld,
     /// The route puts its credential into a form, and the request has none.
@@ -123,6 +129,7 @@ impl Error {
             Self::SessionRefused(limit, _) => limit_code(*limit),
             Self::SessionGone(gone) => gone_code(*gone),
             Self::StoreAway => "session_store_away",
+            Self::LedgerAway => "ledger_away",
             Self::PlaylistBroken => "playlist_broken",
             Self::UploadTooLarge => "upload_too_large",
             Self::UploadType => "upload_type",
@@ -131,7 +138,9 @@ impl Error {
             Self::UploadLocked => "upload_locked",
             Self::UploadUnclear => "upload_unclear",
             Self::UploadForeign => "upload_foreign",
+            Self::UploadCredentialEnded => "upload_credential_ended",
             Self::CredentialUnavailable(_) => "credential_unavailable",
+            Self::Unsignable => "path_unsignable",
             Self::AnswerWithheld => "answer_withheld",
             Self::FormExpected => "form_expected",
             Self::MappingInvalid => "address_invalid",
@@ -151,9 +160,8 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) | Self::PathParameters | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadPath(_) | Self::BadQuery | Self::BadHost | Self::BadHead(_) => StatusCode::BAD_REQUEST,
+            Self::PathParameters | Self::Unsignable | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotProxied => StatusCode::NOT_IMPLEMENTED,
@@ -166,7 +174,7 @@ impl Error {
             // Our own limit, not the viewer's.
             Self::SessionRefused(Limit::Ceiling, _) => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionRefused(_, status) => *status,
-            Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::LedgerAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::UploadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UploadType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UploadTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -174,6 +182,7 @@ impl Error {
             Self::UploadLocked => StatusCode::LOCKED,
             Self::UploadUnclear => StatusCode::CONFLICT,
             Self::UploadForeign => StatusCode::FORBIDDEN,
+            Self::UploadCredentialEnded => StatusCode::GONE,
             Self::PlaylistBroken | Self::AnswerWithheld => StatusCode::BAD_GATEWAY,
             Self::CredentialUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FormExpected => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -208,7 +217,8 @@ impl Error {
             Self::TicketExpired => "The session's ticket has expired",
             Self::SessionRefused(limit, _) => limit_title(*limit),
             Self::SessionGone(gone) => gone_title(*gone),
-            Self::StoreAway => "Sessions cannot be counted right now",
+            Self::StoreAway => "Sessions and uses cannot be counted right now",
+            Self::LedgerAway => "Tokens that were issued here cannot be looked up right now",
             Self::PlaylistBroken => "The origin's playlist could not be read",
             Self::UploadTooLarge => "The upload is larger than allowed",
             Self::UploadType => "Files of this type may not be uploaded here",
@@ -217,7 +227,9 @@ impl Error {
             Self::UploadLocked => "The upload cannot go on right now; try again",
             Self::UploadUnclear => "It is not clear which upload this part belongs to",
             Self::UploadForeign => "The upload belongs to somebody else",
+            Self::UploadCredentialEnded => "What the provider gave for this upload has ended; begin it anew",
             Self::CredentialUnavailable(_) => "The gateway has no credential for the origin right now",
+            Self::Unsignable => "This path cannot be signed for the origin",
             Self::AnswerWithheld => "The origin's answer cannot be shown",
             Self::FormExpected => "The request needs a form as its body",
             Self::MappingInvalid => "This address was not given out for this request",
@@ -282,7 +294,12 @@ impl Error {
             Self::Slowed(wait) | Self::CredentialUnavailable(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             }
-            Self::OriginBusy | Self::StoreAway | Self::UploadPending | Self::UploadLocked | Self::SessionRefused(Limit::Ceiling, _) => {
+            Self::OriginBusy
+            | Self::StoreAway
+            | Self::LedgerAway
+            | Self::UploadPending
+            | Self::UploadLocked
+            | Self::SessionRefused(Limit::Ceiling, _) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1_u64));
             }
             _ => {}
@@ -463,6 +480,7 @@ impl Error {
             Self::TicketInvalid,
             Self::TicketExpired,
             Self::StoreAway,
+            Self::LedgerAway,
             Self::PlaylistBroken,
             Self::UploadTooLarge,
             Self::UploadType,
@@ -471,7 +489,9 @@ impl Error {
             Self::UploadLocked,
             Self::UploadUnclear,
             Self::UploadForeign,
+            Self::UploadCredentialEnded,
             Self::CredentialUnavailable(Duration::ZERO),
+            Self::Unsignable,
             Self::AnswerWithheld,
             Self::FormExpected,
             Self::MappingInvalid,

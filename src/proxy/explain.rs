@@ -14,7 +14,7 @@ use crate::name::Name;
 use crate::query;
 use crate::route::RouteMode;
 use crate::route::plan::Found;
-use crate::token::{Geo, Grant, Scope};
+use crate::token::{Geo, Grant, RequestFacts, Scope};
 use crate::verifier::Verdict;
 
 /// A request that is asked about.
@@ -83,7 +83,7 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
     if settled.path.has_parameters() && !route.allow_path_parameters {
         return with_error(answer, &Error::PathParameters);
     }
-    let facts = request::facts(head, settled, route.mount(&settled.path), geo);
+    let facts = RequestFacts { near: route.bind.as_ref(), ..request::facts(head, settled, route.mount(&settled.path), geo) };
     if !route.compare.is_empty() {
         answer["compared"] = match state.verifier.look(&route.compare, &facts, now) {
             Ok(verdict) => json!({ "decision": "allow", "scheme": verdict.scheme.as_str() }),

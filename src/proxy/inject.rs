@@ -101,6 +101,11 @@ where
     let (request, mut target) = make(head, &held, &mut source)?;
     let mut response = inner.call(request).await?;
     let refused = refusing(&route, &held, response.status());
+    if refused.iter().filter_map(|at| held[*at].as_ref()).any(|held| trail.is_bound_to(held)) {
+        // No other value would do for this upload; the next ones are to have a better one.
+        renew_all(&route, &mut held, (&refused, response.status()), (now, false)).await;
+        return Err(Error::UploadCredentialEnded);
+    }
     if !refused.is_empty() {
         let again = bare.filter(|_| source.has_another());
         let renewed = renew_all(&route, &mut held, (&refused, response.status()), (now, again.is_some())).await;
@@ -117,6 +122,9 @@ where
         // It speaks of our credential, and would tell the caller that his own token is bad.
         return Err(Error::CredentialUnavailable(Duration::from_secs(1)));
     }
+    let status = response.status();
+    let taken = route.inject.iter().zip(&held).filter(|(injection, _)| !injection.refused_by.contains(&status));
+    trail.bind_to(taken.filter_map(|(_, held)| held.as_ref()));
     answer::finish(response, &answer::Shown { route: &route, state: &state, trail: &trail, held: &held, target: &target }).await
 }
 

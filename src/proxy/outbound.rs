@@ -2,6 +2,7 @@
 //! fields set once.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, REFERER};
 use http::request::Parts;
@@ -17,7 +18,7 @@ use crate::clock::UnixTime;
 use crate::credential::signed::{self, Target};
 use crate::path::CleanPath;
 use crate::token::carrier::{self, Strip};
-use crate::token::{Grant, RequestFacts, Signed};
+use crate::token::{Grant, RequestFacts, SignError, Signed};
 
 /// The room.
 #[derive(Debug, Clone)]
@@ -27,8 +28,8 @@ impl Filter<Admitted> for PrepareOutbound {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Error> {
-        let Admitted { routed, proof, session } = admitted;
-        let mut trail = Trail::of(&routed, &proof, session.as_deref())?;
+        let Admitted { routed, proof, session, upload } = admitted;
+        let mut trail = Trail::of(&routed, (&proof, session.as_deref()), upload)?;
         let uri = match trail.as_mut().and_then(|trail| trail.target.take()) {
             Some(target) => Some(target),
             None => own_target(&routed, &proof)?,
@@ -77,7 +78,8 @@ pub struct SignedAnew {
 /// What is sent instead of `asked` on a route that signs for its origin.
 ///
 /// # Errors
-/// [`Error::Denied`] when the path holds what the origin would take for the signature; [`Error::Internal`] when it cannot be signed.
+/// [`Error::Denied`] when the path holds what the origin would take for the signature; [`Error::Unsignable`] when the scheme has
+/// no words for it; [`Error::CredentialUnavailable`] while there is no key.
 pub fn signed(
     route: &Route,
     (authority, headers): (&str, &HeaderMap),
@@ -96,21 +98,41 @@ pub fn signed(
     let strip = signer.in_the_way(target, headers)?;
     let taken = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
     let query = target.query.and_then(|query| crate::query::without(query, taken));
-    let signed = signer.sign(Target { query: query.as_deref(), ..target }, now()).map_err(|fault| {
-        tracing::error!(route = %route.name, %fault, "a request cannot be signed for its origin");
-        Error::Internal
-    })?;
+    let signed = signer.sign(Target { query: query.as_deref(), ..target }, now()).map_err(|fault| unsigned(route, &fault))?;
     Ok(Some(SignedAnew { signed, strip }))
 }
 
+/// How long a caller is asked to wait for a key: sets that are fetched are tried anew that often.
+const KEY_AWAITED: Duration = Duration::from_secs(1);
+
+fn unsigned(route: &Route, fault: &SignError) -> Error {
+    match fault {
+        // What a caller asks for is no fault of ours, and must not fill the log of faults.
+        SignError::CannotExpress(_) => {
+            tracing::debug!(route = %route.name, %fault, "a request cannot be signed for its origin");
+            Error::Unsignable
+        }
+        SignError::NoKey(_) => {
+            tracing::error!(route = %route.name, %fault, "there is no key to sign for an origin with");
+            Error::CredentialUnavailable(KEY_AWAITED)
+        }
+        SignError::CannotSign | SignError::Crypto => {
+            tracing::error!(route = %route.name, %fault, "a request cannot be signed for its origin");
+            Error::Internal
+        }
+    }
+}
+
+/// A path that grew too long with its signature, or holds what may not stand in a target, is one that cannot be signed.
 fn uri_of(signed: &Signed) -> Result<Uri, Error> {
-    uri(&signed.query.as_ref().map_or_else(|| signed.path.clone(), |query| format!("{}?{query}", signed.path)))
+    let target = signed.query.as_ref().map_or_else(|| signed.path.clone(), |query| format!("{}?{query}", signed.path));
+    uri(&target).map_err(|_| Error::Unsignable)
 }
 
 /// Cookies stand beside the viewer's own; nothing that the origin would read as a signature comes from the viewer.
 fn add(headers: &mut HeaderMap, anew: &SignedAnew) -> Result<(), Error> {
     carrier::strip_headers(headers, &anew.strip);
-    for (name, value) in &signed::headers(&anew.signed).ok_or(Error::Internal)? {
+    for (name, value) in &signed::headers(&anew.signed).ok_or(Error::Unsignable)? {
         if name == COOKIE {
             headers.append(COOKIE, value.clone());
         } else {

@@ -40,10 +40,11 @@ impl Answer<Routed> for Preflight {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
-        headers.insert(ALLOW, routed.route.allow.clone());
+        let settled = &routed.request.settled;
+        headers.insert(ALLOW, routed.request.state.plan.allow(&settled.host, &settled.path));
         // A plain OPTIONS is answered here as well: what an origin would say is of no use without a token.
         if is_preflight && allow_origin(headers, &head.headers, &routed.route.cors) {
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, routed.route.allow.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, routed.route.allow_methods.clone());
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
             headers.insert(ACCESS_CONTROL_MAX_AGE, routed.route.cors.max_age.clone());
         }

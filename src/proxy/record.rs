@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
-use super::Route;
+use super::{Error, Route};
 use crate::metrics::Metrics;
 use crate::secret::Fingerprint;
-use crate::session::Session;
+use crate::session::{Gone, Session, Viewing};
 
 /// A request's record; the rooms share it on one thread.
 pub type Shared = Rc<Record>;
@@ -58,6 +58,8 @@ pub struct Record {
     pub remembered: Cell<bool>,
     /// The session it belongs to.
     pub session: OnceCell<Arc<Session>>,
+    /// What its answer is to that session, where it is one of a viewing.
+    pub viewing: OnceCell<Viewing>,
     /// The code, if the gateway itself ended it.
     pub code: Cell<Option<&'static str>>,
     /// Why it would have been refused, in shadow mode.
@@ -108,6 +110,7 @@ impl Record {
             fingerprint: Cell::new(None),
             remembered: Cell::new(false),
             session: OnceCell::new(),
+            viewing: OnceCell::new(),
             code: Cell::new(None),
             shadow: Cell::new(None),
             compared: Cell::new(None),
@@ -154,6 +157,20 @@ impl Record {
         *self.host.borrow_mut() = host.to_owned();
     }
 
+    /// So many bytes of the answer are about to pass, behind those `before` them. The first piece always may: a request that was
+    /// let in is answered, and the next one hears what has happened meanwhile.
+    ///
+    /// # Errors
+    /// Why its session may not have more; it is noted as what ended the request.
+    pub fn pass(&self, before: u64, bytes: u64) -> Result<(), Gone> {
+        let passed = self.viewing.get().map_or(Ok(()), |viewing| viewing.pass(bytes));
+        let passed = if before == 0 { Ok(()) } else { passed };
+        passed.inspect_err(|gone| {
+            self.code.set(Some(Error::SessionGone(*gone).code()));
+            self.complete.set(false);
+        })
+    }
+
     /// Seconds since the head was complete.
     #[must_use]
     pub fn seconds(&self) -> f64 {
@@ -164,9 +181,6 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
-        if let Some(session) = self.session.get() {
-            session.add_bytes(self.bytes_out.get());
-        }
         let status = self.status.get();
         match self.route.get() {
             Some(route) => {

@@ -11,7 +11,7 @@ use super::filter::{Answered, Around, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
 use crate::secret::field_value;
-use crate::token::Renewed;
+use crate::token::{Due, Renewed};
 
 /// Sends new tokens.
 #[derive(Debug, Clone)]
@@ -52,7 +52,8 @@ fn renewed(admitted: &Admitted) -> Option<Renewed> {
     let scheme = &routed.route.schemes.iter().find(|scheme| scheme.name == verdict.scheme)?.scheme;
     let facts = request.facts(routed.mount, &*request.state.geo);
     let presented = scheme.present(&facts).ok().flatten()?;
-    match scheme.renew(&verdict.grant, &presented, &facts, request.state.clock.now()) {
+    let due = Due { grant: &verdict.grant, presented: &presented, facts: &facts, now: request.state.clock.now() };
+    match scheme.renew(&due) {
         Ok(renewed) => renewed,
         Err(fault) => {
             tracing::warn!(route = %routed.route.name, scheme = %verdict.scheme, %fault, "a token that asks for its renewal cannot be renewed");

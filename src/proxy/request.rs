@@ -14,6 +14,7 @@ use super::record::Shared;
 use crate::session::ticket::Opened as Ticket;
 use crate::session::{Gone, Session};
 use crate::token::{Geo, Grant, RequestFacts, Strip};
+use crate::upload::Upload;
 use crate::verifier::Verdict;
 
 /// A request as it arrived, with what the connection knows of it.
@@ -61,6 +62,14 @@ pub struct Routed {
     pub ticketed: Option<(String, String)>,
     /// A mapping ticket that was taken out of the path: it leads to an upstream URL.
     pub mapped: Option<String>,
+}
+
+impl Routed {
+    /// What rules may know of it, by the route's own word on addresses.
+    #[must_use]
+    pub fn facts<'r>(&'r self, geo: &'r dyn Geo) -> RequestFacts<'r> {
+        RequestFacts { near: self.route.bind.as_ref(), ..self.request.facts(self.mount, geo) }
+    }
 }
 
 /// What lets a request in.
@@ -122,6 +131,8 @@ pub struct Admitted {
     pub proof: Proof,
     /// Its session, if it has one.
     pub session: Option<Arc<Session>>,
+    /// The upload that it is of, if it is of one.
+    pub upload: Option<Arc<Upload>>,
 }
 
 /// A request as the origin shall get it.
@@ -169,5 +180,6 @@ pub fn facts<'r>(head: &'r Parts, settled: &'r Settled, mount: usize, geo: &'r d
         client_ip: settled.client_ip,
         geo,
         alpn: settled.alpn,
+        near: None,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::request::Routed;
 use super::{Error, State};
+use crate::ledger::lookups;
 use crate::path::CleanPath;
 use crate::secret::Fingerprint;
 use crate::session::fleet::{EntryFault, Fleet};
@@ -106,6 +107,15 @@ pub fn resume(routed: &Routed, ticket: &Ticket, strip: &[Strip]) -> Result<Arc<S
     Ok(session)
 }
 
+/// The same when all that the rules of its scheme ask for is at hand.
+///
+/// # Errors
+/// As [`resume`]; [`Error::LedgerAway`] when it cannot be fetched.
+pub async fn resume_informed(routed: &Routed, ticket: &Ticket, strip: &[Strip]) -> Result<Arc<Session>, Error> {
+    let resumed = lookups::informed(routed.request.state.ledger.as_ref(), || resume(routed, ticket, strip)).await;
+    resumed.map_err(|_| Error::LedgerAway)?
+}
+
 /// The same with a fleet: a paused session comes back by the store's word, an unknown one is taken in.
 ///
 /// # Errors
@@ -127,7 +137,8 @@ pub async fn ask_fleet(routed: &Routed, (ticket, gone): (&Ticket, Gone), strip: 
         _ => fleet.resume(ticket.session, now, network(routed), policy).await.map(|admission| admission.session),
     };
     let session = session.map_err(|fault| Error::entry(&fault, &routed.route))?;
-    fits(routed, &session, ticket, strip)?;
+    let fits = lookups::informed(state.ledger.as_ref(), || fits(routed, &session, ticket, strip)).await;
+    fits.map_err(|_| Error::LedgerAway)??;
     Ok(session)
 }
 
@@ -159,7 +170,7 @@ pub fn bound(routed: &Routed) -> Bound<'_> {
 
 /// What the token would be asked, but for its window.
 fn check(routed: &Routed, strip: &[Strip], session: &Session, state: &State) -> Result<(), Error> {
-    let came = routed.request.facts(routed.mount, &*state.geo);
+    let came = routed.facts(&*state.geo);
     // The rules know the URL without its ticket; some refuse parameters that they do not know.
     let ours = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
     let query = came.query.filter(|_| !strip.is_empty()).map(|query| crate::query::without(query, ours));

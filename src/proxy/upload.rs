@@ -53,7 +53,7 @@ where
     S: Service<Admitted, Response = Response<Body>, Error = Error>,
 {
     match job::open(&mut admitted, kind).await? {
-        None => inner.call(admitted).await,
+        None => inner.call(admitted).await.map_err(|error| job::told(error, kind)),
         Some(job) => {
             let result = inner.call(admitted).await;
             job.close(result)

@@ -1,43 +1,171 @@
 //! Whether the request's token, or its session's ticket, opens the route.
+//!
+//! It waits only where a fleet shares its ledger and something is not at hand, and where a token for one use is used up over
+//! a fleet.
 
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Response;
+use tower::{Layer, Service};
+
+use super::filter::Either;
 use super::request::{Proof, Routed, Verified};
-use super::ticket::Opened;
-use super::{Error, Filter, ticket, upload};
+use super::ticket::{Found, Opened};
+use super::{Body, Error, ticket, upload};
+use crate::ledger::Ledger;
+use crate::ledger::lookups::Asked;
 use crate::name::Name;
 use crate::revocation::RevocationFacts;
 use crate::route::RouteMode;
 use crate::secret::Fingerprint;
 use crate::session::Key;
 use crate::token::{Denial, Strip};
-use crate::verifier::{Refusal, Verdict};
+use crate::verifier::{ClaimFault, Refusal, Verdict};
 
-/// The room.
+/// Makes the layer.
 #[derive(Debug, Clone)]
-pub struct VerifyToken;
+pub struct VerifyLayer;
 
-impl Filter<Routed> for VerifyToken {
-    type Out = Verified;
+/// The layer with the rest of the walk behind it.
+#[derive(Debug, Clone)]
+pub struct Verify<S> {
+    inner: S,
+}
 
-    fn check(&self, mut routed: Routed) -> Result<Verified, Error> {
-        if routed.route.is_public() {
-            return Ok(Verified { routed, proof: Proof::Public });
+impl<S> Layer<S> for VerifyLayer {
+    type Service = Verify<S>;
+
+    fn layer(&self, inner: S) -> Verify<S> {
+        Verify { inner }
+    }
+}
+
+type Answered = Result<Response<Body>, Error>;
+
+impl<S> Service<Routed> for Verify<S>
+where
+    S: Service<Verified, Response = Response<Body>, Error = Error> + Clone + 'static,
+    S::Future: 'static,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Either<S::Future, Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered>>>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, routed: Routed) -> Self::Future {
+        if let Some(ledger) = shared_ledger(&routed) {
+            let mut inner = self.inner.clone();
+            let asked = async move { inner.call(claimed(informed(routed, &ledger).await?).await?).await };
+            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
         }
-        if let Some(found) = ticket::take(&mut routed)? {
-            let by_cookie = found.strip.iter().any(|s| matches!(s, Strip::Cookie(_)));
-            // A cookie comes along by itself: a token beside it asks for another viewing.
-            if !(by_cookie && has_token(&routed)) {
-                let opened = ticket::open(&routed, &found)?;
-                let strip = found.strip.into_iter().chain(token_places(&routed)).collect();
-                let proof = match opened {
-                    Opened::Here(session) => Proof::Session { session, strip },
-                    Opened::Asked { ticket, gone } => Proof::Ticket { ticket, gone, strip },
-                };
+        match check(routed) {
+            Ok(verified) if has_to_claim(&verified) => {
+                let mut inner = self.inner.clone();
+                let asked = async move { inner.call(claimed(verified).await?).await };
+                Either::Right { future: Either::Right { future: Box::pin(asked) } }
+            }
+            Ok(verified) => Either::Left { future: self.inner.call(verified) },
+            Err(error) => Either::Right { future: Either::Left { future: ready(Err(error)) } },
+        }
+    }
+}
+
+/// The ledger that a fleet shares, where this route's tokens are looked up in it.
+fn shared_ledger(routed: &Routed) -> Option<Ledger> {
+    let ledger = routed.request.state.ledger.as_ref().filter(|ledger| ledger.is_shared())?;
+    let mut schemes = routed.route.schemes.iter().chain(&routed.route.compare);
+    schemes.any(|scheme| scheme.scheme.looks_up()).then(|| ledger.clone())
+}
+
+fn check(mut routed: Routed) -> Result<Verified, Error> {
+    let found = find_ticket(&mut routed)?;
+    let proof = judge(&routed, found)?;
+    Ok(Verified { routed, proof })
+}
+
+/// The same when all that rules ask for is at hand.
+async fn informed(mut routed: Routed, ledger: &Ledger) -> Result<Verified, Error> {
+    let found = find_ticket(&mut routed)?;
+    let mut asked = Asked::default();
+    loop {
+        asked.ask(|| look(&routed, found.as_ref()));
+        match asked.fetch(ledger).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            // In shadow mode nobody is refused, and an upload under way goes on.
+            Err(_) if routed.route.mode == RouteMode::Shadow => break,
+            Err(fault) => {
+                tracing::debug!(%fault, "what was issued cannot be looked up");
+                let proof = goes_on(&routed).ok_or(Error::LedgerAway)?;
                 return Ok(Verified { routed, proof });
             }
         }
-        let proof = verify(&routed)?;
-        Ok(Verified { routed, proof })
     }
+    let proof = asked.ask(|| judge(&routed, found))?;
+    Ok(Verified { routed, proof })
+}
+
+/// Has the rules ask what they will ask, and changes nothing.
+fn look(routed: &Routed, found: Option<&Found>) {
+    let Routed { request, route, mount, .. } = routed;
+    let state = &request.state;
+    if let Some(found) = found {
+        let _ = ticket::open(routed, found);
+    } else if !route.is_public() && state.slow.wait(request.settled.client_ip).is_none() {
+        let (facts, now) = (request.facts(*mount, &*state.geo), state.clock.now());
+        let _ = state.verifier.look(&route.schemes, &facts, now);
+        let _ = state.verifier.look(&route.compare, &facts, now);
+    }
+}
+
+fn has_to_claim(verified: &Verified) -> bool {
+    matches!(&verified.proof, Proof::Token(verdict) if verified.routed.request.state.verifier.has_to_claim(verdict))
+}
+
+/// Uses a token for one use up over the fleet.
+async fn claimed(verified: Verified) -> Result<Verified, Error> {
+    let routed = &verified.routed;
+    let state = &routed.request.state;
+    if let Proof::Token(verdict) = &verified.proof {
+        match state.verifier.claim(&routed.route.schemes, verdict, state.clock.now()).await {
+            Ok(()) => {}
+            Err(ClaimFault::Refused(refusal)) => return refused(routed, refusal).map(|proof| Verified { proof, ..verified }),
+            Err(ClaimFault::Away(why)) => {
+                tracing::warn!(why, "a token for one use cannot be used up over the fleet");
+                return Err(Error::StoreAway);
+            }
+        }
+    }
+    Ok(verified)
+}
+
+/// The ticket that the request goes by, if it does.
+fn find_ticket(routed: &mut Routed) -> Result<Option<Found>, Error> {
+    if routed.route.is_public() {
+        return Ok(None);
+    }
+    let found = ticket::take(routed)?;
+    // A cookie comes along by itself: a token beside it asks for another viewing.
+    let is_meant = |found: &Found| !found.strip.iter().any(|s| matches!(s, Strip::Cookie(_))) || !has_token(routed);
+    Ok(found.filter(is_meant))
+}
+
+fn judge(routed: &Routed, found: Option<Found>) -> Result<Proof, Error> {
+    if routed.route.is_public() {
+        return Ok(Proof::Public);
+    }
+    let Some(found) = found else { return verify(routed) };
+    let opened = ticket::open(routed, &found)?;
+    let strip = found.strip.into_iter().chain(token_places(routed)).collect();
+    Ok(match opened {
+        Opened::Here(session) => Proof::Session { session, strip },
+        Opened::Asked { ticket, gone } => Proof::Ticket { ticket, gone, strip },
+    })
 }
 
 fn verify(routed: &Routed) -> Result<Proof, Error> {
@@ -64,22 +192,32 @@ fn verify(routed: &Routed) -> Result<Proof, Error> {
             if let Some(proof) = outlived.then(|| goes_on(routed)).flatten() {
                 return Ok(proof);
             }
-            note_refusal(routed, &refusal);
-            if shadow {
-                return Ok(Proof::Shadow { strip: token_places(routed) });
+            let state = &routed.request.state;
+            // Keys of the ledger are forgotten while it is not heard: which one this was cannot be told.
+            if refusal.denial == Denial::UnknownKey && state.ledger.as_ref().is_some_and(Ledger::is_lapsed) && !shadow {
+                return Err(Error::LedgerAway);
             }
-            routed.request.state.slow.refused(routed.request.settled.client_ip);
-            Err(refusal.into())
+            refused(routed, refusal)
         }
     }
+}
+
+/// Turns a request away, or lets it pass in shadow mode.
+fn refused(routed: &Routed, refusal: Refusal) -> Result<Proof, Error> {
+    note_refusal(routed, &refusal);
+    if routed.route.mode == RouteMode::Shadow {
+        return Ok(Proof::Shadow { strip: token_places(routed) });
+    }
+    routed.request.state.slow.refused(routed.request.settled.client_ip);
+    Err(refusal.into())
 }
 
 /// # Errors
 /// [`Error::Slowed`] for somebody who has been refused too often, and has no token that is remembered.
 fn decide(routed: &Routed) -> Result<Result<Verdict, Refusal>, Error> {
-    let Routed { request, route, mount, .. } = routed;
+    let Routed { request, route, .. } = routed;
     let state = &request.state;
-    let facts = request.facts(*mount, &*state.geo);
+    let facts = routed.facts(&*state.geo);
     let now = state.clock.now();
     let decided = match state.slow.wait(request.settled.client_ip) {
         None => state.verifier.decide(&route.schemes, &facts, now),
@@ -92,12 +230,12 @@ fn decide(routed: &Routed) -> Result<Result<Verdict, Refusal>, Error> {
 
 /// What the second list of schemes would decide. Asked first, so that a token for one use is not used up before.
 fn compare(routed: &Routed) -> Option<Result<Verdict, Refusal>> {
-    let Routed { request, route, mount, .. } = routed;
+    let Routed { request, route, .. } = routed;
     let state = &request.state;
     if route.compare.is_empty() || state.slow.wait(request.settled.client_ip).is_some() {
         return None;
     }
-    let decided = state.verifier.look(&route.compare, &request.facts(*mount, &*state.geo), state.clock.now());
+    let decided = state.verifier.look(&route.compare, &routed.facts(&*state.geo), state.clock.now());
     Some(decided.and_then(|verdict| not_revoked(routed, verdict)))
 }
 

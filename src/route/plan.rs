@@ -13,6 +13,7 @@ use crate::credential::sign_head::SignHead;
 use crate::metrics::RouteMetrics;
 use crate::name::Name;
 use crate::path::{CleanPath, PathFault};
+use crate::token::Near;
 use crate::token::grant::host_matches;
 use crate::upload::UploadConfig;
 use crate::verifier::RouteScheme;
@@ -51,13 +52,15 @@ pub struct Route<O> {
     pub session: Option<RouteSession>,
     /// What it does about uploads, if anything.
     pub upload: Option<UploadConfig>,
+    /// How near a viewer must be to an address that a token names.
+    pub bind: Option<Near>,
     /// Who may read answers across web origins.
     pub cors: Cors,
     /// Its metrics.
     pub metrics: RouteMetrics,
     methods: Vec<Method>,
-    /// `Allow` and `Access-Control-Allow-Methods`.
-    pub allow: HeaderValue,
+    /// `Access-Control-Allow-Methods`: its own, because who may ask by other methods is for their routes to say.
+    pub allow_methods: HeaderValue,
     below_only: bool,
 }
 
@@ -87,9 +90,10 @@ impl<O> Route<O> {
             answers: None,
             session: config.session.as_ref().map(RouteSession::new).transpose()?,
             upload: config.upload.clone().map(checked).transpose()?,
+            bind: config.bind.clone(),
             cors: Cors::new(&config.cors)?,
             metrics,
-            allow: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,
+            allow_methods: HeaderValue::from_str(&listed.join(", ")).map_err(|_| "methods do not fit in a header".to_owned())?,
             methods,
             below_only: config.path.len() > 1 && config.path.ends_with('/'),
         })
@@ -222,20 +226,35 @@ impl<O> Plan<O> {
     /// given to a less specific one: that one may be public.
     #[must_use]
     pub fn find(&self, host: &str, path: &CleanPath, method: &Method) -> Found<O> {
-        let wildcards = self.wildcard.iter().filter(|(pattern, _)| host_matches(pattern, host)).map(|(_, list)| list);
-        let lists = self.exact.get(host).into_iter().chain(wildcards).chain([&self.any]);
-        for list in lists {
-            let mut held = list.iter().filter(|route| route.holds(path)).peekable();
-            let Some(first) = held.peek().map(|route| (*route).clone()) else { continue };
-            let same = held.take_while(|route| route.prefix == first.prefix && route.below_only == first.below_only);
-            let serves = |route: &&Arc<Route<O>>| *method == Method::OPTIONS || route.methods.contains(method);
-            let same: Vec<_> = same.collect();
-            return match same.iter().copied().find(serves) {
-                Some(route) => Found::Route(route.clone()),
-                None => Found::OtherMethod(first, allow_of(&same)),
-            };
+        let mut same = self.at(host, path).peekable();
+        let Some(first) = same.peek().map(|route| (*route).clone()) else { return Found::Nothing };
+        let serves = |route: &&Arc<Route<O>>| *method == Method::OPTIONS || route.methods.contains(method);
+        match same.find(serves) {
+            Some(route) => Found::Route(route.clone()),
+            None => Found::OtherMethod(first, self.allow(host, path)),
         }
-        Found::Nothing
+    }
+
+    /// The methods of all routes of this host and path, each once: a caller sees one resource (RFC 9110 §10.2.1).
+    #[must_use]
+    pub fn allow(&self, host: &str, path: &CleanPath) -> HeaderValue {
+        let mut listed: Vec<&str> = Vec::new();
+        for method in self.at(host, path).flat_map(|route| &route.methods).map(Method::as_str).chain(["OPTIONS"]) {
+            if !listed.contains(&method) {
+                listed.push(method);
+            }
+        }
+        // Each has been taken into a header of its own route.
+        HeaderValue::from_str(&listed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
+    }
+
+    /// The most specific routes of this host and path, which differ by their methods.
+    fn at<'p>(&'p self, host: &'p str, path: &'p CleanPath) -> impl Iterator<Item = &'p Arc<Route<O>>> {
+        let wildcards = self.wildcard.iter().filter(move |(pattern, _)| host_matches(pattern, host)).map(|(_, list)| list);
+        let mut lists = self.exact.get(host).into_iter().chain(wildcards).chain([&self.any]);
+        let (list, first) = lists.find_map(|list| Some((list, list.iter().find(|route| route.holds(path))?))).unzip();
+        let held = list.into_iter().flatten().filter(|route| route.holds(path));
+        held.take_while(move |route| first.is_some_and(|first| route.prefix == first.prefix && route.below_only == first.below_only))
     }
 
     /// Beginnings of path segments that hold tokens of any route's schemes; mostly none.
@@ -248,18 +267,6 @@ impl<O> Plan<O> {
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route<O>>> {
         self.exact.values().flatten().chain(self.wildcard.iter().flat_map(|(_, list)| list)).chain(&self.any)
     }
-}
-
-/// The methods of several routes of one path, each once: a caller sees one resource (RFC 9110 §10.2.1).
-fn allow_of<O>(routes: &[&Arc<Route<O>>]) -> HeaderValue {
-    let mut listed: Vec<&str> = Vec::new();
-    for method in routes.iter().flat_map(|route| &route.methods).map(Method::as_str).chain(["OPTIONS"]) {
-        if !listed.contains(&method) {
-            listed.push(method);
-        }
-    }
-    // Each has been taken into a header of its own route.
-    HeaderValue::from_str(&listed.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
 }
 
 /// Who may read a route's answers from another web origin (Fetch §3.2).

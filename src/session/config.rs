@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{HostRule, Place};
 use crate::secret::Secret;
+use crate::store::valkey::ValkeyStoreConfig;
 use crate::token::grant::glob_matches;
 use crate::units::{Period, Size};
 
@@ -89,66 +90,6 @@ pub enum StoreConfig {
     Valkey(Box<ValkeyStoreConfig>),
 }
 
-/// A Valkey or Redis server, or a cluster of them.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ValkeyStoreConfig {
-    /// Its address, without a password: `redis://host:6379`, or `rediss://host:6379` for TLS. Of a cluster, one node.
-    pub url: String,
-    /// Further nodes of a cluster, for when the first one is away.
-    #[serde(default)]
-    pub more_urls: Vec<String>,
-    /// Whether it is a cluster.
-    #[serde(default)]
-    pub cluster: bool,
-    /// The user of its access list. Unset: the default user.
-    #[serde(default)]
-    pub username: Option<String>,
-    /// A file whose content, less a last line end, is the password.
-    #[serde(default)]
-    pub password_file: Option<PathBuf>,
-    /// An environment variable that holds the password.
-    #[serde(default)]
-    pub password_env: Option<String>,
-    /// PEM file of the CAs to trust for `rediss` instead of the public ones.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// PEM file of our client certificate chain.
-    #[serde(default)]
-    pub client_cert_file: Option<PathBuf>,
-    /// PEM file of its private key, readable by its owner only.
-    #[serde(default)]
-    pub client_key_file: Option<PathBuf>,
-    /// What all its keys begin with, so that several fleets can share a server.
-    #[serde(default = "prefix")]
-    pub prefix: String,
-    /// Time for a connection to be made.
-    #[serde(default = "one_second")]
-    pub connect_timeout: Period,
-    /// Time for an admission: a viewer waits for it.
-    #[serde(default = "half_a_second")]
-    pub timeout: Period,
-    /// How often changes are asked for, as the net below those that are pushed.
-    #[serde(default = "two_seconds")]
-    pub poll_every: Period,
-}
-
-fn prefix() -> String {
-    "tollgate:".into()
-}
-
-const fn one_second() -> Period {
-    Period::seconds(1)
-}
-
-const fn half_a_second() -> Period {
-    Period::millis(500)
-}
-
-const fn two_seconds() -> Period {
-    Period::seconds(2)
-}
-
 /// A route's `[routes.session]` table. Without it, the route has no sessions: every request brings its token.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -187,11 +128,11 @@ pub struct RouteSessionConfig {
     /// How many bits of an IPv6 address are its network: a /56 is what one home usually gets (RFC 6177).
     #[schemars(range(min = 16, max = 128))]
     pub ipv6_prefix: u8,
-    /// Bytes of answers that one session may take: a limit for players that load a whole file at once.
+    /// Bytes of answers that one session may take, counted as they pass: a limit for players that load a whole file at once.
     pub max_bytes: Option<Size>,
     /// What happens to a viewer for whom there is no room.
     pub on_full: OnFull,
-    /// How long a session lives without a request. Unset: three target durations of its playlist, 20 s at
+    /// How long a session lives without a request and without a byte of an answer. Unset: three target durations of its playlist, 20 s at
     /// least, 60 s where that is not known; an upload 10 min, because recorders pause between parts.
     pub idle_timeout: Option<Period>,
     /// How long an admitted session may go on after its token's end. 0: it ends with the token.
@@ -209,7 +150,7 @@ pub struct RouteSessionConfig {
     /// Other hosts that playlists may send tickets to, such as `cdn.example.com` or `*.example.com`. None,
     /// because whoever gets a ticket can watch with it.
     pub ticket_hosts: Vec<String>,
-    /// Links in playlists that stay as they are, by where they stand, such as `key` or `daterange`.
+    /// Links in playlists that stay as they are, by where they stand, such as `key` or `asset_uri`.
     pub leave: Vec<Place>,
     /// The status of a refused session: 403, which makes players fall over to another source, or 429.
     pub refusal_status: RefusalStatus,

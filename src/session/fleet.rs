@@ -12,7 +12,7 @@
 //!
 //! After [`FAULTS`] faults in a row the store counts as away: entries do not wait for it until a renewal has got through.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -32,6 +32,8 @@ use crate::revocation::{Full, Revocation, Revocations, Target};
 pub const FAULTS: u32 = 3;
 /// Most things that wait for the store to come back. Over it the oldest is dropped: it holds here, and ends by itself.
 const ERRANDS: usize = 100_000;
+/// Most ends that are told at once.
+const BATCH: usize = 256;
 
 /// How long the store is not asked again for a session that it does not have.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
@@ -87,7 +89,9 @@ struct Inner {
     parts: FleetParts,
     /// Sessions that the store knows as living here.
     held: Mutex<HashSet<SessionId>>,
-    errands: Mutex<Vec<Errand>>,
+    errands: Mutex<VecDeque<Errand>>,
+    /// Held while errands are run: their order is what was meant.
+    telling: tokio::sync::Mutex<()>,
     /// Sessions that the store did not have a moment ago: who goes on asking for one that is over does not reach the store.
     absent: Cache<SessionId, ()>,
     faults: AtomicU32,
@@ -103,6 +107,15 @@ enum Errand {
     End(SessionId, End),
     Revoke(Revocation),
     Restore(Revocation),
+}
+
+impl Errand {
+    const fn end(&self) -> Option<(SessionId, End)> {
+        match self {
+            Self::End(id, end) => Some((*id, *end)),
+            Self::Revoke(_) | Self::Restore(_) => None,
+        }
+    }
 }
 
 /// What is to be made up for.
@@ -128,6 +141,7 @@ impl Fleet {
             parts,
             held: Mutex::default(),
             errands: Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
             absent: Cache::builder().max_capacity(ABSENT).time_to_live(ABSENT_FOR).build(),
             faults: AtomicU32::new(0),
             all: AtomicBool::new(true),
@@ -264,6 +278,8 @@ impl Inner {
 
     async fn decide(&self, record: AskRecord) -> Result<Answer, StoreFault> {
         self.reachable()?;
+        // What ended here has to be known there first: an upload that is whole makes room for the next one.
+        self.run_errands().await?;
         self.timed("admit", self.store.admit(record)).await
     }
 
@@ -372,26 +388,34 @@ impl Inner {
         told
     }
 
+    /// Tells the store all that it has not been told. An errand is kept until it is done: whoever runs them may be
+    /// dropped at any time, and telling it twice does no harm.
     async fn run_errands(&self) -> Result<(), StoreFault> {
-        let errands = std::mem::take(&mut *self.lock_errands());
-        let mut rest = errands.into_iter();
-        while let Some(errand) = rest.next() {
-            let told = match errand.clone() {
-                Errand::End(id, end) => self.timed("end", self.store.end(vec![(id, end)])).await,
-                Errand::Revoke(revocation) => self.timed("revoke", self.store.revoke(revocation)).await,
-                Errand::Restore(revocation) => self.timed("restore", self.store.restore(revocation)).await,
+        let _turn = self.telling.lock().await;
+        loop {
+            let next = self.next_errands();
+            let told = match next.as_slice() {
+                [] => return Ok(()),
+                [Errand::Revoke(revocation), ..] => self.timed("revoke", self.store.revoke(revocation.clone())).await,
+                [Errand::Restore(revocation), ..] => self.timed("restore", self.store.restore(revocation.clone())).await,
+                ends => self.timed("end", self.store.end(ends.iter().filter_map(Errand::end).collect())).await,
             };
-            if let Err(StoreFault::Odd(error)) = &told {
-                tracing::error!(error, ?errand, "the session store does not take this");
-                continue;
+            match told {
+                Ok(()) => {}
+                Err(StoreFault::Odd(error)) => tracing::error!(error, errands = ?next, "the session store does not take this"),
+                Err(away) => return Err(away),
             }
-            if let Err(fault) = told {
-                // Back to the front: their order is what was meant.
-                self.lock_errands().splice(0..0, std::iter::once(errand).chain(rest));
-                return Err(fault);
-            }
+            let mut errands = self.lock_errands();
+            let done = next.len().min(errands.len());
+            errands.drain(..done);
         }
-        Ok(())
+    }
+
+    /// The next thing to tell, or several ends at once.
+    fn next_errands(&self) -> Vec<Errand> {
+        let errands = self.lock_errands();
+        let ends = errands.iter().take(BATCH).take_while(|errand| errand.end().is_some()).count();
+        errands.iter().take(ends.max(1)).cloned().collect()
     }
 
     async fn keep_following(&self) {
@@ -470,9 +494,9 @@ impl Inner {
     fn send(&self, errand: Errand) {
         let mut errands = self.lock_errands();
         if errands.len() >= ERRANDS {
-            errands.remove(0);
+            errands.pop_front();
         }
-        errands.push(errand);
+        errands.push_back(errand);
         drop(errands);
         self.nudge.notify_one();
     }
@@ -481,7 +505,7 @@ impl Inner {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_errands(&self) -> MutexGuard<'_, Vec<Errand>> {
+    fn lock_errands(&self) -> MutexGuard<'_, VecDeque<Errand>> {
         self.errands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

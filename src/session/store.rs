@@ -33,15 +33,7 @@ pub type Pending<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreFault>> + S
 pub const RENEWAL_GRACE: u32 = 10;
 
 /// Why the store did not answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreFault {
-    /// It cannot be reached, or not in time.
-    #[error("the session store cannot be reached: {0}")]
-    Away(String),
-    /// It answered with something else than was asked.
-    #[error("the session store answered with a fault: {0}")]
-    Odd(String),
-}
+pub use crate::store::valkey::LinkFault as StoreFault;
 
 /// A store shared by a fleet. No method waits longer than its configured time.
 pub trait SharedStore: Send + Sync {

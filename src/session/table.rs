@@ -165,6 +165,15 @@ impl Sessions {
     /// Why it cannot go on. After [`End::Idle`] ask [`resume`](Self::resume).
     pub fn touch(&self, id: SessionId, now: UnixTime, bytes: u64) -> Result<Arc<Session>, Gone> {
         let session = self.0.shards.get(id).ok_or(Gone::Unknown)?;
+        self.go_on(&session, now, bytes)?;
+        Ok(session)
+    }
+
+    /// The same for a session at hand, while an answer of it is under way. Takes no lock.
+    ///
+    /// # Errors
+    /// Why it cannot go on.
+    pub fn go_on(&self, session: &Session, now: UnixTime, bytes: u64) -> Result<(), Gone> {
         if let Some(end) = session.ended() {
             return Err(Gone::Ended(end));
         }
@@ -183,7 +192,7 @@ impl Sessions {
                 self.over(session.route.as_str(), Limit::Bytes);
             }
         }
-        Ok(session)
+        Ok(())
     }
 
     /// Whether the session `id` makes a late ticket good at `now` (see [`Session::vouches`]).

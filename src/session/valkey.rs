@@ -20,9 +20,7 @@
 //! Without persistence a restart forgets; gateways then tell it of their sessions and revocations again. Totals of
 //! tokens are lost then but for sessions that live.
 
-mod link;
 mod places;
-mod settings;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -32,12 +30,11 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use self::link::{Bell, Link};
-pub use self::settings::Place;
 use super::store::{Answer, AskRecord, Change, Pending, Renewal, Renewed, SharedStore, StoreFault};
 use super::{End, Key, Limit, OnFull, SessionId, ValkeyStoreConfig};
 use crate::clock::{Clock, UnixTime};
 use crate::revocation::Revocation;
+use crate::store::valkey::{self, Bell, Link, Place};
 
 const SCRIPT: &str = include_str!("valkey/store.lua");
 /// Sessions of one call, so that no call holds the others up for long.
@@ -73,11 +70,11 @@ impl ValkeyStore {
     /// A sentence for the operator.
     pub fn new(config: &ValkeyStoreConfig, place: Place<'_>, clock: &Clock) -> Result<Self, String> {
         Ok(Self {
-            link: Link::new(settings::way(config, place)?, SCRIPT, config.connect_timeout.0),
-            base: settings::base(config),
+            link: Link::new(config, place, SCRIPT)?,
+            base: valkey::base(config),
             clock: clock.clone(),
             timeout: config.timeout.0,
-            longest: settings::longest(config),
+            longest: valkey::longest(config),
             poll_every: config.poll_every.0,
             reader: Mutex::default(),
         })
@@ -87,7 +84,8 @@ impl ValkeyStore {
         let argument = serde_json::to_string(argument).map_err(|e| StoreFault::Odd(e.to_string()))?;
         let rules = if matches!(self.clock, Clock::Manual(_)) { "1" } else { "0" };
         let now = self.clock.now().to_string();
-        self.link.run(&self.base, &[word, &now, rules, &argument], timeout).await
+        let arguments = [word, &now, rules, &argument].map(str::as_bytes);
+        self.link.run(&self.base, &arguments, timeout).await
     }
 
     async fn read(&self, reader: &mut Reader) -> Result<Vec<Change>, StoreFault> {

@@ -139,7 +139,17 @@ pub fn contains(nets: &[IpNet], ip: IpAddr) -> bool {
 /// An address or a CIDR range; a bare address is a range of one.
 #[must_use]
 pub fn parse_net(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
+    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(canonical)
+}
+
+/// The range without host bits; one of IPv4-mapped IPv6 addresses as the IPv4 range it is, because viewers are told so.
+#[must_use]
+pub fn canonical(net: IpNet) -> IpNet {
+    let mapped = match net {
+        IpNet::V6(net) => net.addr().to_ipv4_mapped().zip(net.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    mapped.and_then(|(ip, bits)| IpNet::new(ip.into(), bits).ok()).unwrap_or(net).trunc()
 }
 
 #[cfg(test)]
@@ -179,6 +189,8 @@ mod tests {
     fn ranges_are_read_with_and_without_prefix() {
         assert_eq!(parse_net("198.51.100.7"), Some("198.51.100.7/32".parse().expect("range")));
         assert_eq!(parse_net("198.51.100.7/24"), Some("198.51.100.0/24".parse().expect("range")));
+        assert_eq!(parse_net("::ffff:198.51.100.7/120"), parse_net("198.51.100.0/24"));
+        assert_eq!(parse_net("::ffff:0:0/90"), Some("::ffc0:0:0/90".parse().expect("range")));
         assert_eq!(parse_net("nonsense"), None);
     }
 }

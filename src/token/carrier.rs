@@ -102,6 +102,38 @@ impl Carrier {
     }
 }
 
+/// The token of a request of what was `found` of it, place by place. The same token in several places is one, taken out of
+/// all of them; which of two different ones speaks, `choose` says.
+///
+/// # Errors
+/// The first one of `found`; [`Denial::Ambiguous`] when `choose` chooses none.
+pub fn one_of<'r>(
+    found: impl IntoIterator<Item = Result<Option<Presented<'r>>, Denial>>,
+    choose: impl Fn(Presented<'r>, Presented<'r>) -> Option<Presented<'r>>,
+) -> Result<Option<Presented<'r>>, Denial> {
+    let mut one: Option<Presented<'r>> = None;
+    for here in found {
+        let Some(here) = here? else { continue };
+        one = Some(match one {
+            None => here,
+            Some(mut first) if first.token == here.token => {
+                first.strip.extend(here.strip);
+                first
+            }
+            Some(first) => choose(first, here).ok_or(Denial::Ambiguous)?,
+        });
+    }
+    Ok(one)
+}
+
+/// [`one_of`] where no two different tokens may stand.
+///
+/// # Errors
+/// As there.
+pub fn only<'r>(found: impl IntoIterator<Item = Result<Option<Presented<'r>>, Denial>>) -> Result<Option<Presented<'r>>, Denial> {
+    one_of(found, |_, _| None)
+}
+
 fn presented<'r>(token: Cow<'r, str>, strip: Strip) -> Presented<'r> {
     Presented { token, strip: vec![strip] }
 }

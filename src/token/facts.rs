@@ -3,11 +3,13 @@
 //! Every fact has been made unambiguous before it gets here: the path is canonical, the host is the
 //! one that was routed on, the client address is the one that the trusted-proxy rule gave.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, Method};
+use ipnet::IpNet;
 
-use super::access::{Country, Geo};
+use super::access::{self, Country, Geo, NoGeo};
+use super::near::Near;
 use crate::path::CleanPath;
 
 /// The facts of one request.
@@ -37,9 +39,30 @@ pub struct RequestFacts<'r> {
     /// The application protocol of the viewer's connection by its ALPN id (RFC 7301): `h2`, `http/1.1`;
     /// `None` when it is not known.
     pub alpn: Option<&'r str>,
+    /// What the route takes for an address that a token names, beside that address.
+    pub near: Option<&'r Near>,
 }
 
 impl<'r> RequestFacts<'r> {
+    /// `GET https://` of this host and path with these headers, and nothing else known: from no address, without a query.
+    #[must_use]
+    pub fn bare(host: &'r str, path: &'r CleanPath, headers: &'r HeaderMap) -> Self {
+        Self {
+            method: &Method::GET,
+            https: true,
+            host,
+            port: None,
+            path,
+            mount: 0,
+            query: None,
+            headers,
+            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            geo: &NoGeo,
+            alpn: None,
+            near: None,
+        }
+    }
+
     /// The raw path below the route's prefix, beginning with `/`.
     #[must_use]
     pub fn below_mount(&self) -> &'r str {
@@ -50,6 +73,13 @@ impl<'r> RequestFacts<'r> {
     #[must_use]
     pub fn country(&self) -> Option<Country> {
         self.geo.country(self.client_ip)
+    }
+
+    /// Whether the viewer comes from one of the networks that a token names, or from as near as the route asks.
+    #[must_use]
+    pub fn comes_from(&self, nets: &[IpNet]) -> bool {
+        let near = |near: &Near| nets.iter().any(|net| near.holds(*net, self));
+        access::contains(nets, self.client_ip) || self.near.is_some_and(near)
     }
 
     /// The value of a header that may come once only: `Ok(None)` when absent.

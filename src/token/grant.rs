@@ -234,7 +234,7 @@ impl PathRule {
 /// To whom, or to what kind of request, a grant is bound. All must hold.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Binding {
-    /// The viewer's address lies in one of these ranges.
+    /// The viewer comes from one of these networks ([`RequestFacts::comes_from`]).
     Networks(Vec<IpNet>),
     /// The viewer's country is one of these; an unknown country is none of them.
     Countries(Vec<Country>),
@@ -256,6 +256,8 @@ pub enum Binding {
     UserAgents(Arc<UserAgents>),
     /// The connection's application protocol has one of these ALPN ids; an unknown protocol has none.
     Protocols(Vec<String>),
+    /// A MAC over attributes of the viewer. Whoever has its secret asks it, in [`Scheme::fits`](super::Scheme::fits).
+    Sealed(Arc<str>),
     /// A rule of the scheme's own. It cannot be written down, and a grant that has one stays where it is.
     #[serde(skip)]
     Own(Arc<dyn Condition>),
@@ -264,7 +266,7 @@ pub enum Binding {
 impl Binding {
     fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         let (holds, denial) = match self {
-            Self::Networks(nets) => (access::contains(nets, facts.client_ip), Denial::Address),
+            Self::Networks(nets) => (facts.comes_from(nets), Denial::Address),
             Self::Countries(list) => (facts.country().is_some_and(|c| list.contains(&c)), Denial::Country),
             Self::NotCountries(list) => (facts.country().is_some_and(|c| !list.contains(&c)), Denial::Country),
             Self::Methods(methods) => (methods.contains(facts.method), Denial::Method),
@@ -274,6 +276,7 @@ impl Binding {
             Self::UserAgents(agents) => return agents.check(facts),
             Self::AccessRules(rules) => return access::decide(rules, facts.client_ip, || facts.country()),
             Self::Protocols(list) => (facts.alpn.is_some_and(|alpn| list.iter().any(|have| have == alpn)), Denial::Protocol),
+            Self::Sealed(_) => return Ok(()),
             Self::Own(condition) => return condition.check(facts),
             Self::Header(name, value) => (facts.single_header(name.as_str())?.is_some_and(|have| have == value), Denial::Header),
         };

@@ -191,7 +191,8 @@ pub enum Dates {
     NumbersOrText,
 }
 
-/// A date claim; fractions of a second are cut off. A claim of another type is refused, never taken as absent.
+/// A date claim; a fraction of a second counts as a whole one, so that at every whole second the
+/// verdict is that of the fraction. A claim of another type is refused, never taken as absent.
 ///
 /// # Errors
 /// [`Denial::Claim`] when it is there and not a date between 1970 and 9999.
@@ -207,7 +208,7 @@ pub fn date(claims: &Map<String, Value>, name: &str, dates: Dates) -> Result<Opt
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the range is checked first and is exact in an f64")]
 fn whole_seconds(seconds: f64) -> Option<i64> {
-    (0.0..=LAST_DATE as f64).contains(&seconds).then(|| seconds.floor() as i64)
+    (0.0..=LAST_DATE as f64).contains(&seconds).then(|| seconds.ceil() as i64)
 }
 
 fn digits(text: &str) -> Option<i64> {
@@ -248,7 +249,14 @@ impl TimeRules {
     /// [`Denial::Claim`], [`Denial::NoExpiry`], [`Denial::Lifetime`].
     pub fn window(&self, claims: &Map<String, Value>) -> Result<Window, Denial> {
         let of = |name| date(claims, name, self.dates);
-        let (expires, starts, issued) = (of("exp")?, of("nbf")?, of("iat")?);
+        self.between(of("exp")?, of("nbf")?, of("iat")?)
+    }
+
+    /// The same of dates that have been read.
+    ///
+    /// # Errors
+    /// [`Denial::NoExpiry`], [`Denial::Lifetime`].
+    pub fn between(&self, expires: Option<UnixTime>, starts: Option<UnixTime>, issued: Option<UnixTime>) -> Result<Window, Denial> {
         if expires.is_none() && (self.require_expiry || self.max_lifetime.is_some()) {
             return Err(Denial::NoExpiry);
         }

@@ -10,7 +10,8 @@ use crate::clock::UnixTime;
 /// A token's own word on its renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
-    /// Renewed when so many seconds or fewer are left; on every request when `None`.
+    /// Renewed when so many seconds or fewer are left. When `None`: on every request, or after half its life where renewing sends
+    /// the viewer elsewhere.
     pub within: Option<i64>,
     /// How many seconds the new token is good for, counted from its making.
     pub seconds: i64,
@@ -50,7 +51,12 @@ impl Renewal {
     /// Whether it is time, for a token that is refused from `until` on.
     #[must_use]
     pub fn is_due(&self, until: UnixTime, now: UnixTime) -> bool {
-        self.within.is_none_or(|within| until.since(now) <= within)
+        let within = self.within.or(match self.by {
+            // Sent on by every request, a player would get no further.
+            RenewalCarrier::Redirect { .. } | RenewalCarrier::Same => Some(self.seconds / 2),
+            RenewalCarrier::Cookie { .. } | RenewalCarrier::Header { .. } => None,
+        });
+        within.is_none_or(|within| until.since(now) <= within)
     }
 }
 
@@ -109,5 +115,11 @@ mod tests {
         let renewal = Renewal { within: Some(60), seconds: 120, by: RenewalCarrier::Same };
         assert!(renewal.is_due(UnixTime(100), UnixTime(40)));
         assert!(!renewal.is_due(UnixTime(100), UnixTime(39)));
+        let header = RenewalCarrier::Header { name: HeaderName::from_static("x"), parameters: Vec::new() };
+        for (by, at_once) in [(RenewalCarrier::Redirect { status: 302 }, false), (header, true)] {
+            let renewal = Renewal { within: None, seconds: 100, by };
+            assert_eq!(renewal.is_due(UnixTime(100), UnixTime(49)), at_once);
+            assert!(renewal.is_due(UnixTime(100), UnixTime(50)));
+        }
     }
 }

@@ -33,6 +33,7 @@ pub mod rfc9246;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
+pub mod times;
 pub mod wowza;
 pub mod ziggeo;
 
@@ -66,6 +67,11 @@ pub trait Scheme: Send + Sync {
         true
     }
 
+    /// Whether [`Scheme::open`] or [`Scheme::fits`] asks for what was issued here ([`super::Issued`]).
+    fn looks_up(&self) -> bool {
+        false
+    }
+
     /// Rules of the scheme's own that look at the request, asked on every request after
     /// [`Grant::check`].
     ///
@@ -80,13 +86,7 @@ pub trait Scheme: Send + Sync {
     ///
     /// # Errors
     /// [`SignError`] when the scheme has no key to sign with.
-    fn renew(
-        &self,
-        _grant: &Grant,
-        _presented: &Presented<'_>,
-        _facts: &RequestFacts<'_>,
-        _now: UnixTime,
-    ) -> Result<Option<super::Renewed>, SignError> {
+    fn renew(&self, _due: &Due<'_>) -> Result<Option<super::Renewed>, SignError> {
         Ok(None)
     }
 
@@ -162,6 +162,19 @@ pub trait Scheme: Send + Sync {
     }
 }
 
+/// A good token that may be due for its renewal.
+#[derive(Clone, Copy)]
+pub struct Due<'d> {
+    /// What it allows.
+    pub grant: &'d Grant,
+    /// How it came.
+    pub presented: &'d Presented<'d>,
+    /// The request that it came with.
+    pub facts: &'d RequestFacts<'d>,
+    /// When that came.
+    pub now: UnixTime,
+}
+
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -200,6 +213,12 @@ pub struct SignRequest {
     pub key_id: Option<String>,
     /// The address it is bound to, where the scheme has that.
     pub client_ip: Option<std::net::IpAddr>,
+    /// The country of that address, for schemes that cover it.
+    pub country: Option<super::Country>,
+    /// The autonomous system of that address, for the same.
+    pub system: Option<u32>,
+    /// Headers that the viewer will send, for the same.
+    pub headers: Vec<(HeaderName, String)>,
     /// How many viewings it allows, and how long; what the scheme has no words for is not said.
     pub session: super::SessionTerms,
     /// Further claims or fields, by the scheme's own names.

@@ -35,6 +35,9 @@ pub struct UploadConfig {
     pub max_duration: Option<Period>,
     /// How long an upload that was let in may go on after its token's end. 0: it ends with the token.
     pub outlive: Period,
+    /// Least life that an upload token of the provider's has left when an upload begins with it, at most half of its whole life: all
+    /// requests of an upload go with the same one, and one that is nearer to its end is renewed first.
+    pub min_credential_life: Period,
     /// What happens to an upload for which there is no place.
     pub on_full: OnFull,
     /// What happens when the shared session store does not answer.
@@ -57,6 +60,7 @@ impl Default for UploadConfig {
             idle_timeout: Period::seconds(600),
             max_duration: None,
             outlive: Period::seconds(6 * 3600),
+            min_credential_life: Period::seconds(15 * 60),
             on_full: OnFull::default(),
             on_store_error: OnStoreError::default(),
             supply_video_id: true,
@@ -120,7 +124,11 @@ impl UploadConfig {
     pub fn bounds(&self, grant: &Grant) -> Bounds {
         let said = grant.upload.content_types.iter().map(|kind| kind.to_ascii_lowercase()).collect();
         let listed = self.content_types.iter().map(|kind| kind.to_ascii_lowercase()).collect();
-        Bounds { bytes: self.max_bytes.map(|size| size.0).into_iter().chain(grant.upload.bytes).min(), content_types: [listed, said] }
+        Bounds {
+            bytes: self.max_bytes.map(|size| size.0).into_iter().chain(grant.upload.bytes).min(),
+            content_types: [listed, said],
+            credential_life: self.min_credential_life.as_unix(),
+        }
     }
 }
 
@@ -129,6 +137,8 @@ impl UploadConfig {
 pub struct Bounds {
     /// Bytes of all its parts together.
     pub bytes: Option<u64>,
+    /// Seconds that what it goes with has left at its begin.
+    pub credential_life: i64,
     /// Media types, of the route and of the token; an empty list allows all.
     content_types: [Vec<String>; 2],
 }
@@ -180,8 +190,10 @@ mod tests {
 
     #[test]
     fn a_file_without_a_type_is_of_the_general_one() {
-        let bounds =
-            |list: &[&str]| Bounds { bytes: None, content_types: [list.iter().map(|kind| (*kind).to_owned()).collect(), Vec::new()] };
+        let bounds = |list: &[&str]| Bounds {
+            content_types: [list.iter().map(|kind| (*kind).to_owned()).collect(), Vec::new()],
+            ..Bounds::default()
+        };
         assert!(bounds(&[]).takes(None) && bounds(&["application/octet-stream"]).takes(None) && bounds(&["*/*"]).takes(None));
         assert!(!bounds(&["video/*"]).takes(None) && !bounds(&["video/*"]).takes(Some("videos/mp4")));
     }

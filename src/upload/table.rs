@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Bounds, Piece, Taken};
 use crate::clock::UnixTime;
+use crate::credential::{Credential, Held};
 use crate::name::Name;
 use crate::session::{End, Key, Session};
 
@@ -80,6 +81,14 @@ struct State {
     /// Whether its later parts will need an id that no answer has named yet.
     awaits_id: bool,
     finished: Option<UnixTime>,
+    /// The provider's values that it goes with, one of each credential at most.
+    held: Vec<Held>,
+}
+
+impl State {
+    fn is_bound_like(&self, value: &Held) -> bool {
+        self.held.iter().any(|held| held.is_same_credential(value))
+    }
 }
 
 impl Upload {
@@ -206,6 +215,28 @@ impl Upload {
         self.state().finished.is_some()
     }
 
+    /// The value of `credential` that it goes with, once it has one.
+    #[must_use]
+    pub fn held(&self, credential: &Credential) -> Option<Held> {
+        self.state().held.iter().find(|held| held.is_of(credential)).cloned()
+    }
+
+    /// Whether it goes with a value of the credential that this one is of.
+    #[must_use]
+    pub fn is_bound_like(&self, value: &Held) -> bool {
+        self.state().is_bound_like(value)
+    }
+
+    /// It goes with this value from now on, unless it has one of that credential.
+    pub fn hold(&self, new: &Held) {
+        let mut state = self.state();
+        if !state.is_bound_like(new) {
+            // A reload may have made a new credential of the name.
+            state.held.retain(|held| held.name() != new.name());
+            state.held.push(new.clone());
+        }
+    }
+
     /// Whether nothing of it can come any more. One that fell silent may come back until its end; one that is whole is still asked for.
     fn is_over(&self, now: UnixTime) -> bool {
         let state = self.state();
@@ -278,6 +309,7 @@ impl Uploads {
             busy: 0,
             awaits_id: false,
             finished: None,
+            held: Vec::new(),
         };
         let upload = Arc::new(Upload { id: session.id.to_string(), owner, bounds, state: Mutex::new(state) });
         table.all.insert(upload.id.clone(), upload.clone());

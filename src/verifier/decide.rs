@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 use super::VerifierConfig;
 use super::cache::{Entry, Remembered};
 use super::jwks::Remote;
-use super::used::Used;
+use super::used::{Claims, Use, Used};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::secret::Fingerprint;
-use crate::token::{Answer, Denial, Grant, Presented, RequestFacts, Scheme, Strip};
+use crate::token::{Answer, Denial, Grant, KeySource, Presented, RequestFacts, Scheme, Strip};
 
 /// A scheme that a route accepts, under its name in the config.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub struct Verdict {
     pub strip: Vec<Strip>,
     /// Whether the signature had been checked before and was remembered.
     pub remembered: bool,
+    /// Tokens that it used up here.
+    uses: Vec<Use>,
     token: Arc<str>,
 }
 
@@ -100,10 +102,20 @@ impl Refusal {
     }
 }
 
+/// Why a use was not told to a fleet.
+#[derive(Debug, Clone)]
+pub enum ClaimFault {
+    /// Another gateway's use was first.
+    Refused(Refusal),
+    /// The store does not answer; the token is not used up.
+    Away(String),
+}
+
 /// Judges tokens and remembers the good ones.
 pub struct Verifier {
     remembered: Remembered,
     used: Arc<Used>,
+    claims: Option<Arc<dyn Claims>>,
     remotes: ArcSwap<Vec<Arc<Remote>>>,
 }
 
@@ -117,7 +129,43 @@ impl Verifier {
     /// The same, with the memory of used tokens that another verifier had.
     #[must_use]
     pub fn with_used(config: &VerifierConfig, used: Arc<Used>) -> Self {
-        Self { remembered: Remembered::new(config.remembered, config.remember_for.0), used, remotes: ArcSwap::default() }
+        Self { remembered: Remembered::new(config.remembered, config.remember_for.0), used, claims: None, remotes: ArcSwap::default() }
+    }
+
+    /// The same, with uses told to a fleet.
+    #[must_use]
+    pub fn claiming(self, claims: Option<Arc<dyn Claims>>) -> Self {
+        Self { claims, ..self }
+    }
+
+    /// Whether [`Verifier::claim`] has to be asked on a verdict.
+    #[must_use]
+    pub fn has_to_claim(&self, verdict: &Verdict) -> bool {
+        self.claims.is_some() && !verdict.uses.is_empty()
+    }
+
+    /// Uses up over the fleet what a verdict used up here.
+    ///
+    /// # Errors
+    /// The refusal when another gateway's use was first.
+    pub async fn claim(&self, schemes: &[RouteScheme], verdict: &Verdict, now: UnixTime) -> Result<(), ClaimFault> {
+        let Some(claims) = &self.claims else { return Ok(()) };
+        for used in &verdict.uses {
+            match used.claim(&**claims).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let by = schemes.iter().find(|by| by.name == verdict.scheme);
+                    let plain = || Refusal::new(Denial::Replayed, Some(&verdict.scheme));
+                    let refusal = by.map_or_else(plain, |by| Refusal::answered(Denial::Replayed, by, &verdict.grant, now));
+                    return Err(ClaimFault::Refused(refusal));
+                }
+                Err(why) => {
+                    verdict.uses.iter().for_each(|used| self.used.take_back(used));
+                    return Err(ClaimFault::Away(why));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The memory of used tokens.
@@ -140,7 +188,7 @@ impl Verifier {
 
     /// Judges the request that `facts` tells of by the schemes that its route accepts.
     ///
-    /// One token that several schemes know is good if one of them takes it, asked in order. Of several
+    /// One token that several schemes know is good if one of them takes it, the cheapest asked first, then in order. Of several
     /// different tokens, all must be good and speak of the same subject and resource. A token for one
     /// use is used up by being found good, but not by `HEAD`.
     ///
@@ -168,11 +216,15 @@ impl Verifier {
                 None => tokens.push(Token { text: presented.token.clone(), known_to: vec![(scheme, presented)] }),
             }
         }
+        for token in tokens.iter_mut().filter(|token| token.known_to.len() > 1) {
+            token.known_to.sort_by_key(|(scheme, presented)| self.cost(scheme, &presented.token));
+        }
         match &tokens[..] {
             [] => Err(Refusal::new(Denial::Missing, None)),
             [token] => {
-                let (by, verdict) = self.judge(token, facts, now)?;
-                self.take_use(by, &verdict, (now, uses)).map(|()| verdict)
+                let (by, mut verdict) = self.judge(token, facts, now)?;
+                verdict.uses.extend(self.take_use(by, &verdict, (now, uses))?);
+                Ok(verdict)
             }
             several => self.judge_all(several, facts, (now, uses)),
         }
@@ -192,6 +244,15 @@ impl Verifier {
         if carried.all(|scheme| known(scheme).is_some()) { self.decide(schemes, facts, now).ok() } else { None }
     }
 
+    /// How dear a verdict of this scheme is: nothing where it is remembered, then a digest, then a signature.
+    fn cost(&self, scheme: &RouteScheme, token: &str) -> u8 {
+        if self.remembered.get(&scheme.scheme, token).is_some() {
+            return 0;
+        }
+        let signs = |keys: &KeySource| keys.load().iter().any(|key| key.octets().is_none());
+        if scheme.scheme.key_sources().iter().any(signs) { 2 } else { 1 }
+    }
+
     fn judge_all(&self, tokens: &[Token<'_, '_>], facts: &RequestFacts<'_>, (now, uses): (UnixTime, bool)) -> Result<Verdict, Refusal> {
         let ambiguous = || Refusal::new(Denial::Ambiguous, None);
         let judged: Result<Vec<_>, Refusal> = tokens.iter().map(|token| self.judge(token, facts, now)).collect();
@@ -204,25 +265,25 @@ impl Verifier {
             }
             add_strips(&mut first.1.strip, &other.strip);
         }
-        others.iter().chain([&first]).try_for_each(|(by, verdict)| self.take_use(by, verdict, (now, uses)))?;
+        let used = others.iter().chain([&first]).map(|(by, verdict)| self.take_use(by, verdict, (now, uses)));
+        let used: Vec<Option<Use>> = used.collect::<Result<_, _>>()?;
+        first.1.uses.extend(used.into_iter().flatten());
         Ok(first.1)
     }
 
-    fn take_use(&self, by: &RouteScheme, verdict: &Verdict, (now, uses): (UnixTime, bool)) -> Result<(), Refusal> {
+    fn take_use(&self, by: &RouteScheme, verdict: &Verdict, (now, uses): (UnixTime, bool)) -> Result<Option<Use>, Refusal> {
         let grant = &*verdict.grant;
         if !grant.single_use {
-            return Ok(());
+            return Ok(None);
         }
         let token = grant.token_id.as_deref().unwrap_or(&verdict.token);
-        let replayed =
-            if uses { !self.used.first_use((&verdict.scheme, token), grant, now) } else { self.used.has(&verdict.scheme, token) };
-        if replayed {
-            return Err(Refusal::answered(Denial::Replayed, by, grant, now));
+        let replayed = || Refusal::answered(Denial::Replayed, by, grant, now);
+        if !uses {
+            return if self.used.has(&verdict.scheme, token) { Err(replayed()) } else { Ok(None) };
         }
-        if uses {
-            by.scheme.spend(grant);
-        }
-        Ok(())
+        let used = self.used.first_use((&verdict.scheme, token), grant, now).ok_or_else(replayed)?;
+        by.scheme.spend(grant);
+        Ok(Some(used))
     }
 
     fn judge<'s>(&self, token: &Token<'s, '_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(&'s RouteScheme, Verdict), Refusal> {
@@ -258,6 +319,7 @@ impl Verifier {
             grant: entry.grant.clone(),
             strip: presented.strip.clone(),
             remembered,
+            uses: Vec::new(),
             token: entry.token.clone(),
         })
     }

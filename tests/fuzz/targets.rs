@@ -16,7 +16,7 @@ use tollgate::name::Name;
 use tollgate::path::CleanPath;
 use tollgate::token::jws::Jws;
 use tollgate::token::scheme::config::SchemeConfig;
-use tollgate::token::{KeySource, NoGeo, RequestFacts, Scheme};
+use tollgate::token::{Due, KeySource, RequestFacts, Scheme};
 use tollgate::verifier::{KeysConfig, keys};
 
 /// The time at which everything is judged.
@@ -96,22 +96,15 @@ pub(super) fn request(scheme: &dyn Scheme, target: &str, (cookie, header): (&str
         }
     }
     let facts = RequestFacts {
-        method: &http::Method::GET,
-        https: true,
-        host: "media.example.com",
-        port: None,
-        path: &path,
-        mount: 0,
         query,
-        headers: &headers,
         client_ip: IpAddr::from([198, 51, 100, 7]),
-        geo: &NoGeo,
         alpn: Some("h2"),
+        ..RequestFacts::bare("media.example.com", &path, &headers)
     };
     let Ok(Some(presented)) = scheme.present(&facts) else { return false };
     let Ok(grant) = scheme.open(&presented, &facts) else { return false };
     // Even a token that is refused in the end may ask for its renewal, or say what is answered.
-    let _ = scheme.renew(&grant, &presented, &facts, NOW);
+    let _ = scheme.renew(&Due { grant: &grant, presented: &presented, facts: &facts, now: NOW });
     grant.check(&facts, NOW).and_then(|()| scheme.fits(&grant, &facts)).is_ok()
 }
 

@@ -103,6 +103,29 @@ fn what_is_signed_is_explained_as_allowed() {
 }
 
 #[test]
+fn the_scheme_that_matched_is_in_log_metric_and_explain() {
+    let (media, folder) = (Loopback::origin(), Folder::new());
+    let second = "[schemes.partner]\ntype = \"akamai-edgeauth\"\nkeys = \"main\"\n[origins.media]";
+    let both =
+        config(&media.base).replace("[origins.media]", second).replace("accept = [\"viewer\"]", "accept = [\"viewer\", \"partner\"]");
+    let file = folder.file("tollgate.toml", &both.replace("path = \"/vod\"\n", "").replace("hosts = [\"video.example.com\"]\n", ""));
+    let gateway = Process::serve(&file, &[]);
+    let base = format!("http://{}{}", gateway.addresses()[0], origin::HLS);
+    for (times, scheme, kind) in [(1, "viewer", "jwt"), (2, "partner", "akamai-edgeauth")] {
+        let url = sign(&folder, &base, &["--scheme", scheme]);
+        assert_eq!(rig::get_url(&url).status, 200, "{url}");
+        gateway.wait_for_times("\"message\":\"request\"", times);
+        let line = gateway.logged("request").pop().expect("a line");
+        assert_eq!((&line["scheme"], &line["status"]), (&scheme.into(), &200.into()), "{line}");
+        let metrics = rig::get(gateway.admin(), "/metrics").body;
+        let series = format!("tollgate_token_validations_total{{result=\"ok\",route=\"vod\",scheme=\"{scheme}\"}} 1");
+        assert!(metrics.contains(&series), "{series}");
+        let said = json(&rig::run(&["explain", &url], folder.path()));
+        assert_eq!((&said["scheme"], &said["scheme_type"]), (&scheme.into(), &kind.into()), "{said:#}");
+    }
+}
+
+#[test]
 fn explain_says_why_not() {
     let folder = folder();
     let late = sign(&folder, "https://video.example.com/vod/a", &["--expires", "1000", "--now", "1"]);

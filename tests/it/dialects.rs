@@ -2,7 +2,7 @@
 
 mod captures;
 mod corpora;
-mod flows;
+pub(crate) mod flows;
 mod matrix;
 mod sdk;
 
@@ -55,13 +55,20 @@ impl Rig {
     }
 
     fn at(clock: Clock) -> Self {
+        Self::with(clock, |_| ())
+    }
+
+    /// One whose config `change` may change.
+    pub(crate) fn with(clock: Clock, change: impl FnOnce(&mut Value)) -> Self {
         let origin = Origin::start(|seen| match seen.method.as_str() {
             "POST" => Reply::new(201, r#"{"videoId":"vi4k0jvEUuaTdRAEjQ4Jfrgz","title":"small.mp4","token":"made1"}"#)
                 .with("content-type", "application/json"),
             _ => Reply::new(200, "media"),
         });
         let folder = tempfile::tempdir().expect("a folder");
-        let config = serde_json::from_value(config(&origin.url, folder.path().to_str().expect("UTF-8"))).expect("a config");
+        let mut config = config(&origin.url, folder.path().to_str().expect("UTF-8"));
+        change(&mut config);
+        let config = serde_json::from_value(config).expect("a config");
         let gateway = Gateway::start(&config, &Surroundings { clock: clock.clone() }).unwrap_or_else(|unfit| panic!("{unfit:?}"));
         let (data, control) = (gateway.addresses[0], gateway.control.expect("a control listener"));
         Self { _gateway: gateway, data, control, origin, clock, _folder: folder }
@@ -72,12 +79,12 @@ impl Rig {
     }
 
     /// Asks the control listener.
-    fn call(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn call(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         ask(self.control, method, target, headers, body.as_bytes())
     }
 
     /// Asks a data route.
-    fn play(&self, method: &str, target: &str) -> Answer {
+    pub(crate) fn play(&self, method: &str, target: &str) -> Answer {
         ask(self.data, method, target, &[], b"")
     }
 }
@@ -91,11 +98,11 @@ fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)]
     rig::send(address, &bytes).unwrap_or_else(|| panic!("no answer to {method} {target}"))
 }
 
-fn body(answer: &Answer) -> Value {
+pub(crate) fn body(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 

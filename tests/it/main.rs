@@ -17,6 +17,7 @@ mod fuzz;
 mod guard;
 mod inject;
 mod interop;
+mod ledger;
 mod loopback;
 mod media;
 mod metrics;

@@ -157,7 +157,12 @@ fn every_scheme_room_and_command_is_named() {
     assert!(forms.len() > 2);
     for form in forms {
         let kind = form["properties"]["type"]["const"].as_str().expect("a word");
-        assert!(section("Schemes").contains(&format!("| `{kind}` |")), "no row for `{kind}`: {}", form["description"]);
+        let row = rows(section("Schemes")).into_iter().find(|row| row[0] == kind).unwrap_or_else(|| panic!("no row for `{kind}`"));
+        // That it loads is asked of every example.
+        let example = row.last().expect("an example").trim_matches('`');
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples/").to_owned() + example;
+        let example = std::fs::read_to_string(&file).unwrap_or_else(|fault| panic!("{file}: {fault}"));
+        assert!(example.contains(&format!("type = \"{kind}\"")), "{file} is no example of `{kind}`");
     }
     let kinds = schema["$defs"]["CredentialConfig"]["oneOf"].as_array().expect("one form a credential");
     for kind in kinds.iter().map(|form| form["properties"]["type"]["const"].as_str().expect("a word")) {

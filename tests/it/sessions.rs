@@ -1,8 +1,10 @@
 //! Sessions through a whole gateway: how tickets travel, what limits do, what operators do, and real players.
 
 mod carry;
+mod killed;
 mod limits;
 mod live;
+mod long;
 mod operators;
 mod players;
 mod scope;

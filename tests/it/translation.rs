@@ -311,6 +311,17 @@ async fn what_a_scheme_cannot_say_is_a_fault_of_the_config() {
     }
 }
 
+/// A folder's name with `&` in it cannot stand in an `acl`. That is the caller's wish and no fault of the gateway.
+#[tokio::test]
+async fn a_path_that_the_scheme_cannot_carry_is_refused() {
+    let chain = Chain::new("cookie", "akamai", json!({ "upstream_sign": { "scope": "directory" } }));
+    let (_, fields, _) = chain.entry();
+    let answer = chain.gateway.get("/vod/a&b/master.m3u8", &fields).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "path_unsignable"));
+    assert!(chain.film.requests().is_empty());
+    assert_eq!(chain.gateway.get(origin::HLS, &fields).await.status, 200);
+}
+
 /// The client module is for callers that need no gateway; the film itself refuses whoever comes without a token.
 #[tokio::test]
 async fn the_origin_of_these_tests_refuses() {

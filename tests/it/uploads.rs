@@ -23,7 +23,7 @@ fn gateway(origin: &str, upload: Value) -> Gateway {
     Gateway::start(config(origin, upload))
 }
 
-fn config(origin: &str, upload: Value) -> Value {
+pub(crate) fn config(origin: &str, upload: Value) -> Value {
     json!({
         "keys": { "viewer": { "inline": key(Kind::Ed25519) } },
         "schemes": { "viewer": {
@@ -44,7 +44,7 @@ fn config(origin: &str, upload: Value) -> Value {
 }
 
 /// A target with a token for all paths, good for `seconds`, with these claims beside.
-fn link(gateway: &Gateway, path: &str, seconds: i64, claims: Value) -> String {
+pub(crate) fn link(gateway: &Gateway, path: &str, seconds: i64, claims: Value) -> String {
     let Value::Object(mut claims) = claims else { panic!("claims are a table") };
     claims.entry("paths").or_insert_with(|| "/**".into());
     let subject = claims.remove("sub").and_then(|subject| subject.as_str().map(str::to_owned));
@@ -81,17 +81,17 @@ fn form_fields(range: Option<&str>) -> String {
 }
 
 /// Sends a part of `film.mp4`.
-async fn part(gateway: &Gateway, link: &str, range: &str, content: &[u8]) -> Answer {
+pub(crate) async fn part(gateway: &Gateway, link: &str, range: &str, content: &[u8]) -> Answer {
     let body = form(&[], ("film.mp4", "video/mp4", content));
     client::request(gateway.addr(), "POST", link, &form_fields(Some(range)), &body).await
 }
 
 /// What api.video has taken: files by video id.
 #[derive(Default)]
-struct Videos(Mutex<HashMap<String, Vec<u8>>>);
+pub(crate) struct Videos(Mutex<HashMap<String, Vec<u8>>>);
 
 /// api.video's `POST /upload`, as far as forms and ids go: a part without `videoId` begins a new video.
-fn api_video() -> (Origin, Arc<Videos>) {
+pub(crate) fn api_video() -> (Origin, Arc<Videos>) {
     let videos = Arc::new(Videos::default());
     let taken = videos.clone();
     let origin = Origin::start(move |seen| {
@@ -134,7 +134,7 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
 }
 
 /// Opens an upload and sends only the beginning of its body.
-async fn begin(gateway: &Gateway, method: &str, target: &str, fields: &str, (length, first): (usize, &[u8])) -> Raw {
+pub(crate) async fn begin(gateway: &Gateway, method: &str, target: &str, fields: &str, (length, first): (usize, &[u8])) -> Raw {
     let mut raw = Raw::connect(gateway.addr()).await;
     raw.send(client::head(method, target, fields, length)).await.expect("sent");
     raw.send(first).await.expect("sent");

@@ -1,5 +1,6 @@
 //! The walk of a request, from a caller through the gateway to an origin and back.
 
+mod binding;
 mod cors;
 mod migration;
 mod refusals;

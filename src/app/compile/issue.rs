@@ -5,27 +5,35 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Purpose, Work};
+use crate::clock::{Clock, UnixTime};
 use crate::config::KeyPath;
 use crate::control::dialects::Dialects;
 use crate::control::serve::Front;
 use crate::control::{Desk, Gate};
-use crate::ledger::{Body, KeyRing, Kind, Ledger, LedgerConfig};
+use crate::ledger::{Body, Change, Fault, Follower, KeyRing, Kind, Ledger, LedgerConfig, Record};
 use crate::name::Name;
 use crate::proxy::State;
+use crate::revocation::Revocations;
 use crate::server::tls;
+use crate::session::Sessions;
+use crate::store::valkey::Place;
 use crate::verifier::RouteScheme;
+use crate::verifier::used::Claims;
 
 impl Work<'_> {
     /// The ledger: opened once, at the start. Another folder takes a restart.
-    pub(super) fn ledger(&mut self, purpose: Purpose<'_>) {
+    pub(super) fn ledger(&mut self, purpose: Purpose<'_>, clock: &Clock) {
         let Some(config) = &self.config.ledger else { return };
         match purpose {
             Purpose::Try => {}
             Purpose::Start => {
-                let opened = open(config);
+                let opened = open(config, clock);
                 self.parts.ledger = self.note(KeyPath::top("ledger"), opened);
             }
-            Purpose::Reload(before) if before.ledger.is_some() => self.parts.ledger = before.ledger.clone(),
+            Purpose::Reload(before) if before.ledger.is_some() => {
+                self.parts.ledger.clone_from(&before.ledger);
+                self.parts.withdrawing.clone_from(&before.withdrawing);
+            }
             Purpose::Reload(_) => self.unfit.push((KeyPath::top("ledger"), "a ledger is opened at the start only: restart".into())),
         }
     }
@@ -67,32 +75,72 @@ impl Work<'_> {
         };
         if matches!(purpose, Purpose::Start) {
             let withdrawn = withdraw(&ledger, state);
-            self.note(KeyPath::top("ledger"), withdrawn);
+            self.parts.withdrawing = self.note(KeyPath::top("ledger"), withdrawn);
         }
         self.parts.front = Some(Front { tls, dialects: Dialects::new(&control.base), desk: Arc::new(desk) });
     }
 }
 
-fn open(config: &LedgerConfig) -> Result<(Ledger, Arc<KeyRing>), String> {
+impl Work<'_> {
+    /// Where uses of tokens are told to the fleet: with its ledger, else with its sessions.
+    pub(super) fn claims(&self) -> Option<Arc<dyn Claims>> {
+        let ledger = self.parts.ledger().filter(Ledger::is_shared).map(|ledger| Arc::new(ledger) as Arc<dyn Claims>);
+        ledger.or_else(|| self.parts.shared.clone().map(|store| store as Arc<dyn Claims>))
+    }
+}
+
+fn open(config: &LedgerConfig, clock: &Clock) -> Result<(Ledger, Arc<KeyRing>), String> {
     let thread = std::thread::Builder::new().name("ledger".into());
     // The thread ends when the last holder of the ledger lets go of it.
-    let ledger = Ledger::open(config, |work| thread.spawn(work).map(drop).map_err(|e| format!("no thread: {e}")))?;
+    let around = Place { folder: Path::new("/"), variable: &|name| std::env::var(name).ok() };
+    let ledger = Ledger::open(config, (around, clock), |work| thread.spawn(work).map(drop).map_err(|e| format!("no thread: {e}")))?;
     let ring = KeyRing::of(&ledger).map_err(|fault| fault.to_string())?;
     Ok((ledger, ring))
 }
 
-/// What was withdrawn through the control API stays withdrawn over a restart.
-fn withdraw(ledger: &Ledger, state: &State) -> Result<(), String> {
-    let now = state.clock.now();
-    let mut refused = None;
-    let each = ledger.each(Some(Kind::Revoked), |record| {
+/// Withdraws here what was withdrawn through the control API: before a restart, and by other gateways that share the ledger.
+struct Withdrawing {
+    sessions: Sessions,
+    revocations: Arc<Revocations>,
+    clock: Clock,
+}
+
+impl Withdrawing {
+    fn take(&self, record: &Record, now: UnixTime) {
         if let Body::Revoked(revocation) = &record.body
             && !record.is_over(now)
-            && let Err(full) = state.revocations.revoke(revocation, &state.sessions, now)
+            && let Err(error) = self.revocations.revoke(revocation, &self.sessions, now)
         {
-            refused = Some(full.to_string());
+            tracing::error!(%error, "what was withdrawn is not withdrawn here");
         }
-    });
-    each.map_err(|fault| fault.to_string())?;
-    refused.map_or(Ok(()), Err)
+    }
+}
+
+impl Follower for Withdrawing {
+    fn follow(&self, changes: &[Change]) {
+        let now = self.clock.now();
+        // What was withdrawn here is so already.
+        changes.iter().filter(|change| !change.ours).filter_map(|change| change.now.as_ref()).for_each(|record| self.take(record, now));
+    }
+
+    fn start_over(&self, records: &[Arc<Record>]) {
+        let now = self.clock.now();
+        records.iter().for_each(|record| self.take(record, now));
+    }
+}
+
+/// What was withdrawn stays withdrawn over a restart, and over the fleet.
+fn withdraw(ledger: &Ledger, state: &State) -> Result<Arc<dyn Follower>, String> {
+    let (sessions, revocations, clock) = (state.sessions.clone(), state.revocations.clone(), state.clock.clone());
+    let withdrawing = Arc::new(Withdrawing { sessions, revocations, clock });
+    let follower: Arc<dyn Follower> = withdrawing.clone();
+    ledger.follow(&follower);
+    let now = state.clock.now();
+    match ledger.each(Some(Kind::Revoked), |record| withdrawing.take(&record, now)) {
+        // It comes with the store.
+        Ok(()) | Err(Fault::Away(_)) => {}
+        Err(fault) => return Err(fault.to_string()),
+    }
+    ledger.start_over();
+    Ok(follower)
 }

@@ -5,13 +5,15 @@ use crate::config::Config;
 use crate::config::fault::Finding;
 use crate::config::key_path::KeyPath;
 use crate::control::ControlConfig;
+use crate::ledger::LedgerConfig;
 use crate::token::scheme::config::LookUp;
 
-const LEDGER: &str = "add `[ledger]` with its `folder`";
+const LEDGER: &str = "add `[ledger]` with its `folder`, or with `[ledger.valkey]` for a fleet";
 
 pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
-    if config.ledger.is_none() {
-        without_ledger(config, found);
+    match &config.ledger {
+        Some(table) => ledger(table, found),
+        None => without_ledger(config, found),
     }
     let Some(control) = &config.control else { return };
     let path = KeyPath::top("control");
@@ -38,6 +40,22 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         }
     }
     not_zero(&path, &[("max_body", &control.max_body)], found);
+}
+
+/// Where the ledger is kept.
+fn ledger(ledger: &LedgerConfig, found: &mut Vec<Finding>) {
+    let path = KeyPath::top("ledger");
+    match (&ledger.folder, &ledger.valkey) {
+        (None, None) => {
+            found.push(Finding::key(path, "`ledger` says nowhere where it is kept").hint("add `folder` or `[ledger.valkey]`"));
+        }
+        (Some(_), Some(_)) => found.push(Finding::key(path.key("valkey"), "only one of `folder` and `valkey` may be set")),
+        (None, Some(_)) if ledger.key_file.is_none() => {
+            let finding = Finding::key(path.key("valkey"), "a ledger that a fleet shares needs a `key_file`, the same on every gateway");
+            found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
+        }
+        _ => {}
+    }
 }
 
 /// What does nothing, or refuses everybody, where nothing is recorded.

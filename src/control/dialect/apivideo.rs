@@ -65,7 +65,7 @@ async fn serve(call: &Call) -> Outcome {
         Asked::Refresh => refresh(call).await,
         Asked::Create => create(call).await,
         Asked::List => list(call).await,
-        Asked::Get(id) => get(call, id),
+        Asked::Get(id) => get(call, id).await,
         Asked::Delete(id) => delete(call, id).await,
         Asked::Video(id) => private(call, id, "videoId", print::video).await,
         Asked::LiveStream(id) => private(call, id, "liveStreamId", print::live_stream).await,
@@ -77,11 +77,11 @@ fn ok(body: &Value, caller: &Caller) -> (Answer, Rate) {
 }
 
 /// The caller, by API key or access token, if it may act in this role.
-fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
+async fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
     let caller = if let Some((key, _)) = call.basic() {
-        call.desk.gate.enter(Some(&key), call.peer, call.now)?
+        call.desk.gate.enter(Some(&key), call.peer, call.now).await?
     } else if let Some(token) = call.bearer() {
-        by_access(call, token)?
+        by_access(call, token).await?
     } else if call.header("authorization").is_some() {
         return Err(Problem::BadAuthorization);
     } else {
@@ -92,17 +92,17 @@ fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
     Ok(caller)
 }
 
-fn by_access(call: &Call, token: &str) -> Result<Caller, Problem> {
-    let access = find_access(call, token)?.filter(|(_, access)| !access.refresh).ok_or(Problem::BadAccessToken)?.1;
-    call.desk.gate.enter_as(&access.api_key, call.now).map_err(|locked| match locked {
+async fn by_access(call: &Call, token: &str) -> Result<Caller, Problem> {
+    let access = find_access(call, token).await?.filter(|(_, access)| !access.refresh).ok_or(Problem::BadAccessToken)?.1;
+    call.desk.gate.enter_as(&access.api_key, call.now).await.map_err(|locked| match locked {
         Locked::Unknown => Problem::BadAccessToken,
         other => other.into(),
     })
 }
 
-fn find_access(call: &Call, token: &str) -> Result<Option<(String, Access)>, Problem> {
+async fn find_access(call: &Call, token: &str) -> Result<Option<(String, Access)>, Problem> {
     let id = sha256_hex(token);
-    let record = call.desk.ledger.find(Kind::Access, &id, call.now)?;
+    let record = call.desk.ledger.find(Kind::Access, &id, call.now).await?;
     Ok(record.and_then(|record| if let Body::Access(access) = &record.body { Some((id, access.clone())) } else { None }))
 }
 
@@ -114,7 +114,7 @@ fn credentials(problem: Problem) -> Problem {
 async fn token(call: &Call) -> Outcome {
     call.note.action("access.create");
     let key = Secret::new(read::text(&call.body, "apiKey")?);
-    let entered = call.desk.gate.enter(Some(key.expose()), call.peer, call.now);
+    let entered = call.desk.gate.enter(Some(key.expose()), call.peer, call.now).await;
     let caller = entered.map_err(|locked| credentials(locked.into()))?;
     call.note.caller(&caller);
     give(call, &caller, Batch::at(call.now)).await
@@ -123,8 +123,8 @@ async fn token(call: &Call) -> Outcome {
 async fn refresh(call: &Call) -> Outcome {
     call.note.action("access.refresh");
     let token = read::text(&call.body, "refreshToken")?;
-    let (id, access) = find_access(call, &token)?.filter(|(_, access)| access.refresh).ok_or(Problem::BadCredentials)?;
-    let caller = call.desk.gate.enter_as(&access.api_key, call.now).map_err(|locked| credentials(locked.into()))?;
+    let (id, access) = find_access(call, &token).await?.filter(|(_, access)| access.refresh).ok_or(Problem::BadCredentials)?;
+    let caller = call.desk.gate.enter_as(&access.api_key, call.now).await.map_err(|locked| credentials(locked.into()))?;
     // Of two at once, one finds it gone.
     give(call, &caller, Batch::at(call.now).delete(&caller.account, Kind::Access, &id)).await.map_err(|problem| match problem {
         Problem::NotFound(_) => Problem::BadCredentials,
@@ -150,7 +150,7 @@ fn random() -> Result<String, Problem> {
 
 async fn create(call: &Call) -> Outcome {
     call.note.action("upload_token.create");
-    let caller = enter(call, Role::Issuer)?;
+    let caller = enter(call, Role::Issuer).await?;
     let ttl = read::ttl(&call.body)?;
     let id = format!("to{}", random_base62(22).map_err(|_| Problem::Broken)?);
     call.note.token(&id);
@@ -164,7 +164,7 @@ async fn create(call: &Call) -> Outcome {
 
 async fn list(call: &Call) -> Outcome {
     call.note.action("upload_token.list");
-    let caller = enter(call, Role::Reader)?;
+    let caller = enter(call, Role::Reader).await?;
     let paging = read::paging(call.query())?;
     let start = Start::Offset((paging.page - 1).saturating_mul(paging.size));
     let limit = usize::try_from(paging.size).unwrap_or(100);
@@ -181,21 +181,21 @@ async fn list(call: &Call) -> Outcome {
     Ok(ok(&print::page(&items, paging, page.total), &caller))
 }
 
-fn get(call: &Call, id: &str) -> Outcome {
+async fn get(call: &Call, id: &str) -> Outcome {
     call.note.action("upload_token.get");
-    let caller = enter(call, Role::Reader)?;
+    let caller = enter(call, Role::Reader).await?;
     call.note.token(id);
-    let record = call.desk.ledger.find_of(&caller.account, Kind::UploadToken, id, call.now)?;
+    let record = call.desk.ledger.find_of(&caller.account, Kind::UploadToken, id, call.now).await?;
     let printed = record.and_then(|record| print::token(&record)).ok_or(Problem::NotFound("uploadToken"))?;
     Ok(ok(&printed, &caller))
 }
 
 async fn delete(call: &Call, id: &str) -> Outcome {
     call.note.action("upload_token.delete");
-    let caller = enter(call, Role::Issuer)?;
+    let caller = enter(call, Role::Issuer).await?;
     call.note.token(id);
     // What is over is not there, whether or not it was swept.
-    call.desk.ledger.find_of(&caller.account, Kind::UploadToken, id, call.now)?.ok_or(Problem::NotFound("uploadToken"))?;
+    call.desk.ledger.find_of(&caller.account, Kind::UploadToken, id, call.now).await?.ok_or(Problem::NotFound("uploadToken"))?;
     call.commit(&caller, Batch::at(call.now).delete(&caller.account, Kind::UploadToken, id)).await?;
     Ok((nothing(StatusCode::NO_CONTENT), caller.rate))
 }
@@ -203,7 +203,7 @@ async fn delete(call: &Call, id: &str) -> Outcome {
 /// A one-time token for a private video or live stream: each look at it makes one.
 async fn private(call: &Call, id: &str, name: &'static str, printed: fn(&str, &str, &str) -> Value) -> Outcome {
     call.note.action("private_token.create");
-    let caller = enter(call, Role::Issuer)?;
+    let caller = enter(call, Role::Issuer).await?;
     if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Problem::NotFound(name));
     }

@@ -60,21 +60,21 @@ async fn serve(call: &Call) -> Outcome {
         Asked::Token(_) => Role::Issuer,
         Asked::NewKey | Asked::DeleteKey(_) | Asked::Edit(_) => Role::Admin,
     };
-    let caller = enter(call, account, role)?;
+    let caller = enter(call, account, role).await?;
     match asked {
         Asked::NewKey => new_key(call, &caller).await,
         Asked::Keys => keys(call, &caller).await,
         Asked::DeleteKey(id) => delete_key(call, &caller, id).await,
         Asked::Token(uid) => token(call, &caller, uid).await,
-        Asked::Video(uid) => video(call, &caller, uid),
+        Asked::Video(uid) => video(call, &caller, uid).await,
         Asked::Edit(uid) => edit(call, &caller, uid).await,
     }
 }
 
 /// The caller, by either of the vendor's two ways, if it may act in this role on the account of the path.
-fn enter(call: &Call, id: &str, role: Role) -> Result<Caller, Refused> {
+async fn enter(call: &Call, id: &str, role: Role) -> Result<Caller, Refused> {
     let key = call.bearer().or_else(|| call.header("x-auth-key")).or_else(|| call.header("x-auth-user-service-key"));
-    let caller = call.desk.gate.enter(key, call.peer, call.now)?;
+    let caller = call.desk.gate.enter(key, call.peer, call.now).await?;
     call.note.caller(&caller);
     let known = call.desk.account_where(|account| account.cloudflare_account_id.as_deref() == Some(id));
     // An account that is not there looks like one that is somebody else's.
@@ -142,7 +142,7 @@ async fn keys(call: &Call, caller: &Caller) -> Outcome {
 async fn delete_key(call: &Call, caller: &Caller, id: &str) -> Outcome {
     call.note.action("signing_key.delete");
     call.note.object(id);
-    let record = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now)?;
+    let record = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?;
     record.filter(|record| is_shown(record)).ok_or_else(Refused::not_found)?;
     call.commit(caller, Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id)).await?;
     // Tokens are refused already; what is being watched by them ends here.
@@ -194,18 +194,18 @@ async fn own_key(call: &Call, caller: &Caller) -> Result<(String, Key), Refused>
     find().map(|key| (id, key)).ok_or_else(Refused::broken)
 }
 
-fn settings(call: &Call, caller: &Caller, uid: &str) -> Result<Option<(UnixTime, VideoSettings)>, Refused> {
-    let Some(record) = call.desk.ledger.find(Kind::VideoSettings, uid, call.now)? else { return Ok(None) };
+async fn settings(call: &Call, caller: &Caller, uid: &str) -> Result<Option<(UnixTime, VideoSettings)>, Refused> {
+    let Some(record) = call.desk.ledger.find(Kind::VideoSettings, uid, call.now).await? else { return Ok(None) };
     if record.account != caller.account {
         return Err(Refused::not_found());
     }
     Ok(if let Body::VideoSettings(settings) = &record.body { Some((record.created, settings.clone())) } else { None })
 }
 
-fn video(call: &Call, caller: &Caller, uid: &str) -> Outcome {
+async fn video(call: &Call, caller: &Caller, uid: &str) -> Outcome {
     call.note.action("video.get");
     call.note.object(uid);
-    let (created, settings) = settings(call, caller, uid)?.ok_or_else(Refused::not_found)?;
+    let (created, settings) = settings(call, caller, uid).await?.ok_or_else(Refused::not_found)?;
     Ok(ok(&printed(call, caller, uid, (created, &settings))))
 }
 
@@ -213,7 +213,7 @@ async fn edit(call: &Call, caller: &Caller, uid: &str) -> Outcome {
     call.note.action("video.edit");
     call.note.object(uid);
     let said = read::said(&call.body, uid)?;
-    let before = settings(call, caller, uid)?;
+    let before = settings(call, caller, uid).await?;
     // A video of which nothing was said plays with a token only, here as before.
     let (created, mut settings) = before.unwrap_or_else(|| (call.now, VideoSettings { require_signed: true, ..VideoSettings::default() }));
     settings.require_signed = said.require_signed.unwrap_or(settings.require_signed);

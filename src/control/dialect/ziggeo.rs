@@ -14,9 +14,9 @@ use crate::ledger::record::{self, Role};
 use crate::ledger::{Account, Batch, Body, Fault, Kind, Record, lookups};
 use crate::path::CleanPath;
 use crate::query;
+use crate::token::RequestFacts;
 use crate::token::issued::AuthToken;
 use crate::token::ziggeo::fields;
-use crate::token::{NoGeo, RequestFacts};
 
 /// The dialect.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +88,7 @@ fn asked<'p>(method: &Method, path: &'p str, raw: &str) -> Result<Asked<'p>, Ref
 async fn serve(call: &Call) -> Result<Answer, Refused> {
     match asked(&call.head.method, &call.path, call.query())? {
         Asked::Create => create(call).await,
-        Asked::Get(id) => get(call, id),
+        Asked::Get(id) => get(call, id).await,
         Asked::Update(id) => update(call, id).await,
         Asked::Delete(id) => delete(call, id).await,
         Asked::Session => session(call),
@@ -96,10 +96,10 @@ async fn serve(call: &Call) -> Result<Answer, Refused> {
 }
 
 /// The caller: the application's token is the user, an API key of its account the password.
-fn enter(call: &Call, role: Role) -> Result<Caller, Refused> {
+async fn enter(call: &Call, role: Role) -> Result<Caller, Refused> {
     let (application, key) = call.basic().ok_or((401, "unauthorized"))?;
     let account = call.desk.account_where(|account| account.ziggeo_application_token.as_deref() == Some(application.as_str()));
-    let caller = call.desk.gate.enter(Some(&key), call.peer, call.now).map_err(locked)?;
+    let caller = call.desk.gate.enter(Some(&key), call.peer, call.now).await.map_err(locked)?;
     call.note.caller(&caller);
     let (account, _) = account.ok_or((401, "unauthorized"))?;
     caller.works_on(&account).and_then(|()| caller.may(role)).map_err(locked)?;
@@ -120,7 +120,7 @@ fn broken(fault: &Fault) -> Refused {
         Fault::Missing => (404, "not found"),
         Fault::Exists => (400, "this key is taken"),
         Fault::Full => (403, "no more tokens"),
-        Fault::Busy => (503, "not now"),
+        Fault::Busy | Fault::Away(_) => (503, "not now"),
         Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
             tracing::error!(%fault, "the ledger failed a call");
             (500, "something went wrong")
@@ -174,7 +174,7 @@ fn printed(id: &str, token: &AuthToken) -> Value {
 
 async fn create(call: &Call) -> Result<Answer, Refused> {
     call.note.action("auth_token.create");
-    let caller = enter(call, Role::Issuer)?;
+    let caller = enter(call, Role::Issuer).await?;
     let mut token = AuthToken { account: caller.account.as_str().to_owned(), changed: call.now.0, ..AuthToken::default() };
     fields::apply(&mut token, &arguments(call)?).map_err(|name| (400, name))?;
     let id = random_hex(16).map_err(|_| (500, "something went wrong"))?;
@@ -188,13 +188,16 @@ async fn create(call: &Call) -> Result<Answer, Refused> {
 }
 
 /// The token of this text or key, if it is the caller's.
-fn find(call: &Call, caller: &Caller, name: &str) -> Result<(String, UnixTime, AuthToken), Refused> {
-    let look = |id: &str| call.desk.ledger.find_of(&caller.account, Kind::AuthToken, id, call.now).map_err(|fault| broken(&fault));
+async fn find(call: &Call, caller: &Caller, name: &str) -> Result<(String, UnixTime, AuthToken), Refused> {
+    let look = async |id: &str| {
+        let found = call.desk.ledger.find_of(&caller.account, Kind::AuthToken, id, call.now).await;
+        found.map_err(|fault| broken(&fault))
+    };
     let not_found = (404, "not found");
-    let record = match look(name)?.filter(|_| !name.contains('~')) {
+    let record = match look(name).await?.filter(|_| !name.contains('~')) {
         Some(record) => record,
-        None => match look(&alias(&caller.account, name))?.as_deref().map(|record| &record.body) {
-            Some(Body::AuthToken(alias)) => look(&alias.key)?.ok_or(not_found)?,
+        None => match look(&alias(&caller.account, name)).await?.as_deref().map(|record| &record.body) {
+            Some(Body::AuthToken(alias)) => look(&alias.key).await?.ok_or(not_found)?,
             _ => return Err(not_found),
         },
     };
@@ -203,17 +206,17 @@ fn find(call: &Call, caller: &Caller, name: &str) -> Result<(String, UnixTime, A
     Ok((record.id.to_string(), record.created, lookups::auth_token(&record, token)))
 }
 
-fn get(call: &Call, name: &str) -> Result<Answer, Refused> {
+async fn get(call: &Call, name: &str) -> Result<Answer, Refused> {
     call.note.action("auth_token.get");
-    let caller = enter(call, Role::Reader)?;
-    let (id, _, token) = find(call, &caller, name)?;
+    let caller = enter(call, Role::Reader).await?;
+    let (id, _, token) = find(call, &caller, name).await?;
     Ok(ok(&printed(&id, &token)))
 }
 
 async fn update(call: &Call, name: &str) -> Result<Answer, Refused> {
     call.note.action("auth_token.update");
-    let caller = enter(call, Role::Issuer)?;
-    let (id, created, before) = find(call, &caller, name)?;
+    let caller = enter(call, Role::Issuer).await?;
+    let (id, created, before) = find(call, &caller, name).await?;
     let mut token = before.clone();
     fields::apply(&mut token, &arguments(call)?).map_err(|name| (400, name))?;
     let mut batch = Batch::at(call.now).replace(record_of(&caller.account, &id, created, &token));
@@ -230,8 +233,8 @@ async fn update(call: &Call, name: &str) -> Result<Answer, Refused> {
 
 async fn delete(call: &Call, name: &str) -> Result<Answer, Refused> {
     call.note.action("auth_token.delete");
-    let caller = enter(call, Role::Issuer)?;
-    let (id, _, token) = find(call, &caller, name)?;
+    let caller = enter(call, Role::Issuer).await?;
+    let (id, _, token) = find(call, &caller, name).await?;
     let mut batch = Batch::at(call.now).delete(&caller.account, Kind::AuthToken, &id);
     if let Some(key) = &token.key {
         batch = batch.delete(&caller.account, Kind::AuthToken, &alias(&caller.account, key));
@@ -247,15 +250,9 @@ fn session(call: &Call) -> Result<Answer, Refused> {
     let facts = RequestFacts {
         method: &call.head.method,
         https: call.https,
-        host: "",
-        port: None,
-        path: &path,
-        mount: 0,
         query: call.head.uri.query(),
-        headers: &call.head.headers,
         client_ip: call.peer,
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare("", &path, &call.head.headers)
     };
     let schemes = call.desk.schemes.iter().filter(|named| named.scheme.kind() == "ziggeo");
     let reply = schemes.map(|named| &named.scheme).find_map(|scheme| scheme.reply(None, &facts, call.now));

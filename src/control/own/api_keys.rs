@@ -29,7 +29,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
         ("DELETE", Some(id)) => delete(call, &id_of(id)?).await,
         (_, Some(id)) if is_get(call) => {
             call.note.action("api_key.get");
-            one(call, Role::Admin, Kind::ApiKey, &id_of(id)?, shown)
+            one(call, Role::Admin, Kind::ApiKey, &id_of(id)?, shown).await
         }
         (_, None) => Err(wrong_method("GET, POST")),
         (_, Some(_)) => Err(wrong_method("GET, DELETE")),
@@ -38,7 +38,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
 
 async fn create(call: &Call) -> Outcome {
     call.note.action("api_key.create");
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     let wanted: Wanted = read(call)?;
     if wanted.name.is_empty() || wanted.name.chars().count() > 128 {
         return Err(Problem::Invalid("`name` has 1 to 128 characters".into()));
@@ -58,7 +58,7 @@ async fn create(call: &Call) -> Outcome {
 async fn delete(call: &Call, id: &str) -> Outcome {
     call.note.action("api_key.delete");
     call.note.object(id);
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     call.commit(&caller, Batch::at(call.now).delete(&caller.account, Kind::ApiKey, id)).await?;
     Ok(ok(StatusCode::OK, &json!({ "deleted": id })))
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Outcome, Problem, enter, ok, read, wrong_method};
 use crate::control::Call;
+use crate::ledger::lookups;
 use crate::ledger::record::Role;
 use crate::proxy::explain::{Asked, explain};
 
@@ -22,12 +23,12 @@ struct Wanted {
     client_ip: Option<IpAddr>,
 }
 
-pub(super) fn route(call: &Call) -> Outcome {
+pub(super) async fn route(call: &Call) -> Outcome {
     if call.head.method != Method::POST {
         return Err(wrong_method("POST"));
     }
     call.note.action("explain");
-    enter(call, Role::Reader)?;
+    enter(call, Role::Reader).await?;
     let wanted: Wanted = read(call)?;
     let invalid = |what: &str| Problem::Invalid(format!("`{what}` cannot be used"));
     let uri: Uri = wanted.url.parse().map_err(|_| invalid("url"))?;
@@ -41,14 +42,10 @@ pub(super) fn route(call: &Call) -> Outcome {
     for (name, value) in &wanted.headers {
         request = request.header(name, value);
     }
-    let mut head = request.body(()).map_err(|_| invalid("headers"))?.into_parts().0;
+    let head = request.body(()).map_err(|_| invalid("headers"))?.into_parts().0;
     let state = &call.desk.state;
-    let asked = Asked {
-        head: &mut head,
-        client_ip: wanted.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
-        tls: uri.scheme_str() == Some("https"),
-        geo: &*state.geo,
-        now: call.now,
-    };
-    Ok(ok(StatusCode::OK, &explain(asked, state)))
+    let (client_ip, tls) = (wanted.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])), uri.scheme_str() == Some("https"));
+    let explained = || explain(Asked { head: &mut head.clone(), client_ip, tls, geo: &*state.geo, now: call.now }, state);
+    let answer = lookups::informed(Some(&call.desk.ledger), explained).await?;
+    Ok(ok(StatusCode::OK, &answer))
 }

@@ -29,12 +29,12 @@ pub(super) async fn once(call: &Call) -> Outcome {
     if key.len() > 255 {
         return Err(Problem::Invalid("an idempotency key has at most 255 characters".into()));
     }
-    let caller = enter(call, Role::Reader)?;
+    let caller = enter(call, Role::Reader).await?;
     // Behind their lengths: no two callers and keys have the same id.
     let id: Arc<str> = sha256_hex(&format!("{}:{}:{}:{key}", caller.account.as_str().len(), caller.account.as_str(), caller.id)).into();
     let asked = sha256_hex(&format!("{} {} {}", call.path, call.query(), String::from_utf8_lossy(&call.body)));
     let _turn = Turn::take(&id).ok_or_else(|| Problem::Conflict("the first request with this key is still under way".into()))?;
-    if let Some(record) = call.desk.ledger.find_of(&caller.account, Kind::Answered, &id, call.now)? {
+    if let Some(record) = call.desk.ledger.find_of(&caller.account, Kind::Answered, &id, call.now).await? {
         return again(&record, &asked);
     }
     let answer = route(call).await?;

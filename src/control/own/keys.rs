@@ -60,7 +60,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
         ("DELETE", None) => delete(call, &id_of(item)?).await,
         (_, None) if is_get(call) => {
             call.note.action("signing_key.get");
-            one(call, Role::Reader, Kind::SigningKey, &id_of(item)?, shown)
+            one(call, Role::Reader, Kind::SigningKey, &id_of(item)?, shown).await
         }
         _ => Err(wrong_method("GET, DELETE")),
     }
@@ -68,7 +68,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
 
 async fn create(call: &Call) -> Outcome {
     call.note.action("signing_key.create");
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     let wanted: Wanted = read(call)?;
     let (record, made) = new_key(call, &caller, wanted.kind, wanted.name).await?;
     call.note.object(&record.id);
@@ -80,10 +80,10 @@ async fn create(call: &Call) -> Outcome {
 async fn rotate(call: &Call, id: &str) -> Outcome {
     call.note.action("signing_key.rotate");
     call.note.object(id);
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     let wanted: Rotation = read(call)?;
     let overlap = wanted.overlap.map_or(OVERLAP, Period::as_unix);
-    let old = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now)?.ok_or(Problem::NotFound)?;
+    let old = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?.ok_or(Problem::NotFound)?;
     let Body::SigningKey(key) = &old.body else { return Err(Problem::NotFound) };
     if key.retires.is_some() {
         return Err(Problem::Conflict("the key is being retired already".into()));
@@ -122,7 +122,7 @@ fn shown_once(record: &Record, made: &Generated) -> Value {
 async fn delete(call: &Call, id: &str) -> Outcome {
     call.note.action("signing_key.delete");
     call.note.object(id);
-    let caller = enter(call, Role::Admin)?;
+    let caller = enter(call, Role::Admin).await?;
     call.commit(&caller, Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id)).await?;
     // Its tokens are refused from here on; sessions that they opened end as well.
     let ended = call.desk.withdraw(call, &caller, Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN)).await?;

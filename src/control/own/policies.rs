@@ -7,12 +7,12 @@ use super::{Outcome, Problem, enter, id_of, is_get, ok, wrong_method};
 use crate::control::{Call, PolicyConfig};
 use crate::ledger::record::Role;
 
-pub(super) fn route(call: &Call, item: Option<&str>) -> Outcome {
+pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
     if !is_get(call) {
         return Err(wrong_method("GET"));
     }
     call.note.action(if item.is_some() { "policy.get" } else { "policy.list" });
-    enter(call, Role::Reader)?;
+    enter(call, Role::Reader).await?;
     let policies = &call.desk.config.policies;
     let Some(item) = item else {
         let items: Vec<Value> = policies.iter().map(|(name, policy)| shown(name.as_str(), policy)).collect();

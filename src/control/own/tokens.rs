@@ -18,7 +18,7 @@ use crate::ledger::{Batch, Body, Kind, Record};
 use crate::path::{self, CleanPath};
 use crate::revocation::Target;
 use crate::session::Key;
-use crate::token::{Grant, NoGeo, RequestFacts, SessionTerms, SignRequest, Signed};
+use crate::token::{Grant, RequestFacts, SessionTerms, SignRequest, Signed};
 use crate::verifier::RouteScheme;
 
 /// What a `POST` holds.
@@ -62,7 +62,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
         ("POST", None) => issue(call).await,
         (_, Some(id)) if is_get(call) => {
             call.note.action("issued.get");
-            one(call, Role::Reader, Kind::Issued, &id_of(id)?, shown)
+            one(call, Role::Reader, Kind::Issued, &id_of(id)?, shown).await
         }
         ("DELETE", Some(id)) => revoke(call, &id_of(id)?).await,
         (_, None) => Err(wrong_method("GET, POST")),
@@ -72,7 +72,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
 
 async fn issue(call: &Call) -> Outcome {
     call.note.action("issued.create");
-    let caller = enter(call, Role::Issuer)?;
+    let caller = enter(call, Role::Issuer).await?;
     let wanted: Wanted = read(call)?;
     let (wanted, ttl) = under_policy(call, wanted)?;
     let invalid = |what: &str| Problem::Invalid(format!("`{what}` cannot be used"));
@@ -105,6 +105,7 @@ async fn issue(call: &Call) -> Outcome {
             once: false,
         },
         claims,
+        ..SignRequest::default()
     };
     let signed = scheme.scheme.sign(&request).map_err(|error| Problem::Invalid(error.to_string()))?;
     let (grant, text) = opened(scheme, &request, &signed)?;
@@ -191,17 +192,12 @@ fn opened(scheme: &RouteScheme, request: &SignRequest, signed: &Signed) -> Resul
     let (host, port) = request.host.rsplit_once(':').map_or((&*request.host, None), |(host, port)| (host, port.parse().ok()));
     let path = CleanPath::parse_with_tokens(&signed.path, &scheme.scheme.path_tokens()).map_err(|_| unfit())?;
     let facts = RequestFacts {
-        method: &http::Method::GET,
         https: request.https,
-        host,
         port,
-        path: &path,
         mount: request.mount,
         query: signed.query.as_deref(),
-        headers: &headers,
         client_ip: request.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare(host, &path, &headers)
     };
     let presented = scheme.scheme.present(&facts).ok().flatten().ok_or_else(unfit)?;
     let grant =
@@ -251,8 +247,8 @@ fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, 
 async fn revoke(call: &Call, id: &str) -> Outcome {
     call.note.action("issued.revoke");
     call.note.object(id);
-    let caller = enter(call, Role::Issuer)?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now)?.ok_or(Problem::NotFound)?;
+    let caller = enter(call, Role::Issuer).await?;
+    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now).await?.ok_or(Problem::NotFound)?;
     let Body::Issued(issued) = &record.body else { return Err(Problem::NotFound) };
     let key = issued.token_key.ok_or(Problem::NotFound)?;
     let ended = call.desk.withdraw(call, &caller, Target::Token(key), record.expires).await?;

@@ -22,6 +22,13 @@ pub(super) struct Kept {
     pub(super) generation: u64,
 }
 
+impl Kept {
+    /// Whether it may be used: not where the wall clock was set back, either.
+    pub(super) fn is_usable(&self, now: Now) -> bool {
+        now.wall < self.until.0 && now.run < self.until.1
+    }
+}
+
 pub(super) struct Slot {
     pub(super) key: Option<Arc<str>>,
     kept: ArcSwapOption<Kept>,
@@ -56,9 +63,9 @@ impl Slot {
         self.seen.subscribe()
     }
 
-    /// The value, if it may be used: also where the wall clock was set back.
+    /// The value, if it may be used.
     pub(super) fn usable(&self, now: Now) -> Option<Arc<Kept>> {
-        self.kept.load_full().filter(|kept| now.wall < kept.until.0 && now.run < kept.until.1)
+        self.kept.load_full().filter(|kept| kept.is_usable(now))
     }
 
     /// The value before the next one.

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use http::StatusCode;
 
 use super::super::base_url::BaseUrl;
-use super::super::fleet::{SharedPlaces, Told};
 use super::super::provider::{Ask, Provider, Refused};
 use super::*;
 use crate::secret::Secret;
+
+mod cut;
+mod fleet;
 
 const T0: i64 = 1_700_000_000;
 
@@ -140,6 +142,8 @@ struct Rig {
     credential: Credential,
     clock: Clock,
     calls: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
+    /// How often its calls are polled before they are cut off.
+    polls: Arc<AtomicUsize>,
     metrics: Metrics,
     _keeping: Option<tokio::task::JoinHandle<()>>,
 }
@@ -158,11 +162,12 @@ fn rig_of(vendor: &Arc<Vendor>, scope: Scope, start: i64, with: (&KeepConfig, Op
     let (keep, shelf, fleet) = with;
     let (vendor, clock) = (vendor.clone(), Clock::manual(UnixTime(start)));
     let calls: Arc<Mutex<Vec<tokio::task::AbortHandle>>> = Arc::default();
-    let begun = calls.clone();
+    let polls = Arc::new(AtomicUsize::new(usize::MAX));
+    let (begun, most) = (calls.clone(), polls.clone());
     let metrics = Metrics::new().expect("metrics");
     let parts = KeeperParts {
         client: Some(Arc::new(Wire(vendor.clone()))),
-        spawn: Arc::new(move |task| lock(&begun).push(tokio::spawn(task).abort_handle())),
+        spawn: Arc::new(move |task| lock(&begun).push(tokio::spawn(cut::polled(task, most.load(Ordering::SeqCst))).abort_handle())),
         clock: clock.clone(),
         metrics: metrics.clone(),
         shelf,
@@ -171,7 +176,7 @@ fn rig_of(vendor: &Arc<Vendor>, scope: Scope, start: i64, with: (&KeepConfig, Op
     let source = Source::Vendor(Box::new(Words(vendor.clone())));
     let credential = Credential::new(Name::new("uploads").expect("name"), (source, scope), keep, parts);
     let keeping = (scope == Scope::Route).then(|| tokio::spawn(credential.keep()));
-    Rig { vendor, credential, clock, calls, metrics, _keeping: keeping }
+    Rig { vendor, credential, clock, calls, polls, metrics, _keeping: keeping }
 }
 
 /// Values that are used up to their end without a limit of calls in the way.
@@ -328,6 +333,31 @@ async fn a_session_renews_in_use_behind_its_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_takes_long_begins_with_a_value_that_lasts() {
+    for scope in [Scope::Route, Scope::Session] {
+        // Used for 95 seconds, so that half of its life is 47.
+        let rig = rig(scope, 100, &plenty());
+        let get = async |least: i64| {
+            let held = rig.credential.get_lasting(Some("k"), rig.now(), least).await;
+            held.map(|held| (held.value.expose().clone(), held.is_usable(rig.now().plus(90))))
+        };
+        let (first, second) = (("canary-1".to_owned(), true), ("canary-2".to_owned(), true));
+        assert_eq!(get(1000).await, Ok(first.clone()), "{scope:?}");
+        rig.pass(50, |_| ()).await;
+        assert_eq!(get(40).await, Ok((first.0.clone(), false)), "{scope:?}: it has 45 seconds left");
+        let all = tokio::join!(get(1000), get(1000), get(45));
+        assert_eq!(all, (Ok(second.clone()), Ok(second.clone()), Ok((first.0, false))), "{scope:?}: one call for all");
+        assert_eq!(rig.calls().len(), 2);
+        rig.pass(49, |_| ()).await;
+        rig.say(Says::Status(503));
+        let begun = Instant::now();
+        assert_eq!(get(1000).await, Ok((second.0.clone(), false)), "{scope:?}: what is there has to do");
+        assert_eq!(get(1000).await, Ok((second.0.clone(), false)));
+        assert!(begun.elapsed() < Duration::from_millis(200), "{scope:?}: nobody waits for a vendor that is down");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_is_set_back_does_not_stretch_a_life() {
     for scope in [Scope::Route, Scope::Session] {
         let rig = rig(scope, 100, &plenty());
@@ -375,27 +405,6 @@ async fn an_upstream_that_always_says_401_costs_two_calls_a_request_and_few_rene
     }
     assert_eq!(most, 2);
     assert!(rig.calls().len() <= 9, "{} renewals in five minutes", rig.calls().len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn waiters_that_go_away_leave_the_others_be() {
-    for scope in [Scope::Route, Scope::Session] {
-        // Every point at which the future can be dropped: after so many polls.
-        for polls in 0..4 {
-            let rig = rig(scope, 3600, &plenty());
-            let mut going = Box::pin(rig.credential.get(Some("k"), rig.now()));
-            for _ in 0..polls {
-                let poll = std::future::poll_fn(|context| std::task::Poll::Ready(going.as_mut().poll(context)));
-                if poll.await.is_ready() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(40)).await;
-            }
-            drop(going);
-            assert_eq!(rig.value(Some("k")).await.expect("a value"), "canary-1", "{scope:?} after {polls} polls");
-            assert_eq!(rig.calls().len(), 1);
-        }
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -493,97 +502,4 @@ async fn what_is_withdrawn_is_not_kept() {
     rig.credential.forget("k");
     rig.pass(1, |_| ()).await;
     assert!(kept.all(rig.credential.name(), rig.now()).expect("records").is_empty());
-}
-
-/// A store that gateways share, with leases that end.
-#[derive(Default)]
-struct Places {
-    values: Mutex<std::collections::HashMap<String, Vec<u8>>>,
-    leases: Mutex<std::collections::HashMap<String, (String, Option<Instant>)>>,
-    away: AtomicBool,
-}
-
-impl Places {
-    fn up(&self) -> Result<(), String> {
-        if self.away.load(Ordering::SeqCst) { Err("away".into()) } else { Ok(()) }
-    }
-}
-
-impl SharedPlaces for Places {
-    fn read<'t>(&'t self, place: &'t str) -> Told<'t, Option<Vec<u8>>> {
-        Box::pin(async move { self.up().map(|()| lock(&self.values).get(place).cloned()) })
-    }
-
-    fn write<'t>(&'t self, place: &'t str, sealed: &'t [u8], _: Duration) -> Told<'t, ()> {
-        Box::pin(async move { self.up().map(|()| drop(lock(&self.values).insert(place.to_owned(), sealed.to_vec()))) })
-    }
-
-    fn lease<'t>(&'t self, place: &'t str, holder: &'t str, life: Duration) -> Told<'t, bool> {
-        Box::pin(async move {
-            self.up()?;
-            let mut leases = lock(&self.leases);
-            if leases.get(place).is_some_and(|(_, end)| end.is_some_and(|end| Instant::now() < end)) {
-                return Ok(false);
-            }
-            leases.insert(place.to_owned(), (holder.to_owned(), Some(Instant::now() + life)));
-            Ok(true)
-        })
-    }
-
-    fn release<'t>(&'t self, place: &'t str, holder: &'t str) -> Told<'t, ()> {
-        Box::pin(async move { self.up().map(|()| lock(&self.leases).retain(|at, (by, _)| at != place || by != holder)) })
-    }
-}
-
-fn fleet(places: &Arc<Places>, count: usize, life: i64) -> (Arc<Vendor>, Vec<Rig>) {
-    let vendor = Vendor::new(life);
-    let seal = Arc::new(crate::store::Seal::new(&Secret::new("k".repeat(32))).expect("seal"));
-    let rigs = (0..count).map(|number| {
-        let fleet = Fleet { places: places.clone(), seal: seal.clone(), identity: b"a".to_vec(), holder: number.to_string() };
-        rig_of(&vendor, Scope::Route, T0, (&plenty(), None, Some(fleet)))
-    });
-    let rigs = rigs.collect();
-    (vendor, rigs)
-}
-
-async fn pass_all(rigs: &[Rig], seconds: u64) {
-    for _ in 0..seconds {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        rigs.iter().for_each(|rig| rig.clock.set(rig.now().plus(1)));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fleet_makes_one_call_a_value() {
-    let places = Arc::<Places>::default();
-    let (vendor, rigs) = fleet(&places, 5, 1000);
-    pass_all(&rigs, 2).await;
-    let values = |rigs: &[Rig]| {
-        let value = |rig: &Rig| rig.credential.ready(rig.now()).map(|held| held.value.expose().clone());
-        rigs.iter().map(value).collect::<std::collections::BTreeSet<_>>()
-    };
-    assert_eq!(values(&rigs), [Some("canary-1".to_owned())].into());
-    pass_all(&rigs, 3000).await;
-    assert!((4..=6).contains(&lock(&vendor.calls).len()), "{:?}", lock(&vendor.calls));
-    assert_eq!(vendor.most_busy.load(Ordering::SeqCst), 1);
-    assert!(lock(&places.values).values().all(|sealed| !sealed.windows(6).any(|part| part == b"canary")));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fleet_outlives_its_store_and_a_gateway_that_dies_with_the_lease() {
-    let places = Arc::<Places>::default();
-    let (vendor, rigs) = fleet(&places, 2, 1000);
-    pass_all(&rigs, 1).await;
-    lock(&places.leases)
-        .extend(lock(&places.values).keys().map(|place| (place.clone(), ("dead".into(), Some(Instant::now() + Duration::from_secs(15))))));
-    let held = rigs[0].credential.ready(rigs[0].now()).expect("a value");
-    let begun = Instant::now();
-    assert!(held.rejected(rigs[0].now()).await.is_err(), "waits as long as a request may");
-    pass_all(&rigs, 20).await;
-    assert_eq!(rigs[0].credential.ready(rigs[0].now()).expect("another").value.expose(), "canary-2");
-    assert!(begun.elapsed() < Duration::from_secs(25));
-    places.away.store(true, Ordering::SeqCst);
-    rigs[1].credential.renew();
-    pass_all(&rigs, 2).await;
-    assert_eq!(lock(&vendor.calls).len(), 3, "by itself");
 }

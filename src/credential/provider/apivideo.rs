@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::fixed::Fixed;
 use super::vendor::{self, Faults};
-use super::{Ask, Issued, Provider, Refused};
+use super::{Ask, Issued, Provider, Refused, Serves};
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::secret::Secret;
@@ -266,6 +266,11 @@ fn token_in(address: &str) -> Option<&str> {
 impl Provider for Apivideo {
     fn kind(&self) -> &'static str {
         "apivideo"
+    }
+
+    /// "Delegated uploads": all parts of a file come with the token of the first one.
+    fn serves(&self) -> Serves {
+        if self.issue == ApivideoIssue::UploadToken { Serves::Uploads } else { Serves::Requests }
     }
 
     fn bases(&self) -> Vec<BaseUrl> {

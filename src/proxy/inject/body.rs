@@ -140,6 +140,7 @@ async fn read(body: RequestBody) -> Result<Bytes, Error> {
         Err(BodyError::Silent) => Err(Error::BodyTimeout),
         Err(BodyError::Slow) => Err(Error::UploadTooSlow),
         Err(BodyError::Broken(_) | BodyError::Malformed) => Err(Error::BodyBroken),
+        Err(BodyError::SessionGone(gone)) => Err(Error::SessionGone(gone)),
     }
 }
 

@@ -6,12 +6,13 @@ use http::request::Parts;
 use super::trail::Trail;
 use crate::clock::UnixTime;
 use crate::credential::place::{Draft, PlaceFault};
-use crate::credential::{Held, Mode, Place, Scope};
+use crate::credential::{Credential, Held, Mode, Place, Scope, Serves};
 use crate::form::{self, Field};
 use crate::proxy::{Error, Route};
 use crate::route::inject::Injection;
 use crate::secret::Secret;
 use crate::token::Denial;
+use crate::upload::Upload;
 
 /// What goes into the fields of a body.
 #[derive(Default)]
@@ -54,17 +55,30 @@ pub(super) async fn gather(head: &mut Parts, route: &Route, trail: &Trail, now: 
 async fn value(injection: &Injection, trail: &Trail, path: &str, now: UnixTime) -> Result<Held, Error> {
     let credential = &injection.credential;
     let key = match credential.scope() {
-        Scope::Route => match credential.ready(now) {
+        Scope::Route if credential.serves() == Serves::Requests => match credential.ready(now) {
             Some(held) => return Ok(held),
             None => None,
         },
+        Scope::Route => None,
         Scope::Session => Some(trail.session_key.clone().ok_or(Error::Denied(Denial::Missing))?),
         Scope::Resource => Some(match &injection.resource {
             Some(template) => template.find(path).ok_or(Error::NoRoute)?,
             None => path.to_owned(),
         }),
     };
-    Ok(credential.get(key.as_deref(), now).await?)
+    match &trail.upload {
+        Some(upload) if credential.serves() == Serves::Uploads => of_upload((upload, credential), key.as_deref(), now).await,
+        _ => Ok(credential.get(key.as_deref(), now).await?),
+    }
+}
+
+/// The value that an upload goes with: the one that it began with, as long as that lives.
+async fn of_upload((upload, credential): (&Upload, &Credential), key: Option<&str>, now: UnixTime) -> Result<Held, Error> {
+    match upload.held(credential) {
+        Some(held) if held.is_usable(now) => Ok(held),
+        Some(_) => Err(Error::UploadCredentialEnded),
+        None => Ok(credential.get_lasting(key, now, upload.bounds.credential_life).await?),
+    }
 }
 
 /// Puts the values into a head, what the caller sent in their places taken out first; those of bodies are given back.

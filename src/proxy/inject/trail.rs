@@ -6,6 +6,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use crate::credential::mapping::{Bound, Mapped, MappingFault};
+use crate::credential::{Held, Serves};
 use crate::manifest::Absolute;
 use crate::path::CleanPath;
 use crate::proxy::origin::{HostPolicy, Origin};
@@ -14,6 +15,7 @@ use crate::proxy::{Error, Route, State};
 use crate::secret::Secret;
 use crate::session::{Key, Session};
 use crate::token::Strip;
+use crate::upload::Upload;
 
 /// What is known of a request on a route with credentials, beside its head.
 pub struct Trail {
@@ -21,6 +23,8 @@ pub struct Trail {
     pub mount: usize,
     /// What a credential of scope `session` is kept under.
     pub session_key: Option<String>,
+    /// The upload that it is of.
+    pub upload: Option<Arc<Upload>>,
     /// Where it goes, if a ticket says so.
     pub origin: Option<Arc<Origin>>,
     /// Its target there.
@@ -68,7 +72,11 @@ impl Trail {
     ///
     /// # Errors
     /// [`Error::MappingInvalid`] or [`Error::MappingExpired`], for its ticket.
-    pub fn of(routed: &Routed, proof: &Proof, session: Option<&Session>) -> Result<Option<Box<Self>>, Error> {
+    pub fn of(
+        routed: &Routed,
+        (proof, session): (&Proof, Option<&Session>),
+        upload: Option<Arc<Upload>>,
+    ) -> Result<Option<Box<Self>>, Error> {
         let route = &routed.route;
         if route.inject.is_empty() && route.answers.is_none() {
             return Ok(None);
@@ -77,6 +85,7 @@ impl Trail {
         let mut trail = Self {
             mount: route.rewrite_prefix.as_ref().map_or(routed.mount, String::len),
             session_key: session_key(proof, session),
+            upload,
             origin: None,
             target: None,
             foreign: false,
@@ -92,6 +101,18 @@ impl Trail {
     #[must_use]
     pub const fn is_foreign(&self) -> bool {
         self.foreign
+    }
+
+    /// Whether it is of an upload that goes with this value since an earlier request.
+    pub(super) fn is_bound_to(&self, held: &Held) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.is_bound_like(held))
+    }
+
+    /// The origin has taken a request with these values: what is for uploads stays with the upload from now on.
+    pub(super) fn bind_to<'h>(&self, taken: impl Iterator<Item = &'h Held>) {
+        if let Some(upload) = &self.upload {
+            taken.filter(|held| held.serves() == Serves::Uploads).for_each(|held| upload.hold(held));
+        }
     }
 
     fn follow(&mut self, ticket: &str, route: &Route, state: &State) -> Result<(), Error> {

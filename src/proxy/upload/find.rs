@@ -19,7 +19,7 @@ pub fn goes_on(routed: &Routed) -> Option<Arc<Session>> {
     let now = state.clock.now();
     let upload = known(routed, kind)?;
     let session = upload.session();
-    let facts = routed.request.facts(routed.mount, &*state.geo);
+    let facts = routed.facts(&*state.geo);
     let may = session.ends > now && session.grant.covers(&facts, now).is_ok();
     if !may || state.revocations.is_revoked(&(&*session).into(), now) {
         return None;

@@ -262,6 +262,14 @@ fn watch(admitted: &mut Admitted, job: &Job, config: &UploadConfig, candidates: 
     Ok(())
 }
 
+/// What the recorder of an upload hears where no answer came. One of a place would begin again at zero for less than 423.
+pub(super) fn told(error: Error, kind: Kind) -> Error {
+    match error {
+        Error::CredentialUnavailable(_) if kind == Kind::Place => Error::UploadLocked,
+        error => error,
+    }
+}
+
 /// There is no room. To wait and try again is what helps, so it is 429, whatever viewers get.
 fn full(limit: Limit) -> Error {
     Error::SessionRefused(limit, http::StatusCode::TOO_MANY_REQUESTS)
@@ -284,6 +292,7 @@ impl Job {
         let session = upload.session();
         let _ = admitted.routed.request.record.session.set(session.clone());
         admitted.session = Some(session);
+        admitted.upload = Some(upload.clone());
         upload.enter();
         Self {
             state: admitted.routed.request.state.clone(),
@@ -307,8 +316,13 @@ impl Job {
         match result {
             Ok(response) => answer::settle(self, response),
             Err(error) => {
-                self.broke_off();
-                Err(self.cause.take().unwrap_or(error))
+                let error = self.cause.take().unwrap_or(error);
+                match error {
+                    // It has to be begun anew, and its place is needed for that.
+                    Error::UploadCredentialEnded => self.end("failed"),
+                    _ => self.broke_off(),
+                }
+                Err(told(error, self.kind))
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::ValkeyStore;
+use crate::store::valkey::millis;
 
 /// Takes a lease back if it is still this holder's.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
@@ -36,10 +37,17 @@ impl ValkeyStore {
     /// # Errors
     /// Why the store does not answer.
     pub async fn lease_place(&self, place: &str, holder: &str, life: Duration) -> Result<bool, String> {
-        let mut command = redis::cmd("SET");
-        command.arg(format!("{}l:{place}", self.base)).arg(holder).arg("NX").arg("PX").arg(millis(life));
-        let said: Option<String> = self.link.ask(&command, self.timeout).await.map_err(|fault| fault.to_string())?;
-        Ok(said.is_some())
+        let key = format!("{}l:{place}", self.base);
+        self.link.claim(&key, holder, life, self.timeout).await.map_err(|fault| fault.to_string())
+    }
+
+    /// Notes that `place` is used, for so long or for good. Whether it was not.
+    ///
+    /// # Errors
+    /// Why the store does not answer.
+    pub async fn claim_place(&self, place: &str, life: Option<Duration>) -> Result<bool, String> {
+        let key = format!("{}once:{place}", self.base);
+        self.link.claim_once(&key, life, self.timeout).await.map_err(|fault| fault.to_string())
     }
 
     /// Gives the lease of `place` back.
@@ -51,8 +59,4 @@ impl ValkeyStore {
         command.arg(RELEASE).arg(1).arg(format!("{}l:{place}", self.base)).arg(holder);
         self.link.ask::<i64>(&command, self.timeout).await.map(|_| ()).map_err(|fault| fault.to_string())
     }
-}
-
-fn millis(life: Duration) -> u64 {
-    u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1)
 }

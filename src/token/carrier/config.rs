@@ -130,17 +130,10 @@ pub fn find_in<'r>(
     facts: &RequestFacts<'r>,
     segment_is_token: impl Fn(&str) -> bool,
 ) -> Result<Option<Presented<'r>>, Denial> {
-    let mut found: Option<Presented<'r>> = None;
-    for carrier in carriers {
+    super::only(carriers.iter().map(|carrier| {
         let is_token = |text: &str| !text.is_empty() && (*carrier != Carrier::PathSegment || segment_is_token(text));
-        let Some(here) = carrier.find(facts)?.filter(|here| is_token(&here.token)) else { continue };
-        match &mut found {
-            None => found = Some(here),
-            Some(first) if first.token == here.token => first.strip.extend(here.strip),
-            Some(_) => return Err(Denial::Ambiguous),
-        }
-    }
-    Ok(found)
+        Ok(carrier.find(facts)?.filter(|here| is_token(&here.token)))
+    }))
 }
 
 /// The URL or headers of `request` with `token` in this carrier, where [`Carrier::find`] finds it again.

@@ -62,6 +62,7 @@ mod tests {
                 AccessRule { on: AccessMatch::Address(nets()), allow: true },
                 AccessRule { on: AccessMatch::Country(countries()), allow: true },
             ]),
+            Binding::Sealed("mac".into()),
             Binding::Header(http::HeaderName::from_static("x-device"), "1".into()),
             Binding::Referrers(Arc::new(Referrers { allowed: vec!["*".into()], allow_none: true })),
             Binding::UserAgents(Arc::new(UserAgents { allow_none: false, refused: vec!["bot".into()] })),

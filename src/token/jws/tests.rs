@@ -111,7 +111,7 @@ fn dates_are_dates_or_refused() {
         (json!(1_760_000_000), Some(1_760_000_000), Some(1_760_000_000)),
         (json!(0), Some(0), Some(0)),
         (json!(1_760_000_000.0), Some(1_760_000_000), Some(1_760_000_000)),
-        (json!(1_760_000_000.9), Some(1_760_000_000), Some(1_760_000_000)),
+        (json!(1_760_000_000.1), Some(1_760_000_001), Some(1_760_000_001)),
         (json!("1760000000"), None, Some(1_760_000_000)),
         (json!(LAST_DATE), Some(LAST_DATE), Some(LAST_DATE)),
         (json!(LAST_DATE + 1), None, None),

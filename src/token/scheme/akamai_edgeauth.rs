@@ -11,9 +11,10 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::exchange::{self, Exchange, Long};
-use super::fields::{self, Hash};
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::digest::{self, Hash};
+use super::exchange::{self, Exchange};
+use super::fields;
+use super::{Due, Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path;
@@ -259,16 +260,8 @@ impl Scheme for AkamaiEdgeauth {
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
-        let mut found: Option<Presented<'r>> = None;
-        for place in &self.carriers {
-            let Some(next) = find(place, facts)? else { continue };
-            match &mut found {
-                None => found = Some(next),
-                Some(first) if first.token == next.token => first.strip.extend(next.strip),
-                Some(_) => found = Some(self.of_two(found.take(), next)?),
-            }
-        }
-        Ok(found)
+        let found = self.carriers.iter().map(|place| find(place, facts));
+        carrier::one_of(found, |first, second| self.config.exchange.as_ref().and_then(|_| exchange::later(first, second, ends)))
     }
 
     fn open(&self, presented: &Presented<'_>, facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
@@ -277,8 +270,8 @@ impl Scheme for AkamaiEdgeauth {
         let hash = self.hash();
         let fits = |secret: &[u8]| {
             tails.iter().fold(false, |good, tail| {
-                let mac = fields::hex(&hash.mac(secret, &[token.signed.as_bytes(), tail.as_bytes()]));
-                fields::same(mac.as_bytes(), token.hmac.as_bytes()) | good
+                let mac = digest::hex(&hash.mac(secret, &[token.signed.as_bytes(), tail.as_bytes()]));
+                digest::same(mac.as_bytes(), token.hmac.as_bytes()) | good
             })
         };
         let key = fields::matching_secret(&self.keys, fits).ok_or(Denial::BadSignature)?;
@@ -288,20 +281,12 @@ impl Scheme for AkamaiEdgeauth {
         Ok(grant)
     }
 
-    fn renew(
-        &self,
-        grant: &Grant,
-        presented: &Presented<'_>,
-        facts: &RequestFacts<'_>,
-        now: UnixTime,
-    ) -> Result<Option<Renewed>, SignError> {
-        let (Some(exchange), Some(renewal)) = (&self.config.exchange, &grant.renewal) else { return Ok(None) };
-        let Some(folder) = exchange.folder(facts, presented, grant)? else { return Ok(None) };
-        let short = Token::parse(&presented.token).map_err(|_| SignError::Crypto)?;
-        let until = now.plus(renewal.seconds);
-        let token = self.long(exchange, &short, facts, (&folder, until))?;
-        let name = exchange.name.as_deref().unwrap_or(LONG);
-        Ok(Some(exchange.answer(facts, presented, grant, &Long { name, token, folder: &folder, until })))
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Some(exchange) = &self.config.exchange else { return Ok(None) };
+        exchange.renew(due, exchange.name.as_deref().unwrap_or(LONG), |folder, until| {
+            let short = Token::parse(&due.presented.token).map_err(|_| SignError::Crypto)?;
+            self.long(exchange, &short, due.facts, (folder, until))
+        })
     }
 
     /// URL tokens and salts cover what is not in the token.
@@ -321,7 +306,7 @@ impl Scheme for AkamaiEdgeauth {
             (None, None) => String::new(),
         };
         let url = if request.scope.is_none() { format!("~url={}", self.config.escape.apply(&request.path)) } else { String::new() };
-        let mac = fields::hex(&self.hash().mac(octets, &[fields.as_bytes(), url.as_bytes(), salt.as_bytes()]));
+        let mac = digest::hex(&self.hash().mac(octets, &[fields.as_bytes(), url.as_bytes(), salt.as_bytes()]));
         let token = format!("{fields}~hmac={mac}");
         self.place(request, name, token)
     }
@@ -430,12 +415,17 @@ impl Escape {
                 byte if byte.is_ascii_alphanumeric() || stays.contains(&byte) => out.push(char::from(byte)),
                 byte => {
                     out.push('%');
-                    out.push_str(&fields::hex(&[byte]));
+                    out.push_str(&digest::hex(&[byte]));
                 }
             }
         }
         out
     }
+}
+
+/// When a token's text says that it ends.
+fn ends(text: &str) -> Option<UnixTime> {
+    Token::parse(text).ok()?.exp.and_then(|exp| fields::seconds(exp).ok())
 }
 
 fn cannot(why: &str) -> SignError {
@@ -447,13 +437,6 @@ fn claim<'c>(request: &'c SignRequest, name: &str) -> Option<&'c str> {
 }
 
 impl AkamaiEdgeauth {
-    /// A short token's URL goes on being asked for when the long one is there.
-    fn of_two<'r>(&self, first: Option<Presented<'r>>, second: Presented<'r>) -> Result<Presented<'r>, Denial> {
-        let ends = |text: &str| Token::parse(text).ok()?.exp.and_then(|exp| fields::seconds(exp).ok());
-        let spoken = |first: Presented<'r>| exchange::later(first, second, ends);
-        first.filter(|_| self.config.exchange.is_some()).and_then(spoken).ok_or(Denial::Ambiguous)
-    }
-
     /// The long token for `folder`, to the same viewer as the short one.
     fn long(
         &self,
@@ -470,7 +453,7 @@ impl AkamaiEdgeauth {
         let (ip, id) = (field("ip", short.ip), field("id", short.id));
         let fields = format!("{ip}exp={}~acl={acl}~{id}data={LONG}", until.plus(-1));
         let salt = self.salt(facts).map_err(|_| cannot("the salt's header is not there"))?;
-        let mac = fields::hex(&self.hash().mac(octets, &[fields.as_bytes(), salt.as_bytes()]));
+        let mac = digest::hex(&self.hash().mac(octets, &[fields.as_bytes(), salt.as_bytes()]));
         Ok(format!("{fields}~hmac={mac}"))
     }
 

@@ -8,11 +8,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::compact::{self, Compact};
+use super::times::Times;
 use super::{Scheme, SignError, SignRequest, Signed};
-use crate::clock::UnixTime;
 use crate::name::Name;
-use crate::token::{Algorithm, Carrier, Denial, Details, Grant, KeySource, Presented, RequestFacts, Where, Window};
-use crate::units::Period;
+use crate::token::{Algorithm, Carrier, Denial, Details, Grant, KeySource, Presented, RequestFacts, Where};
 
 const CHANNEL: &str = "aws:channel-arn";
 const ORIGIN: &str = "aws:access-control-allow-origin";
@@ -39,16 +38,9 @@ pub struct Config {
     /// The name of the query parameter.
     #[serde(default = "parameter")]
     pub parameter: String,
-    /// Whether a token without `exp` is refused.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
-    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
-    #[serde(default = "no_leeway")]
-    pub leeway: Period,
-}
-
-const fn no_leeway() -> Period {
-    Period::seconds(0)
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
 }
 
 const fn yes() -> bool {
@@ -114,19 +106,6 @@ impl AmazonIvs {
         Ok(Self { config: config.clone(), keys })
     }
 
-    fn window(&self, claims: &Map<String, Value>) -> Result<Window, Denial> {
-        let mut window = Window::default();
-        match compact::numeric_date(claims, "exp")? {
-            Some(exp) => window.until = UnixTime(exp),
-            None if self.config.require_expiry => return Err(Denial::NoExpiry),
-            None => {}
-        }
-        if let Some(nbf) = compact::numeric_date(claims, "nbf")? {
-            window.from = UnixTime(nbf);
-        }
-        Ok(window.with_leeway(self.config.leeway.as_unix()))
-    }
-
     fn terms(&self, claims: &Map<String, Value>) -> Result<Terms, Denial> {
         if claims.keys().any(|name| name.starts_with("aws:") && !KNOWN.contains(&name.as_str())) {
             return Err(Denial::Unsupported);
@@ -185,7 +164,7 @@ impl Scheme for AmazonIvs {
             single_use: single_use.is_some(),
             session_version: session_version(claims)?,
             key_id: key.id().cloned(),
-            window: self.window(claims)?,
+            window: self.config.times.rules().window(claims)?,
             kind: compact::text(claims, RESOLUTION)?.map(Into::into),
             details: Details::new(terms),
             ..Grant::default()

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::apivideo_upload::{is_id, problem};
-use super::{Reply, Scheme, SignError};
+use super::{Due, Reply, Scheme, SignError};
 use crate::clock::UnixTime;
 use crate::path;
 use crate::token::issued::PrivateToken;
@@ -179,6 +179,10 @@ impl Scheme for ApivideoPrivate {
         false
     }
 
+    fn looks_up(&self) -> bool {
+        true
+    }
+
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         if !matches!(*facts.method, Method::GET | Method::HEAD) {
             return Err(Denial::Method);
@@ -206,7 +210,8 @@ impl Scheme for ApivideoPrivate {
         Some(Reply { status: StatusCode::OK, kind: "application/json", body: json!({ "session_token": session }).to_string() })
     }
 
-    fn renew(&self, grant: &Grant, _: &Presented<'_>, _: &RequestFacts<'_>, now: UnixTime) -> Result<Option<Renewed>, SignError> {
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Due { grant, now, .. } = *due;
         let Some(opened) = grant.details.get::<Opened>().filter(|opened| opened.begins) else { return Ok(None) };
         let until = now.plus(PrivateToken::SESSION);
         let Some(token) = private(&opened.record).map(|record| record.session(until)) else { return Ok(None) };

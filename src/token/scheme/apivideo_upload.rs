@@ -84,6 +84,10 @@ impl Scheme for ApivideoUpload {
         false
     }
 
+    fn looks_up(&self) -> bool {
+        true
+    }
+
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         // "A token may be used to upload": nothing else is opened by it, and no session outlives its deletion.
         if *facts.method != Method::POST {

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::digest::{self, Hash};
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::{Scheme, SignError, SignRequest, Signed, fields};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::grant::{PathRule, Scope};
@@ -103,7 +103,7 @@ impl AtsAccessControl {
             Some("HMAC-SHA-512") => Hash::Sha512,
             Some(_) => return Err(Denial::WrongAlgorithm),
         };
-        let mac = hash.mac(key.octets().ok_or(Denial::WrongAlgorithm)?, covered.as_bytes());
+        let mac = hash.mac(key.octets().ok_or(Denial::WrongAlgorithm)?, &[covered.as_bytes()]);
         let given = pairs.get("md").and_then(digest::unhex).ok_or(Denial::Malformed)?;
         if digest::same(&mac, &given) { Ok(key.clone()) } else { Err(Denial::BadSignature) }
     }
@@ -163,12 +163,7 @@ impl Scheme for AtsAccessControl {
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
-        let keys = self.keys.load();
-        let key = match &request.key_id {
-            Some(id) => keys.get(id),
-            None => keys.iter().find(|key| key.octets().is_some()),
-        };
-        let key = key.ok_or_else(|| SignError::NoKey(request.key_id.clone()))?;
+        let key = fields::signing_secret(&self.keys, request.key_id.as_deref())?;
         let (Some(id), Some(secret)) = (key.id(), key.octets()) else { return Err(SignError::NoKey(request.key_id.clone())) };
         let need = |what: &str| SignError::CannotExpress(format!("a token needs {what}"));
         let mut pairs = vec![
@@ -185,7 +180,7 @@ impl Scheme for AtsAccessControl {
         }
         let mut text: String = pairs.iter().map(|(name, value)| format!("{name}={value}&")).collect();
         text.push_str("md=");
-        let mac = Hash::Sha256.mac(secret, text.as_bytes());
+        let mac = Hash::Sha256.mac(secret, &[text.as_bytes()]);
         text.push_str(&digest::hex(&mac));
         let token = base64::engine::general_purpose::STANDARD.encode(text);
         let cookies = vec![(self.config.cookie.clone(), token.clone())];

@@ -8,14 +8,13 @@
 
 use std::net::IpAddr;
 
-use base64::Engine as _;
 use ipnet::IpNet;
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::digest::{self, BASE64URL, Hash};
-use super::{Scheme, SignError, SignRequest, Signed, pattern};
+use super::digest::{self, Hash};
+use super::{Scheme, SignError, SignRequest, Signed, fields, pattern};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::query;
@@ -177,7 +176,7 @@ impl AtsUrlSig {
         let message = format!("{}{sign}{}", chosen(&host, path, fields.parts)?, fields.signed);
         let keys = self.keys.load();
         let key = key_at(&keys, fields.key).ok_or(Denial::UnknownKey)?;
-        let mac = fields.hash()?.mac(key.octets().ok_or(Denial::WrongAlgorithm)?, message.as_bytes());
+        let mac = fields.hash()?.mac(key.octets().ok_or(Denial::WrongAlgorithm)?, &[message.as_bytes()]);
         let given = digest::unhex(fields.signature).ok_or(Denial::Malformed)?;
         if !digest::same(&mac, &given) {
             return Err(Denial::BadSignature);
@@ -216,7 +215,7 @@ impl Scheme for AtsUrlSig {
         let Some(packed) = presented.token.strip_prefix(';') else {
             return self.verify(&Fields::read(&presented.token, '&')?, facts.path.raw(), "?", facts);
         };
-        let text = BASE64URL.decode(packed).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Denial::Malformed)?;
+        let text = digest::base64url(packed).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Denial::Malformed)?;
         let fields = Fields::read(&text, ';')?;
         self.verify(&fields, self.covered(facts)?, "", facts)
     }
@@ -227,12 +226,7 @@ impl Scheme for AtsUrlSig {
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
-        let keys = self.keys.load();
-        let chosen_key = match &request.key_id {
-            Some(id) => keys.get(id),
-            None => keys.iter().find(|key| key.octets().is_some()),
-        };
-        let key = chosen_key.ok_or_else(|| SignError::NoKey(request.key_id.clone()))?;
+        let key = fields::signing_secret(&self.keys, request.key_id.as_deref())?;
         let no_key = || SignError::NoKey(key.id().map(ToString::to_string));
         let index = key.id().map(|id| id.trim_start_matches("key").to_owned()).ok_or_else(no_key)?;
         let expires = request.expires.ok_or_else(|| SignError::CannotExpress("a signature needs an expiry".into()))?;
@@ -251,7 +245,7 @@ impl Scheme for AtsUrlSig {
             query::push(&mut query, name, &value);
         }
         let parts = chosen(&request.host, &request.path, &mask).map_err(|_| SignError::Crypto)?;
-        let mac = Hash::Sha1.mac(key.octets().ok_or_else(no_key)?, format!("{parts}?{query}").as_bytes());
+        let mac = Hash::Sha1.mac(key.octets().ok_or_else(no_key)?, &[format!("{parts}?{query}").as_bytes()]);
         let signature = digest::hex(&mac);
         query.push_str(&signature);
         Ok(Signed { token: signature, path: request.path.clone(), query: Some(query), ..Signed::default() })

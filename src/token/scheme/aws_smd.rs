@@ -17,12 +17,11 @@ use serde_json::{Map, Value};
 
 use super::compact::{self, Compact};
 use super::digest::{Hash, same};
-use super::{Scheme, SignError, SignRequest, Signed};
-use crate::clock::UnixTime;
+use super::times::Times;
+use super::{Scheme, SignError, SignRequest, Signed, fields};
 use crate::name::Name;
 use crate::path::{is_under, percent_decode};
-use crate::token::{Algorithm, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, Window, carrier};
-use crate::units::Period;
+use crate::token::{Algorithm, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, carrier};
 
 /// The table's keys.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -38,20 +37,9 @@ pub struct Config {
     /// proxy sets it. Without it, a token bound to a region is refused.
     #[serde(default)]
     pub region_header: Option<String>,
-    /// Whether a token without `exp` is refused.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
-    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
-    #[serde(default = "no_leeway")]
-    pub leeway: Period,
-}
-
-const fn no_leeway() -> Period {
-    Period::seconds(0)
-}
-
-const fn yes() -> bool {
-    true
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
 }
 
 /// The scheme with its keys.
@@ -95,7 +83,7 @@ fn is_token(segment: &str) -> bool {
 
 fn mac_of(key: &Key, message: &[u8]) -> Result<Vec<u8>, Denial> {
     let octets = key.octets().filter(|_| matches!(key.algorithm(), Algorithm::Secret | Algorithm::HS256));
-    Ok(Hash::Sha256.mac(octets.ok_or(Denial::WrongAlgorithm)?, message))
+    Ok(Hash::Sha256.mac(octets.ok_or(Denial::WrongAlgorithm)?, &[message]))
 }
 
 impl AwsSmd {
@@ -115,19 +103,6 @@ impl AwsSmd {
         let key = keys.get(token.key_id()?.ok_or(Denial::UnknownKey)?).ok_or(Denial::UnknownKey)?;
         let (signed, signature) = token.signed();
         if same(&mac_of(key, signed.as_bytes())?, signature) { Ok(key.clone()) } else { Err(Denial::BadSignature) }
-    }
-
-    fn window(&self, claims: &Map<String, Value>) -> Result<Window, Denial> {
-        let mut window = Window::default();
-        match compact::numeric_date(claims, "exp")? {
-            Some(exp) => window.until = UnixTime(exp),
-            None if self.config.require_expiry => return Err(Denial::NoExpiry),
-            None => {}
-        }
-        if let Some(nbf) = compact::numeric_date(claims, "nbf")? {
-            window.from = UnixTime(nbf);
-        }
-        Ok(window.with_leeway(self.config.leeway.as_unix()))
     }
 
     /// The text under the inner MAC: address, country, region, session, headers, parameters.
@@ -241,7 +216,7 @@ impl Scheme for AwsSmd {
             // The session is what the original's revocation names.
             token_id: session.map(Into::into),
             key_id: key.id().cloned(),
-            window: self.window(claims)?,
+            window: self.config.times.rules().window(claims)?,
             details: Details::new(Terms { paths, attributes }),
             ..Grant::default()
         })
@@ -263,18 +238,13 @@ impl Scheme for AwsSmd {
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
-        let keys = self.keys.load();
-        let key = match &request.key_id {
-            Some(id) => keys.get(id),
-            None => keys.iter().find(|key| key.octets().is_some()),
-        };
         let no_key = || SignError::NoKey(request.key_id.clone());
-        let key = key.ok_or_else(no_key)?;
-        let (claims, session) = claims_for(request, key)?;
+        let key = fields::signing_secret(&self.keys, request.key_id.as_deref())?;
+        let (claims, session) = claims_for(request, &key)?;
         let header = serde_json::json!({ "alg": "HS256", "typ": "JWT", "kid": &**key.id().ok_or_else(no_key)? });
         let encode = |value: String| URL_SAFE_NO_PAD.encode(value);
         let signed = format!("{}.{}", encode(header.to_string()), encode(Value::Object(claims).to_string()));
-        let mac = mac_of(key, signed.as_bytes()).map_err(|_| no_key())?;
+        let mac = mac_of(&key, signed.as_bytes()).map_err(|_| no_key())?;
         let token = format!("{session}{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
         let (mount, below) = request.path.split_at_checked(request.mount).ok_or(SignError::Crypto)?;
         Ok(Signed { path: format!("{mount}/{token}{below}"), token, query: request.query.clone(), ..Signed::default() })

@@ -22,7 +22,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Hash};
+use super::digest::{self, Hash};
+use super::fields;
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
@@ -122,7 +123,7 @@ impl Bunny {
                 // Signers of the second generation disagree on which of the two is last.
                 for (first, last) in [(address.as_slice(), data.as_bytes()), (data.as_bytes(), address.as_slice())] {
                     let parts = [path.as_bytes(), token.expires.as_bytes(), first, last];
-                    good |= fields::same(&token.generation.digest(secret, parts), &token.digest);
+                    good |= digest::same(&token.generation.digest(secret, parts), &token.digest);
                     if token.generation == Generation::Hs256 {
                         break;
                     }
@@ -138,8 +139,8 @@ impl Generation {
     fn digest(self, secret: &[u8], [path, expires, first, last]: [&[u8]; 4]) -> Vec<u8> {
         match self {
             Self::Hs256 => Hash::Sha256.mac(secret, &[path, expires, first, last]),
-            Self::Sha256 => Hash::Sha256.digest(&[secret, path, expires, first, last]),
-            Self::Md5 => Hash::Md5.digest(&[secret, path, expires, first, last]),
+            Self::Sha256 => Hash::Sha256.of(&[secret, path, expires, first, last]),
+            Self::Md5 => Hash::Md5.of(&[secret, path, expires, first, last]),
         }
     }
 }

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::times::Times;
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
 use crate::token::access::{AccessMatch, parse_net};
@@ -20,7 +21,6 @@ use crate::token::{
     AccessRule, Algorithm, Binding, Country, Denial, Details, Grant, Issue, Issued, KeySource, Kind, NothingIssued, Presented,
     RequestFacts, Strip, Where, carrier,
 };
-use crate::units::Period;
 
 /// Cloudflare Stream signed URLs: the token stands in the place of the video's uid.
 ///
@@ -39,27 +39,13 @@ use crate::units::Period;
 pub struct Config {
     /// The key set to verify and sign with; RS256 keys only.
     pub keys: Name,
-    /// Refuses tokens without `exp`.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
-    /// Longest time from `iat` (or `nbf`) to `exp`. Tokens with neither are not measured: the vendor's own recipe leaves both out.
-    #[serde(default)]
-    pub max_lifetime: Option<Period>,
-    /// How far clocks may differ: added to `exp`, taken from `nbf`.
-    #[serde(default = "none")]
-    pub leeway: Period,
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
     /// Whether what the control listener was told of a video holds here (`requireSignedURLs`, `allowedOrigins`): an account
     /// of it. Unset: of every account.
     #[serde(default)]
     pub account: Option<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn none() -> Period {
-    Period::seconds(0)
 }
 
 /// Most rules in `accessRules`.
@@ -84,13 +70,7 @@ impl CloudflareStream {
     /// A sentence for the operator.
     pub fn new(config: &Config, keys: KeySource) -> Result<Self, String> {
         require_rs256(&keys, &config.keys)?;
-        let times = TimeRules {
-            dates: Dates::NumbersOrText,
-            require_expiry: config.require_expiry,
-            leeway: config.leeway.as_unix(),
-            max_lifetime: config.max_lifetime.map(Period::as_unix),
-            pass_without_start: true,
-        };
+        let times = TimeRules { dates: Dates::NumbersOrText, pass_without_start: true, ..config.times.rules() };
         Ok(Self { keys, times, account: config.account.clone(), issued: Arc::new(NothingIssued) })
     }
 
@@ -176,6 +156,10 @@ impl Scheme for CloudflareStream {
         }
         let (claims, key_id) = open_rs256(&presented.token, &self.keys)?;
         Ok(Grant { key_id, ..self.grant(&claims)? })
+    }
+
+    fn looks_up(&self) -> bool {
+        true
     }
 
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {

@@ -72,37 +72,10 @@ pub(crate) fn sign(claims: &Map<String, Value>, key: &Key) -> Result<String, Sig
     jws::sign(key, header, claims)
 }
 
-/// A `NumericDate` (RFC 7519 §2): seconds, with a fraction or without, rounded up, so that a token is
-/// neither good before its start nor cut short of its end by less than a second.
-///
-/// # Errors
-/// [`Denial::Claim`] when it is there and not a number of our era.
-pub(crate) fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Denial> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    if let Some(whole) = value.as_i64() {
-        return Ok(Some(whole));
-    }
-    match value.as_f64() {
-        #[allow(clippy::cast_possible_truncation, reason = "bounded just before")]
-        Some(number) if number.is_finite() && number.abs() < 1e15 => Ok(Some(number.ceil() as i64)),
-        _ => Err(Denial::Claim),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn dates_are_numbers() {
-        let claims = crate::token::json::object(br#"{"a":1.5,"b":"1","c":1e300,"d":7}"#, 100).expect("object");
-        assert_eq!(numeric_date(&claims, "a"), Ok(Some(2)));
-        assert_eq!(numeric_date(&claims, "b"), Err(Denial::Claim));
-        assert_eq!(numeric_date(&claims, "c"), Err(Denial::Claim));
-        assert_eq!(numeric_date(&claims, "d"), Ok(Some(7)));
-        assert_eq!(numeric_date(&claims, "e"), Ok(None));
-    }
 
     proptest! {
         #[test]

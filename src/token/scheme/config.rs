@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::name::Name;
+use crate::token::attributes::Attribute;
 use crate::token::{Issued, KeySource, NothingIssued};
 
 /// What a scheme looks up in the record of what was given out.
@@ -101,6 +102,24 @@ impl SchemeConfig {
             Self::CloudflareStream(config) if config.account.is_some() => LookUp::Resources,
             _ => return None,
         })
+    }
+
+    /// What it asks of an address, beside the address itself: the key that says so, and whether it asks that of every token.
+    #[must_use]
+    pub fn asks_where(&self) -> Vec<(Vec<&'static str>, Attribute, bool)> {
+        let mut asked = Vec::new();
+        if let Self::Jwt(config) = self {
+            asked.extend(config.claims.countries.as_ref().map(|_| (vec!["claims", "countries"], Attribute::Country, false)));
+            asked.extend(config.claims.systems.as_ref().map(|_| (vec!["claims", "systems"], Attribute::System, false)));
+            let sealed = config.seal.iter().flat_map(|seal| &seal.attributes).filter_map(|word| Attribute::parse(word));
+            asked.extend(sealed.map(|attribute| (vec!["seal", "attributes"], attribute, true)));
+        }
+        if let Self::DigestUrl(config) = self {
+            let covers = |word: &str| config.message.as_ref().is_some_and(|message| message.contains(word));
+            let asks = [("{country}", Attribute::Country), ("{system}", Attribute::System)];
+            asked.extend(asks.into_iter().filter(|(word, _)| covers(word)).map(|(_, attribute)| (vec!["message"], attribute, true)));
+        }
+        asked
     }
 
     /// The scheme, with its keys in hand, where nothing was given out.

@@ -13,14 +13,14 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::times::Times;
+use super::{Due, Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::query;
 use crate::token::renewal::{self, RenewalCarrier, Renewed};
 use crate::token::scheme::digest::{Hash, unhex};
-use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where};
-use crate::units::Period;
+use crate::token::{Answer, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, carrier};
 use cose::Claims;
 use rules::names;
 
@@ -45,18 +45,15 @@ pub struct Config {
     /// The query parameters that carry it.
     #[serde(default = "parameters")]
     pub query: Vec<String>,
-    /// Whether a token without `exp` is refused.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
     /// Whether a token without the CWT tag (61) is refused.
     #[serde(default)]
     pub require_cwt_tag: bool,
     /// Whether a prefix of a path must end where a segment ends, so that `/vid1` does not open `/vid10`.
     #[serde(default = "yes")]
     pub prefix_on_segments: bool,
-    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
-    #[serde(default = "no_leeway")]
-    pub leeway: Period,
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
     /// The key that signs renewed tokens; the key of the old token when not given.
     #[serde(default)]
     pub renewal_key: Option<String>,
@@ -72,10 +69,6 @@ fn cookies() -> Vec<String> {
 
 fn parameters() -> Vec<String> {
     vec!["cat".into(), "CAT".into()]
-}
-
-const fn no_leeway() -> Period {
-    Period::seconds(0)
 }
 
 const fn yes() -> bool {
@@ -168,16 +161,7 @@ impl Scheme for Cta5007 {
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
-        let mut found: Option<Presented<'r>> = None;
-        for carrier in &self.carriers {
-            let Some(next) = carrier.find(facts)? else { continue };
-            match &mut found {
-                None => found = Some(next),
-                Some(first) if first.token == next.token => first.strip.extend(next.strip),
-                Some(_) => return Err(Denial::Ambiguous),
-            }
-        }
-        Ok(found)
+        carrier::only(self.carriers.iter().map(|carrier| carrier.find(facts)))
     }
 
     fn open(&self, presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
@@ -188,18 +172,17 @@ impl Scheme for Cta5007 {
         Ok(grant)
     }
 
-    fn renew(
-        &self,
-        grant: &Grant,
-        presented: &Presented<'_>,
-        facts: &RequestFacts<'_>,
-        now: UnixTime,
-    ) -> Result<Option<Renewed>, SignError> {
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Due { grant, presented, facts, now } = *due;
         let (Some(Opened(claims)), Some(renewal)) = (grant.details.get::<Opened>(), &grant.renewal) else { return Ok(None) };
         if !renewal.is_due(grant.window.until, now) {
             return Ok(None);
         }
         let until = now.plus(renewal.seconds);
+        if until <= grant.window.until {
+            // A deadline longer than the new life would renew what was renewed just now, without an end.
+            return Ok(None);
+        }
         let key = self.signing_key(self.config.renewal_key.as_deref().or(grant.key_id.as_deref()))?;
         let token = cose::sign(Self::renewed_claims(claims, &presented.token, until, now), &key)?;
         let mut renewed = Renewed { token: token.clone(), cookies: Vec::new(), headers: Vec::new(), redirect: None, until };

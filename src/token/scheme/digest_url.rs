@@ -13,16 +13,17 @@ mod recipe;
 mod template;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use base64::Engine as _;
 
-use super::digest::{self, BASE64URL};
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::digest;
+use super::{Scheme, SignError, SignRequest, Signed, fields};
 use crate::clock::UnixTime;
 use crate::path::{CleanPath, percent_decode};
 use crate::query;
+use crate::token::attributes::{Attribute, Viewer};
 use crate::token::grant::Window;
+use crate::token::near::Prefixes;
 use crate::token::{Carrier, Denial, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, carrier};
 pub use moment::Form;
 pub use recipe::{Boundary, Config, Encoding, KeyEncoding, Place, Preset, SourceConfig};
@@ -46,8 +47,8 @@ struct Scene<'s> {
     path: &'s str,
     decoded: String,
     query: Option<&'s str>,
-    ip: Option<IpAddr>,
-    headers: Option<&'s RequestFacts<'s>>,
+    viewer: &'s dyn Viewer,
+    prefixes: Prefixes,
 }
 
 /// The fields of a link, by name.
@@ -116,8 +117,8 @@ impl DigestUrl {
             path,
             decoded: percent_decode(path).ok_or(Denial::Malformed)?,
             query: facts.query,
-            ip: Some(facts.client_ip.to_canonical()),
-            headers: Some(facts),
+            viewer: facts,
+            prefixes: self.recipe.prefixes,
         })
     }
 
@@ -138,7 +139,7 @@ impl DigestUrl {
     fn digest(&self, scene: &Scene<'_>, fields: &Fields<'_>, key: &Key) -> Result<Vec<u8>, Denial> {
         let secret = self.secret(key).ok_or(Denial::WrongAlgorithm)?;
         let message = self.message(scene, fields, &secret)?;
-        Ok(if self.recipe.hmac { self.recipe.hash.mac(&secret, &message) } else { self.recipe.hash.of(&[&message]) })
+        Ok(if self.recipe.hmac { self.recipe.hash.mac(&secret, &[&message]) } else { self.recipe.hash.of(&[&message]) })
     }
 
     fn secret<'k>(&self, key: &'k Key) -> Option<Cow<'k, [u8]>> {
@@ -200,10 +201,11 @@ impl Scene<'_> {
             "decoded_path" => self.decoded.as_str().into(),
             "link" => self.link().into(),
             "stream" => self.link().rsplit_once('/').map_or("", |(stream, _)| stream).into(),
-            "ip" => self.ip.ok_or(Denial::Address)?.to_string().into(),
+            "ip" => self.viewer.address().ok_or(Denial::Address)?.to_canonical().to_string().into(),
             "host" => self.host.into(),
             "scheme" => if self.https { "https" } else { "http" }.into(),
             "method" => self.method.into(),
+            "network" | "system" | "country" => Attribute::parse(name).ok_or(Denial::Malformed)?.value(self.viewer, self.prefixes)?.into(),
             _ => self.named_part(name)?,
         })
     }
@@ -221,10 +223,7 @@ impl Scene<'_> {
                 folders.split('/').nth(index).filter(|folder| !folder.is_empty()).map(Cow::from).ok_or(Denial::Path)
             }
             "query" => Ok(carrier::single_query(self.query.unwrap_or(""), name)?.unwrap_or("").into()),
-            "header" => match self.headers {
-                Some(facts) => Ok(facts.single_header(name)?.unwrap_or("").into()),
-                None => Err(Denial::Header),
-            },
+            "header" => Ok(self.viewer.header(name)?.unwrap_or("").into()),
             _ => Err(Denial::Malformed),
         }
     }
@@ -249,7 +248,7 @@ fn decoded<'v>(source: &Source, value: &'v str) -> Result<Cow<'v, str>, Denial> 
 fn decode_signature(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Hex => digest::unhex(text),
-        Encoding::Base64url => BASE64URL.decode(text).ok(),
+        Encoding::Base64url => digest::base64url(text),
         Encoding::Base64 => base64::engine::general_purpose::STANDARD.decode(text).ok(),
     }
 }
@@ -306,7 +305,10 @@ impl Scheme for DigestUrl {
             }
         };
         let key = self.signer(&self.scene(facts, &path)?, &fields)?;
-        Ok(Grant { key_id: key.id().cloned(), window: self.window(&fields)?, ..Grant::default() })
+        // What the signature covers of the viewer holds for children that come without it, too.
+        let covered = self.recipe.message.fields().filter_map(Attribute::parse);
+        let bindings = covered.filter_map(|attribute| attribute.binding(facts, self.recipe.prefixes)).collect();
+        Ok(Grant { key_id: key.id().cloned(), window: self.window(&fields)?, bindings, ..Grant::default() })
     }
 
     /// The signature covers the path, so one token's verdict differs from path to path.
@@ -315,17 +317,12 @@ impl Scheme for DigestUrl {
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
-        let keys = self.keys.load();
-        let key = match &request.key_id {
-            Some(id) => keys.get(id),
-            None => keys.iter().find(|key| key.octets().is_some()),
-        };
-        let key = key.ok_or_else(|| SignError::NoKey(request.key_id.clone()))?;
+        let key = fields::signing_secret(&self.keys, request.key_id.as_deref())?;
         let mut owned = self.fields_for(request)?;
-        let scene = scene_for(request)?;
+        let scene = self.scene_for(request)?;
         let fields: Fields<'_> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let cannot = |denial: Denial| SignError::CannotExpress(format!("the recipe needs what the request does not give ({denial})"));
-        let signature = encode_signature(self.recipe.encoding, &self.digest(&scene, &fields, key).map_err(cannot)?);
+        let signature = encode_signature(self.recipe.encoding, &self.digest(&scene, &fields, &key).map_err(cannot)?);
         owned.push(("signature".into(), signature));
         self.place(request, &owned)
     }
@@ -343,21 +340,21 @@ impl Scheme for DigestUrl {
     }
 }
 
-fn scene_for(request: &SignRequest) -> Result<Scene<'_>, SignError> {
-    let path = CleanPath::parse(&request.path).map_err(|fault| SignError::CannotExpress(fault.to_string()))?;
-    Ok(Scene {
-        https: request.https,
-        method: "GET",
-        host: request.host.split(':').next().unwrap_or(""),
-        path: &request.path,
-        decoded: path.decoded().to_owned(),
-        query: request.query.as_deref(),
-        ip: request.client_ip,
-        headers: None,
-    })
-}
-
 impl DigestUrl {
+    fn scene_for<'s>(&self, request: &'s SignRequest) -> Result<Scene<'s>, SignError> {
+        let path = CleanPath::parse(&request.path).map_err(|fault| SignError::CannotExpress(fault.to_string()))?;
+        Ok(Scene {
+            https: request.https,
+            method: "GET",
+            host: request.host.split(':').next().unwrap_or(""),
+            path: &request.path,
+            decoded: path.decoded().to_owned(),
+            query: request.query.as_deref(),
+            viewer: request,
+            prefixes: self.recipe.prefixes,
+        })
+    }
+
     /// The values of every field but the signature.
     fn fields_for(&self, request: &SignRequest) -> Result<Vec<(String, String)>, SignError> {
         let names = self.recipe.sources.iter().flat_map(Source::fields).filter(|name| *name != "signature");

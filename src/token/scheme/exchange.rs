@@ -7,11 +7,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::SignError;
+use super::{Due, SignError};
 use crate::clock::UnixTime;
 use crate::path;
 use crate::token::renewal::{self, Renewal, RenewalCarrier, Renewed};
-use crate::token::{Grant, Presented, RequestFacts, carrier};
+use crate::token::{Grant, Presented, carrier};
 use crate::units::Period;
 
 /// A scheme's `exchange` table.
@@ -47,56 +47,63 @@ impl Default for Exchange {
     }
 }
 
-/// A long token, and where it is put.
-pub(super) struct Long<'l> {
-    pub(super) name: &'l str,
-    pub(super) token: String,
-    /// The folder it is for, with a slash at its end.
-    pub(super) folder: &'l str,
-    pub(super) until: UnixTime,
-}
-
 impl Exchange {
     /// The wish that a short token's grant carries.
     pub(super) fn renewal(&self) -> Renewal {
         Renewal { within: None, seconds: self.lifetime.as_unix(), by: RenewalCarrier::Same }
     }
 
+    /// The long token with which a short one is answered, by this name; `make` makes it for a folder, until a time.
+    ///
+    /// # Errors
+    /// [`SignError`] of `make`, or for an entry in the route's own folder.
+    pub(super) fn renew(
+        &self,
+        due: &Due<'_>,
+        name: &str,
+        make: impl FnOnce(&str, UnixTime) -> Result<String, SignError>,
+    ) -> Result<Option<Renewed>, SignError> {
+        let Some(renewal) = &due.grant.renewal else { return Ok(None) };
+        let Some(folder) = self.folder(due)? else { return Ok(None) };
+        let until = due.now.plus(renewal.seconds);
+        let token = make(&folder, until)?;
+        Ok(Some(self.answer(due, (name, token), (&folder, until))))
+    }
+
     /// The folder of an entry as its children will name it, with a slash at its end; `None` for what is no entry.
     ///
     /// # Errors
     /// [`SignError::CannotExpress`] for an entry in the route's own folder.
-    pub(super) fn folder(&self, facts: &RequestFacts<'_>, presented: &Presented<'_>, grant: &Grant) -> Result<Option<String>, SignError> {
-        let (raw, _) = carrier::target(facts, &presented.strip, grant);
+    fn folder(&self, due: &Due<'_>) -> Result<Option<String>, SignError> {
+        let (raw, _) = carrier::target(due.facts, &due.presented.strip, due.grant);
         let file = raw.rsplit('/').next().unwrap_or("");
         let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
         if !self.entries.iter().any(|entry| entry.eq_ignore_ascii_case(extension)) {
             return Ok(None);
         }
         let folder = &raw[..raw.len() - file.len()];
-        if folder.len() <= facts.mount + 1 {
+        if folder.len() <= due.facts.mount + 1 {
             return Err(SignError::CannotExpress("the entry lies in the route's own folder, which a long token would open whole".into()));
         }
         Ok(Some(folder.to_owned()))
     }
 
-    /// What carries `long` to the viewer.
-    pub(super) fn answer(&self, facts: &RequestFacts<'_>, presented: &Presented<'_>, grant: &Grant, long: &Long<'_>) -> Renewed {
-        let mut renewed =
-            Renewed { token: long.token.clone(), cookies: Vec::new(), headers: Vec::new(), redirect: None, until: long.until };
+    /// What carries the long token to the viewer.
+    fn answer(&self, due: &Due<'_>, (name, token): (&str, String), (folder, until): (&str, UnixTime)) -> Renewed {
+        let mut renewed = Renewed { token, cookies: Vec::new(), headers: Vec::new(), redirect: None, until };
         match self.into {
             Into::Cookie => {
                 // A `;` ends the attribute: the cookie then belongs to the folder above.
-                let path = long.folder.split(';').next().unwrap_or("/");
-                renewed.cookies.push(renewal::set_cookie(long.name, &long.token, path, self.lifetime.as_unix(), &[]));
+                let path = folder.split(';').next().unwrap_or("/");
+                renewed.cookies.push(renewal::set_cookie(name, &renewed.token, path, self.lifetime.as_unix(), &[]));
             }
             Into::Path => {
                 // What the token adds for the origin is added on each request, so it does not stand in the URL.
-                let bare = Grant { upstream_query: Vec::new(), ..grant.clone() };
-                let (path, query) = carrier::target(facts, &presented.strip, &bare);
-                let (mount, below) = path.split_at(facts.mount.min(path.len()));
+                let bare = Grant { upstream_query: Vec::new(), ..due.grant.clone() };
+                let (path, query) = carrier::target(due.facts, &due.presented.strip, &bare);
+                let (mount, below) = path.split_at(due.facts.mount.min(path.len()));
                 let query = query.map_or_else(String::new, |query| format!("?{query}"));
-                renewed.redirect = Some((302, format!("{mount}/{}={}{below}{query}", long.name, long.token)));
+                renewed.redirect = Some((302, format!("{mount}/{name}={}{below}{query}", renewed.token)));
             }
         }
         renewed

@@ -5,7 +5,8 @@ use base64::Engine as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Hash};
+use super::digest::{self, Hash};
+use super::fields;
 use super::google_signed::{self, Put, SignedRequest};
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
@@ -74,11 +75,11 @@ impl Scheme for GoogleCloudCdn {
 
     fn open(&self, presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
         let request = SignedRequest::parse(&presented.token)?;
-        let signature = fields::base64url(request.signature).ok_or(Denial::Malformed)?;
+        let signature = digest::base64url(request.signature).ok_or(Denial::Malformed)?;
         let keys = self.keys.load();
         let key = keys.get(request.key_name).ok_or(Denial::UnknownKey)?;
         let octets = key.octets().ok_or(Denial::WrongAlgorithm)?;
-        if !fields::same(&Hash::Sha1.mac(octets, &[request.signed.as_bytes()]), &signature) {
+        if !digest::same(&Hash::Sha1.mac(octets, &[request.signed.as_bytes()]), &signature) {
             return Err(Denial::BadSignature);
         }
         request.grant(self.config.leeway.as_unix())

@@ -12,10 +12,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::exchange::{self, Exchange, Long};
-use super::fields::{self, Hash};
+use super::digest::{self, Hash};
+use super::exchange::{self, Exchange};
+use super::fields;
 use super::google_signed::{self, Put, SignedRequest};
-use super::{Scheme, SignError, SignRequest, Signed};
+use super::{Due, Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path;
@@ -152,7 +153,7 @@ impl GoogleMediaCdn {
 
     fn open_request(&self, text: &str) -> Result<Grant, Denial> {
         let request = SignedRequest::parse(text)?;
-        let signature = fields::base64url(request.signature).ok_or(Denial::Malformed)?;
+        let signature = digest::base64url(request.signature).ok_or(Denial::Malformed)?;
         let keys = self.keys.load();
         let key = keys.get(request.key_name).ok_or(Denial::UnknownKey)?;
         if key.family() != Family::Ed25519 {
@@ -169,13 +170,13 @@ impl GoogleMediaCdn {
         let signed = token.signed()?;
         let key_id = match token.proof {
             Proof::Signature(signature) => {
-                let signature = fields::base64url(signature).ok_or(Denial::Malformed)?;
+                let signature = digest::base64url(signature).ok_or(Denial::Malformed)?;
                 let good = |key: &Key| key.family() == Family::Ed25519 && key.verify(signed.as_bytes(), &signature);
                 self.keys.load().iter().find(|key| good(key)).map(|key| key.id().cloned())
             }
             Proof::Hmac(hmac) => {
-                let mac = |secret: &[u8]| fields::hex(&self.hash().mac(secret, &[signed.as_bytes()]));
-                fields::matching_secret(&self.keys, |secret| fields::same(mac(secret).as_bytes(), hmac.as_bytes()))
+                let mac = |secret: &[u8]| digest::hex(&self.hash().mac(secret, &[signed.as_bytes()]));
+                fields::matching_secret(&self.keys, |secret| digest::same(mac(secret).as_bytes(), hmac.as_bytes()))
                     .map(|key| key.id().cloned())
             }
         };
@@ -190,19 +191,8 @@ impl Scheme for GoogleMediaCdn {
     }
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
-        let mut found = self.find(facts)?;
-        let Some(mut first) = found.pop() else { return Ok(None) };
-        for other in found {
-            if other.token == first.token {
-                first.strip.extend(other.strip);
-            } else if self.config.exchange.is_some() {
-                // A short token's URL goes on being asked for when the long one is there.
-                first = exchange::later(first, other, ends).ok_or(Denial::Ambiguous)?;
-            } else {
-                return Err(Denial::Ambiguous);
-            }
-        }
-        Ok(Some(first))
+        let found = self.find(facts)?.into_iter().map(|found| Ok(Some(found)));
+        carrier::one_of(found, |first, second| self.config.exchange.as_ref().and_then(|_| exchange::later(first, second, ends)))
     }
 
     fn open(&self, presented: &Presented<'_>, _facts: &RequestFacts<'_>) -> Result<Grant, Denial> {
@@ -212,23 +202,14 @@ impl Scheme for GoogleMediaCdn {
         Ok(grant)
     }
 
-    fn renew(
-        &self,
-        grant: &Grant,
-        presented: &Presented<'_>,
-        facts: &RequestFacts<'_>,
-        now: UnixTime,
-    ) -> Result<Option<Renewed>, SignError> {
-        let (Some(exchange), Some(renewal)) = (&self.config.exchange, &grant.renewal) else { return Ok(None) };
-        let Some(folder) = exchange.folder(facts, presented, grant)? else { return Ok(None) };
-        let until = now.plus(renewal.seconds);
-        let token = self.long(exchange, &presented.token, (&folder, until))?;
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Some(exchange) = &self.config.exchange else { return Ok(None) };
         let name = match (exchange.into, &exchange.name) {
             (exchange::Into::Cookie, _) => COOKIE,
             (exchange::Into::Path, Some(name)) => name,
             (exchange::Into::Path, None) => COMPONENT.trim_end_matches('='),
         };
-        Ok(Some(exchange.answer(facts, presented, grant, &Long { name, token, folder: &folder, until })))
+        exchange.renew(due, name, |folder, until| self.long(exchange, &due.presented.token, (folder, until)))
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {
@@ -379,7 +360,7 @@ impl<'t> Token<'t> {
         let from = self.get("Starts").map_or(Ok(UnixTime::MIN), |starts| fields::seconds(starts).map(|at| at.plus(-leeway)))?;
         let mut bindings = Vec::new();
         if let Some(ranges) = self.get("IPRanges") {
-            let text = fields::base64url(ranges).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Denial::Unsupported)?;
+            let text = digest::base64url(ranges).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Denial::Unsupported)?;
             // A range that does not parse holds nobody; the vendor's own example has one beside a good one.
             bindings.push(Binding::Networks(text.split(',').filter_map(|net| access::parse_net(net.trim())).collect()));
         }
@@ -448,7 +429,7 @@ impl GoogleMediaCdn {
         let fits = |key: &&std::sync::Arc<Key>| key.octets().is_some() || (key.family() == Family::Ed25519 && key.can_sign());
         let key = keys.iter().filter(wanted).find(fits).ok_or_else(|| SignError::NoKey(key_id.map(str::to_owned)))?;
         Ok(match key.octets() {
-            Some(secret) => format!("{token}~hmac={}", fields::hex(&self.hash().mac(secret, &[signed.as_bytes()]))),
+            Some(secret) => format!("{token}~hmac={}", digest::hex(&self.hash().mac(secret, &[signed.as_bytes()]))),
             None => format!("{token}~Signature={}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).ok_or(SignError::Crypto)?)),
         })
     }

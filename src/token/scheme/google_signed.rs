@@ -5,7 +5,7 @@
 //! token. A token's text is one letter for its form, the signature, and the signed bytes, which hold
 //! the URL where the signature covers it: verdicts can be remembered under that text.
 
-use super::{SignError, SignRequest, Signed, fields};
+use super::{SignError, SignRequest, Signed, digest, fields};
 use crate::clock::UnixTime;
 use crate::path::percent_decode;
 use crate::token::grant::Window;
@@ -174,7 +174,7 @@ fn below_component(signed: &str) -> Result<Scope, Denial> {
 
 /// The scope of an encoded `URLPrefix`; `start` is the beginning of the token's path segment, if it has one.
 pub(super) fn url_scope(encoded: &str, start: &str) -> Result<Scope, Denial> {
-    let prefix = fields::base64url(encoded).and_then(|bytes| String::from_utf8(bytes).ok());
+    let prefix = digest::base64url(encoded).and_then(|bytes| String::from_utf8(bytes).ok());
     let prefix = prefix.and_then(|url| UrlPrefix::parse(&url)).ok_or(Denial::Unsupported)?;
     let beside = (!start.is_empty()).then(|| start.to_owned());
     Ok(Scope::Urls(vec![UrlRule::Under { prefix, beside }]))

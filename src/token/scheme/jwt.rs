@@ -4,18 +4,21 @@
 //! tell; what the token may be signed with is the key's (RFC 8725 §3.1).
 
 mod claims;
+mod seal;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use self::claims::ClaimNames;
+use self::seal::Seal;
+pub use self::seal::SealConfig;
+use super::times::Times;
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
 use crate::token::carrier::config::{CarrierConfig, find_in, place, query_and_bearer};
-use crate::token::jws::{self, Dates, Jws, TimeRules};
+use crate::token::jws::{self, Jws, TimeRules};
 use crate::token::{Algorithm, Carrier, Denial, Grant, KeySource, Presented, RequestFacts, Where};
-use crate::units::Period;
 
 /// A JWT of the operator's own making.
 ///
@@ -49,26 +52,15 @@ pub struct Config {
     /// The header's `typ`, if it must be a certain one, such as `at+jwt` (RFC 8725 §3.11).
     #[serde(default)]
     pub typ: Option<String>,
-    /// Refuses tokens without `exp`.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
-    /// Longest time from `iat` (or `nbf`) to `exp`; tokens with neither are then refused.
-    #[serde(default)]
-    pub max_lifetime: Option<Period>,
-    /// How far clocks may differ: added to `exp`, taken from `nbf`.
-    #[serde(default = "none")]
-    pub leeway: Period,
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
     /// Which claim says what.
     #[serde(default)]
     pub claims: ClaimNames,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn none() -> Period {
-    Period::seconds(0)
+    /// Binds tokens to attributes of their viewer that stand nowhere in them.
+    #[serde(default)]
+    pub seal: Option<SealConfig>,
 }
 
 /// The scheme with its keys.
@@ -81,6 +73,7 @@ pub struct Jwt {
     typ: Option<String>,
     times: TimeRules,
     claims: ClaimNames,
+    seal: Option<Seal>,
 }
 
 impl Jwt {
@@ -95,21 +88,15 @@ impl Jwt {
             return Err("carriers is empty: no token could ever be found".into());
         }
         config.claims.check()?;
-        let times = TimeRules {
-            dates: Dates::Numbers,
-            require_expiry: config.require_expiry,
-            leeway: config.leeway.as_unix(),
-            max_lifetime: config.max_lifetime.map(Period::as_unix),
-            pass_without_start: false,
-        };
         Ok(Self {
             keys,
             carriers,
             issuers: config.issuers.clone(),
             audiences: config.audiences.clone(),
             typ: config.typ.clone(),
-            times,
+            times: config.times.rules(),
             claims: config.claims.clone(),
+            seal: config.seal.as_ref().map(Seal::new).transpose()?,
         })
     }
 
@@ -134,6 +121,9 @@ impl Jwt {
         let mut grant = self.claims.grant(claims)?;
         grant.window = self.times.window(claims)?;
         grant.token_id = jws::text(claims, "jti")?.map(Into::into);
+        if let Some(seal) = &self.seal {
+            grant.bindings.push(seal.read(claims)?);
+        }
         Ok(grant)
     }
 
@@ -150,7 +140,11 @@ impl Jwt {
                 claims.entry(name).or_insert_with(|| first.clone().into());
             }
         }
-        self.claims.fill(&mut claims, request)?;
+        let sealed = self.seal.as_ref().is_some_and(Seal::covers_address);
+        self.claims.fill(&mut claims, request, sealed)?;
+        if let Some(seal) = &self.seal {
+            seal.fill(&mut claims, request)?;
+        }
         self.grant(&claims).map_err(|denial| SignError::CannotExpress(format!("such a token would be refused: {denial}")))?;
         Ok(claims)
     }
@@ -183,6 +177,10 @@ impl Scheme for Jwt {
         jws.verify(key)?;
         self.check_typ(jws.header())?;
         Ok(Grant { key_id: key.id().cloned(), ..self.grant(&jws.claims()?)? })
+    }
+
+    fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+        self.seal.as_ref().map_or(Ok(()), |seal| seal.check(grant, facts))
     }
 
     fn sign(&self, request: &SignRequest) -> Result<Signed, SignError> {

@@ -13,12 +13,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::compact::{self, Compact};
-use super::{Scheme, SignError, SignRequest, Signed, pattern};
-use crate::clock::UnixTime;
+use super::times::Times;
+use super::{Due, Scheme, SignError, SignRequest, Signed, pattern};
 use crate::name::Name;
 use crate::token::renewal::{self, Renewal, RenewalCarrier, Renewed};
-use crate::token::{Binding, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, Window, access};
-use crate::units::Period;
+use crate::token::{Binding, Carrier, Denial, Details, Grant, Key, KeySource, Presented, RequestFacts, Strip, Where, access};
 use uri::Container;
 
 /// The claims that this side understands (RFC 9246 §2.1).
@@ -43,12 +42,9 @@ pub struct Config {
     /// The name of the parameter and of the cookie.
     #[serde(default = "package")]
     pub parameter: String,
-    /// Whether a token without `exp` is refused.
-    #[serde(default = "yes")]
-    pub require_expiry: bool,
-    /// How far the clocks of signer and gateway may differ, for `exp` and `nbf`.
-    #[serde(default = "no_leeway")]
-    pub leeway: Period,
+    /// What is asked of the token's dates.
+    #[serde(flatten)]
+    pub times: Times,
     /// Whether `cdniip` may be an address in clear; the RFC has it encrypted.
     #[serde(default)]
     pub plain_client_ip: bool,
@@ -62,14 +58,6 @@ pub struct Config {
 
 fn package() -> String {
     "URISigningPackage".into()
-}
-
-const fn no_leeway() -> Period {
-    Period::seconds(0)
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// One rule of `unsigned`: a POSIX extended regular expression for the whole URI without its query.
@@ -134,7 +122,7 @@ impl Rfc9246 {
             // RFC 9246 §2.1.7: a nonce is good once.
             single_use: token_id.is_some(),
             key_id: key.id().cloned(),
-            window: self.window(claims)?,
+            window: self.config.times.rules().window(claims)?,
             bindings: self.client_ip(claims)?.into_iter().collect(),
             renewal: renewal_of(claims, &self.config.parameter)?,
             ..Grant::default()
@@ -153,20 +141,6 @@ impl Rfc9246 {
             Some(Value::Array(many)) if many.iter().any(ours) => Ok(()),
             Some(_) => Err(Denial::Audience),
         }
-    }
-
-    fn window(&self, claims: &Map<String, Value>) -> Result<Window, Denial> {
-        let mut window = Window::default();
-        match compact::numeric_date(claims, "exp")? {
-            Some(exp) => window.until = UnixTime(exp),
-            None if self.config.require_expiry => return Err(Denial::NoExpiry),
-            None => {}
-        }
-        if let Some(nbf) = compact::numeric_date(claims, "nbf")? {
-            window.from = UnixTime(nbf);
-        }
-        compact::numeric_date(claims, "iat")?;
-        Ok(window.with_leeway(self.config.leeway.as_unix()))
     }
 
     fn client_ip(&self, claims: &Map<String, Value>) -> Result<Option<Binding>, Denial> {
@@ -258,13 +232,8 @@ impl Scheme for Rfc9246 {
         if terms.container.holds(&uri::of(facts, &self.config.parameter)) { Ok(()) } else { Err(Denial::Path) }
     }
 
-    fn renew(
-        &self,
-        grant: &Grant,
-        _presented: &Presented<'_>,
-        facts: &RequestFacts<'_>,
-        now: UnixTime,
-    ) -> Result<Option<Renewed>, SignError> {
+    fn renew(&self, due: &Due<'_>) -> Result<Option<Renewed>, SignError> {
+        let Due { grant, facts, now, .. } = *due;
         let (Some(terms), Some(renewal)) = (grant.details.get::<Terms>(), &grant.renewal) else { return Ok(None) };
         let RenewalCarrier::Cookie { name, depth, attributes } = &renewal.by else { return Ok(None) };
         let path = uri::without_parameter(facts.path.raw(), &self.config.parameter);
@@ -295,7 +264,7 @@ impl Scheme for Rfc9246 {
         set("nbf", request.not_before.map(|at| at.0.into()));
         set("iat", request.now.map(|at| at.0.into()));
         set("cdniuc", Some(container_for(request, &self.config.parameter).into()));
-        if self.config.require_expiry && !claims.contains_key("exp") {
+        if self.config.times.require_expiry && !claims.contains_key("exp") {
             return Err(SignError::CannotExpress("a token without an expiry would be refused".into()));
         }
         let key = self.signing_key(request.key_id.as_deref())?;

@@ -7,7 +7,7 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Scheme, SignRequest, Signed};
 use crate::clock::UnixTime;
@@ -93,17 +93,13 @@ impl Asked {
         }
         let (host, port) = self.host.split_once(':').map_or((&*self.host, None), |(host, port)| (host, port.parse().ok()));
         ask(&RequestFacts {
-            method: &Method::GET,
             https: self.https,
-            host,
             port,
-            path: &path,
             mount: self.mount,
             query: self.query.as_deref(),
-            headers: &headers,
             client_ip: self.ip,
             geo: &FixedGeo(self.country),
-            alpn: None,
+            ..RequestFacts::bare(host, &path, &headers)
         })
     }
 

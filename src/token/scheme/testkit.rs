@@ -102,16 +102,11 @@ impl Request {
     pub(crate) fn facts(&self) -> RequestFacts<'_> {
         RequestFacts {
             method: &self.method,
-            https: true,
-            host: self.host,
-            port: None,
-            path: &self.path,
             mount: self.mount,
             query: self.query.as_deref(),
-            headers: &self.headers,
             client_ip: self.client_ip,
             geo: &self.geo,
-            alpn: None,
+            ..RequestFacts::bare(self.host, &self.path, &self.headers)
         }
     }
 }

@@ -15,7 +15,8 @@ use base64::engine::general_purpose::URL_SAFE;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fields::{self, Hash};
+use super::digest::{self, Hash};
+use super::fields;
 use super::{Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
@@ -108,7 +109,7 @@ impl Wowza {
             WowzaHash::Sha384 => Hash::Sha384,
             WowzaHash::Sha512 => Hash::Sha512,
         };
-        hash.digest(&[path.as_bytes(), b"?", all.join("&").as_bytes()])
+        hash.of(&[path.as_bytes(), b"?", all.join("&").as_bytes()])
     }
 
     fn grant(&self, token: &Token<'_>) -> Result<Grant, Denial> {
@@ -161,7 +162,7 @@ impl Scheme for Wowza {
             let Ok(secret) = std::str::from_utf8(secret) else { return false };
             let mut good = false;
             for (path, params) in paths.iter().zip(&spellings) {
-                good |= fields::same(&self.digest(secret, path, params, Some(facts.client_ip)), &token.digest);
+                good |= digest::same(&self.digest(secret, path, params, Some(facts.client_ip)), &token.digest);
             }
             good
         };
@@ -226,7 +227,7 @@ impl<'t> Token<'t> {
         }
         let at = pairs.iter().position(|(name, _)| *name == "hash").ok_or(Denial::Malformed)?;
         let hash = query::decode(pairs.remove(at).1).ok_or(Denial::Malformed)?;
-        let digest = fields::base64url(&hash).ok_or(Denial::Malformed)?;
+        let digest = digest::base64url(&hash).ok_or(Denial::Malformed)?;
         Ok(Self { pairs, prefix, digest })
     }
 

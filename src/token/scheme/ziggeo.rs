@@ -150,7 +150,7 @@ impl Ziggeo {
     fn mac(&self, begins: &str) -> Option<String> {
         let set = self.keys.load();
         let key = set.iter().find_map(|key| key.octets())?;
-        let mut mac = hex(&Hash::Sha256.mac(key, format!("session\0{}\0{begins}", self.config.application_token).as_bytes()));
+        let mut mac = hex(&Hash::Sha256.mac(key, &[format!("session\0{}\0{begins}", self.config.application_token).as_bytes()]));
         mac.truncate(16);
         Some(mac)
     }
@@ -225,6 +225,10 @@ impl Scheme for Ziggeo {
 
     fn remembers(&self) -> bool {
         false
+    }
+
+    fn looks_up(&self) -> bool {
+        true
     }
 
     fn fits(&self, grant: &Grant, facts: &RequestFacts<'_>) -> Result<(), Denial> {

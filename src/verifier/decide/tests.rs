@@ -185,6 +185,23 @@ fn what_is_remembered_is_still_asked_everything_else() {
 }
 
 #[test]
+fn the_cheapest_of_several_is_asked_first() {
+    let verifier = verifier();
+    let (dear, [by_rsa]) = counting(source(vec![rsa(Some("h"))]), true);
+    let (cheap, [by_secret]) = counting(source(vec![secret(Some("h"))]), true);
+    let schemes = [by_rsa, by_secret];
+    let ask = |token: &str| {
+        verifier.decide(&schemes, &Request::get(&format!("/v?token={token}")).facts(), UnixTime(NOW)).expect("good");
+        (dear.opened.load(Ordering::SeqCst), cheap.opened.load(Ordering::SeqCst))
+    };
+    assert_eq!(ask(&bound()), (0, 1));
+    let other = token(&rsa(Some("h")), json!({"kid": "h"}), json!({"exp": NOW + 9, "p": "/v", "n": "198.51.100.7"}));
+    assert_eq!(ask(&other), (1, 2));
+    // What is remembered costs nothing, whatever it cost at first.
+    assert_eq!(ask(&other), (1, 2));
+}
+
+#[test]
 fn nothing_is_remembered_over_a_change_of_keys() {
     let keys = source(vec![secret(Some("h"))]);
     let (scheme, schemes) = counting(keys.clone(), true);

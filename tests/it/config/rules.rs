@@ -44,6 +44,12 @@ fn what_makes_no_sense_is_refused() {
         ("[keys.main]", "[server.limits]\nmax_uri = 0\n[keys.main]", "must not be 0"),
         ("[keys.main]", "[admin]\naddress = \"127.0.0.1:8080\"\n[keys.main]", "listener for callers already"),
         ("origin = \"media\"", "origin = \"media\"\nsession = { max_duration = 0 }", "`max_duration` must be a second or more"),
+        ("origin = \"media\"", "origin = \"media\"\nbind = { same = [\"country\"] }", "the country of an address is asked for"),
+        ("origin = \"media\"", "origin = \"media\"\nbind = { same = [\"system\"] }", "set `verifier.asn_file`"),
+        ("origin = \"media\"", "origin = \"media\"\nbind = { same = [] }", "nobody is near"),
+        ("origin = \"media\"", "origin = \"media\"\nbind = { ipv4_prefix = 40 }", "must be 32 or less"),
+        ("origin = \"media\"", "origin = \"media\"\nbind = { ipv4_prefx = 24 }", "did you mean `ipv4_prefix`?"),
+        ("keys = \"main\"", "keys = \"main\"\nseal = { attributes = [\"country\"], secret = \"s\" }", "set `verifier.geoip_file`"),
         ("[keys.main]", "[keys.none]\n[keys.main]", "nowhere where its keys come from"),
         ("[keys.main]", "[keys.main]\nurl = \"https://a/b\"", "keys come from one place"),
     ] {
@@ -118,6 +124,8 @@ fn what_is_likely_not_meant_is_warned_of() {
         ("[keys.more]\nsecret = \"x\"\n", "no scheme uses `keys.more`"),
         ("[schemes.more]\ntype = \"mux\"\nkeys = \"main\"\n", "no route uses `schemes.more`"),
         ("[origins.more]\nendpoints = [\"http://a\"]\n", "no route uses `origins.more`"),
+        ("[schemes.player.claims]\ncountries = \"c\"\n", "set `verifier.geoip_file`"),
+        ("[schemes.player.claims]\nsystems = \"s\"\n", "set `verifier.asn_file`"),
         ("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]\n", "believes every peer"),
     ] {
         let loaded = load_toml(&format!("{GOOD}\n{add}")).expect(add);

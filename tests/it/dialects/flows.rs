@@ -6,23 +6,23 @@ use super::{ADMIN, APP, CLOUDFLARE, Rig, ask, basic, body};
 use crate::rig::Answer;
 use crate::support::gateway::NOW;
 
-const UID: &str = "ea95132c15732412d22c1476fa83f27a";
+pub(crate) const UID: &str = "ea95132c15732412d22c1476fa83f27a";
 
-fn apivideo(rig: &Rig, method: &str, target: &str, text: &str) -> Answer {
+pub(crate) fn apivideo(rig: &Rig, method: &str, target: &str, text: &str) -> Answer {
     rig.call(method, target, &[("Authorization", &basic(ADMIN, "")), ("Content-Type", "application/json")], text)
 }
 
-fn ziggeo(rig: &Rig, method: &str, target: &str, form: &str) -> Answer {
+pub(crate) fn ziggeo(rig: &Rig, method: &str, target: &str, form: &str) -> Answer {
     rig.call(method, target, &[("Authorization", &basic(APP, ADMIN)), ("Content-type", "application/x-www-form-urlencoded")], form)
 }
 
-fn cloudflare(rig: &Rig, method: &str, rest: &str, fields: Value) -> Answer {
+pub(crate) fn cloudflare(rig: &Rig, method: &str, rest: &str, fields: Value) -> Answer {
     let text = if fields.is_null() { String::new() } else { fields.to_string() };
     let target = format!("/client/v4/accounts/{CLOUDFLARE}/stream/{rest}");
     rig.call(method, &target, &[("Authorization", &format!("bearer {ADMIN}")), ("Content-Type", "application/json")], &text)
 }
 
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+pub(crate) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 

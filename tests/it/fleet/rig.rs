@@ -10,8 +10,9 @@ use tollgate::revocation::Revocations;
 use tollgate::secret::Fingerprint;
 use tollgate::session::fleet::{Fleet, FleetParts};
 use tollgate::session::store::SharedStore as _;
-use tollgate::session::valkey::{Place, ValkeyStore};
+use tollgate::session::valkey::ValkeyStore;
 use tollgate::session::{Ask, Key, Keys, OnFull, OnStoreError, RouteSessionConfig, Seen, Sessions, Terms, ValkeyStoreConfig, Viewer};
+use tollgate::store::valkey::Place;
 use tollgate::token::{Grant, Window};
 
 /// Longest wait for anything.

@@ -94,7 +94,23 @@ impl Server {
         }
     }
 
-    /// Starts it again on the same port; it has forgotten everything.
+    /// All that it wrote down so far.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        fn read(folder: &Path, all: &mut Vec<u8>) {
+            for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+                if entry.is_dir() {
+                    read(&entry, all);
+                } else {
+                    all.extend(std::fs::read(&entry).expect("a file"));
+                }
+            }
+        }
+        let mut all = Vec::new();
+        read(self.folder.path(), &mut all);
+        all
+    }
+
+    /// Starts it again on the same port; it has forgotten everything, unless its arguments say that it keeps it.
     pub(crate) fn restart(&mut self) {
         self.kill();
         assert!(self.try_start(), "{} did not start", self.program.name);

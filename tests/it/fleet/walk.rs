@@ -2,25 +2,32 @@
 
 use serde_json::{Value, json};
 
+use tollgate::token::SignRequest;
+
 use super::server::{Server, programs};
 use crate::support::client;
-use crate::support::gateway::{key, over, simple};
-use crate::support::{Gateway, Origin, within};
+use crate::support::gateway::{for_path, key, over, simple, target};
+use crate::support::{Gateway, Origin, Raw, Reply, within};
 
 /// A config whose gateways share `url` and their ticket keys.
-fn config(origin: &str, url: &str, session: &Value, inline: &str) -> Value {
+pub(crate) fn config(origin: &str, url: &str, session: &Value, inline: &str) -> Value {
     over(
         simple(origin),
         json!({
             "keys": { "viewer": { "inline": inline } },
-            "sessions": {
-                "ticket_keys": [{ "secret": "0123456789abcdef0123456789abcdef" }],
-                "renew_every": "100ms",
-                "store": { "valkey": { "url": url } },
-            },
+            "sessions": shared(url),
             "routes": [{ "name": "vod", "path": "/", "accept": ["viewer"], "origin": "media", "session": session }],
         }),
     )
+}
+
+/// What gateways say of the store that they share.
+pub(super) fn shared(url: &str) -> Value {
+    json!({
+        "ticket_keys": [{ "secret": "0123456789abcdef0123456789abcdef" }],
+        "renew_every": "100ms",
+        "store": { "valkey": { "url": url } },
+    })
 }
 
 fn location(answer: &client::Answer) -> String {
@@ -152,5 +159,117 @@ async fn from_an_operators_word_to_the_refusal_of_a_segment() {
         let fleet = began.elapsed();
         assert!(local.as_secs_f64() <= 1.0 && fleet.as_secs_f64() <= 5.0, "{local:?} here, {fleet:?} on three gateways");
         eprintln!("{}: a segment refused {local:?} after an operator's word here, {fleet:?} on two other gateways", program.name);
+    }
+}
+
+/// Asks a gateway as this program, from this network.
+async fn asks(gateway: &Gateway, target: &str, agent: &str, network: u8) -> client::Answer {
+    let mut raw = Raw::from([127, 0, network, 1], gateway.addr()).await;
+    raw.send(client::head("GET", target, &format!("User-Agent: {agent}\r\n"), 0)).await.expect("sent");
+    raw.answer(false).await.expect("an answer")
+}
+
+/// Opens an entry, and gives a segment of it.
+async fn enters(gateway: &Gateway, link: &str) -> String {
+    location(&asks(gateway, link, "first", 1).await).replace("master.m3u8", "seg1.ts")
+}
+
+#[tokio::test]
+async fn every_limit_holds_over_two_gateways() {
+    for program in programs("every limit over two gateways") {
+        let server = Server::start(&program, &[]);
+        let origin = Origin::plain();
+        let inline = key(tollgate::keygen::Kind::Ed25519);
+        for (number, (terms, own_token, network, code)) in [
+            (json!({ "concurrent_per_token": 1 }), false, 1, "session_concurrent_token"),
+            (json!({ "concurrent_per_subject": 1 }), true, 1, "session_concurrent_subject"),
+            (json!({ "concurrent_per_device": 1 }), true, 1, "session_concurrent_device"),
+            (json!({ "concurrent_per_asset": 1 }), true, 1, "session_concurrent_asset"),
+            (json!({ "total_per_token": 1 }), false, 1, "session_total_token"),
+            (json!({ "networks_per_token": 1 }), false, 2, "session_networks"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let claims = json!({ "schemes": { "viewer": { "claims": { "device": "device", "resource": "asset" } } } });
+            let mut config = over(config(&origin.url, &server.url(), &terms, &inline), claims);
+            config["sessions"]["store"]["valkey"]["prefix"] = json!(format!("{number}:"));
+            let (one, two) = (Gateway::start(config.clone()), Gateway::start(config));
+            let link = |seconds| {
+                let claims = json!({ "device": "tv", "asset": "film" }).as_object().cloned().expect("a table");
+                let expires = Some(one.clock.now().plus(seconds));
+                target(&one.sign_with("viewer", &SignRequest { expires, claims, ..for_path("/film/master.m3u8") }))
+            };
+            let first = link(3600);
+            let second = if own_token { link(3601) } else { first.clone() };
+            let child = enters(&one, &first).await;
+            assert_eq!(asks(&two, &second, "second", network).await.code(), code, "{}", program.name);
+            assert_eq!(asks(&one, &child, "first", 1).await.status, 200, "{}: {code}: who watches goes on", program.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_viewings_time_and_bytes_are_those_of_the_fleet() {
+    for program in programs("time and bytes over two gateways") {
+        let server = Server::start(&program, &[]);
+        let origin = Origin::start(|_| Reply::new(200, vec![b'x'; 1000]));
+        let inline = key(tollgate::keygen::Kind::Ed25519);
+        let terms = json!({ "max_duration": "90s", "max_bytes": 2500, "idle_timeout": "80s" });
+        let config = config(&origin.url, &server.url(), &terms, &inline);
+        let (one, two) = (Gateway::start(config.clone()), Gateway::start(config));
+        let link = one.link("/film/master.m3u8");
+        let child = enters(&one, &link).await;
+        for _ in 0..2 {
+            assert_eq!(one.get(&child, "").await.status, 200);
+        }
+        renewed(&one).await;
+        assert_eq!(two.get(&child, "").await.status, 200);
+        assert_eq!(two.get(&child, "").await.code(), "session_bytes", "{}: 2000 were taken elsewhere", program.name);
+
+        let other = location(&asks(&one, &link, "second", 1).await).replace("master.m3u8", "seg1.ts");
+        for gateway in [&one, &two] {
+            gateway.pass(60);
+        }
+        assert_eq!(one.get(&other, "").await.status, 200);
+        for gateway in [&one, &two] {
+            gateway.pass(30);
+        }
+        let late = two.get(&other, "").await.code();
+        assert!(["session_duration", "ticket_expired"].contains(&late.as_str()), "{}: {late}", program.name);
+    }
+}
+
+#[tokio::test]
+async fn without_the_store_viewers_hear_what_their_route_says() {
+    for program in programs("three policies without a store") {
+        let mut server = Server::start(&program, &[]);
+        let origin = Origin::plain();
+        let inline = key(tollgate::keygen::Kind::Ed25519);
+        let policies = ["deny", "local", "allow"];
+        let mut config = config(&origin.url, &server.url(), &json!({}), &inline);
+        config["routes"] = policies
+            .map(|policy| {
+                let session = json!({ "concurrent_per_token": 1, "on_store_error": policy });
+                json!({ "name": policy, "path": format!("/{policy}"), "accept": ["viewer"], "origin": "media", "session": session })
+            })
+            .into();
+        let (one, two) = (Gateway::start(config.clone()), Gateway::start(config));
+        let mut viewings = Vec::new();
+        for (policy, seconds) in policies.iter().zip(3600..) {
+            // A token each: they count over all routes.
+            let expires = Some(one.clock.now().plus(seconds));
+            let link = target(&one.sign_with("viewer", &SignRequest { expires, ..for_path(&format!("/{policy}/master.m3u8")) }));
+            viewings.push((enters(&one, &link).await, link));
+        }
+        server.kill();
+        let (away, full) = ((503, "session_store_away"), (403, "session_concurrent_token"));
+        for ((child, link), said) in viewings.iter().zip([[away, away], [full, (302, "")], [(302, ""), (302, "")]]) {
+            assert_eq!(asks(&one, child, "first", 1).await.status, 200, "{}: who watches goes on", program.name);
+            for (gateway, (status, code)) in [&one, &two].into_iter().zip(said) {
+                let answer = asks(gateway, link, "second", 1).await;
+                assert_eq!((answer.status, answer.code().as_str()), (status, code), "{} {link}", program.name);
+            }
+        }
     }
 }

@@ -286,29 +286,101 @@ async fn apivideo_refuses_a_token_once_and_the_recorder_does_not_notice() {
     assert!(calls.iter().all(|call| call.body == body), "not a byte is changed");
 }
 
+impl Video {
+    /// Moves the clocks of both.
+    fn pass(&self, gateway: &Gateway, seconds: i64) {
+        gateway.pass(seconds);
+        self.clock.set(gateway.clock.now());
+    }
+
+    /// The upload tokens that parts came with, in order.
+    fn shown(&self) -> Vec<String> {
+        let parts = self.calls().into_iter().filter(|call| call.path() == "/upload");
+        parts.map(|call| call.parameter("token").expect("an upload token")).collect()
+    }
+}
+
 #[tokio::test]
-async fn apivideo_takes_parts_by_the_token_of_the_first_one_until_it_ends() {
+async fn apivideo_gets_all_parts_by_one_token_that_is_renewed_meanwhile() {
     for scope in ["route", "session"] {
-        let (vendor, gateway, _folder) = apivideo(json!({ "ttl": "1h", "scope": scope }), json!({}));
+        let (vendor, gateway, _folder) = apivideo(json!({ "ttl": "1h", "scope": scope }), json!({ "concurrent_per_token": 1 }));
         let link = link(&gateway, "/upload", 36_000, json!({}));
         let film = noise(30_000, 37);
-        let pass = |seconds| {
-            gateway.pass(seconds);
-            vendor.clock.set(gateway.clock.now());
-        };
         assert_eq!(part(&gateway, &link, "part 1/3", &film[..10_000]).await.status, 201);
-        pass(3500);
+        vendor.pass(&gateway, 3000);
+        if scope == "route" {
+            gateway.until_metric("credential_renewals_total{credential=\"recorder\"", 2.0).await;
+        }
+        for (range, piece) in [("part 2/3", &film[10_000..20_000]), ("part 3/3", &film[20_000..])] {
+            let answer = part(&gateway, &link, range, piece).await;
+            assert_eq!(answer.status, 201, "{scope}: {}", answer.text());
+        }
+        let first = &vendor.vendor().uploads()[0];
+        assert!(first.whole && first.bytes == film, "{scope}");
+        assert_eq!(vendor.count("POST /upload-tokens"), if scope == "route" { 2 } else { 1 }, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn apivideo_upload_whose_token_ends_is_refused_here_and_can_be_begun_anew() {
+    for scope in ["route", "session"] {
+        let (vendor, gateway, _folder) =
+            apivideo(json!({ "ttl": "1h", "scope": scope }), json!({ "concurrent_per_token": 1, "idle_timeout": "2h" }));
+        let link = link(&gateway, "/upload", 36_000, json!({}));
+        let film = noise(30_000, 37);
+        assert_eq!(part(&gateway, &link, "part 1/3", &film[..10_000]).await.status, 201);
+        vendor.pass(&gateway, 3589);
         assert_eq!(part(&gateway, &link, "part 2/3", &film[10_000..20_000]).await.status, 201, "{scope}");
-        pass(200);
-        // All parts go with one token; the vendor knows this video under the ended one only, and says so.
+        vendor.pass(&gateway, 1);
+        let before = vendor.shown().len();
         let late = part(&gateway, &link, "part 3/3", &film[20_000..]).await;
-        assert_eq!(late.status, 404, "{scope}: {}", late.text());
+        assert_eq!((late.status, late.code().as_str()), (410, "upload_credential_ended"), "{scope}");
+        assert_eq!(vendor.shown().len(), before, "{scope}: a token at its end is not shown");
         let body = form(&[], ("again.mp4", "video/mp4", &film));
-        assert_eq!(client::request(gateway.addr(), "POST", &link, &multipart(), &body).await.status, 201, "{scope}");
+        let again = client::request(gateway.addr(), "POST", &link, &multipart(), &body).await;
+        assert_eq!(again.status, 201, "{scope}: its place is free: {}", again.text());
         let uploads = vendor.vendor().uploads();
         assert!(uploads.len() == 2 && !uploads[0].whole && uploads[1].whole && uploads[1].bytes == film, "{scope}");
         assert!(uploads[0].token != uploads[1].token, "{scope}");
     }
+}
+
+#[tokio::test]
+async fn apivideo_refuses_a_part_and_the_recorder_hears_to_begin_anew() {
+    let (vendor, gateway, _folder) = apivideo(json!({}), json!({ "concurrent_per_token": 1 }));
+    let link = link(&gateway, "/upload", 3600, json!({}));
+    let film = noise(30_000, 38);
+    assert_eq!(part(&gateway, &link, "part 1/3", &film[..10_000]).await.status, 201);
+    vendor.vendor().forget_upload_tokens();
+    // Short enough to be sent twice; but no other token would do.
+    let refused = part(&gateway, &link, "part 2/3", &film[10_000..20_000]).await;
+    assert_eq!((refused.status, refused.code().as_str()), (410, "upload_credential_ended"));
+    assert_eq!(vendor.shown().len(), 2);
+    for (range, piece) in ["part 1/3", "part 2/3", "part 3/3"].into_iter().zip(film.chunks(10_000)) {
+        assert_eq!(part(&gateway, &link, range, piece).await.status, 201, "{range}");
+    }
+    let uploads = vendor.vendor().uploads();
+    assert!(uploads.len() == 2 && uploads[1].whole && uploads[1].bytes == film);
+    assert_eq!((vendor.count("POST /upload-tokens"), gateway.metric("uploads_ended_total{result=\"failed\"")), (2, 1.0));
+}
+
+#[tokio::test]
+async fn an_upload_begins_with_a_token_that_lasts() {
+    let (vendor, gateway, _folder) = apivideo(json!({ "ttl": "1h" }), json!({ "min_credential_life": "30m" }));
+    let link = link(&gateway, "/upload", 36_000, json!({}));
+    let body = form(&[], ("film.mp4", "video/mp4", b"film"));
+    let send = async || client::request(gateway.addr(), "POST", &link, &multipart(), &body).await.status;
+    assert_eq!(send().await, 201);
+    // Before the renewal that is due in any case.
+    vendor.pass(&gateway, 2100);
+    assert_eq!((send().await, send().await), (201, 201));
+    let shown = vendor.shown();
+    assert!(shown[0] != shown[1] && shown[1] == shown[2] && vendor.count("POST /upload-tokens") == 2, "{shown:?}");
+    // While the vendor gives none, the one that is there has to do.
+    vendor.fail("POST /upload-tokens", 100, Fault::Status(503));
+    vendor.pass(&gateway, 2100);
+    assert_eq!((send().await, send().await), (201, 201));
+    assert_eq!(vendor.shown()[3..], [shown[2].clone(), shown[2].clone()]);
 }
 
 #[test]
@@ -337,5 +409,32 @@ fn apivideo_clients_upload_in_parts_and_make_one_video() {
             assert!(uploads.len() == before + 1 && uploads[before].whole && uploads[before].bytes == film.bytes, "{script}: {result:#}");
         }
         assert!(!result.to_string().contains(uploads[0].token.as_deref().expect("a token")), "{script}: {result:#}");
+    }
+}
+
+#[tokio::test]
+async fn apivideo_clients_keep_one_token_that_is_renewed_meanwhile() {
+    const PART: usize = 5 * 1024 * 1024;
+    let film = sdk::Film::new(2 * PART + 1000);
+    for script in ["apivideo.mjs", "video.py"] {
+        let (vendor, gateway, _folder) = apivideo(json!({ "ttl": "1h" }), json!({ "concurrent_per_token": 1 }));
+        let token = link(&gateway, "/upload", 36_000, json!({}));
+        let token = token.split_once("token=").expect("a token").1;
+        let order = json!({ "base": format!("http://{}", gateway.addr()), "token": token, "file": film.path(), "chunk": PART });
+        gateway.until_metric("credential_renewals_total", 1.0).await;
+        // The first part is under way for long enough to renew the token behind it.
+        vendor.fail("POST /upload", 1, Fault::Delay(std::time::Duration::from_secs(1)));
+        let running = tokio::task::spawn_blocking(move || sdk::run(script, &order, &[]));
+        while vendor.shown().is_empty() && !running.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        if !vendor.shown().is_empty() {
+            vendor.pass(&gateway, 3000);
+            gateway.until_metric("credential_renewals_total", 2.0).await;
+        }
+        let Some(result) = running.await.expect("no panic") else { return };
+        let (uploads, shown) = (vendor.vendor().uploads(), vendor.shown());
+        assert!(uploads.len() == 1 && uploads[0].whole && uploads[0].bytes == film.bytes, "{script}: {result:#}");
+        assert!(shown.len() == 3 && shown.iter().all(|token| *token == shown[0]), "{script}: {shown:?}");
     }
 }

@@ -109,5 +109,10 @@ async fn a_preflight_is_answered_by_the_route_of_what_it_announces() {
         let answer = client::request(gateway.addr(), "OPTIONS", "/a", &fields, b"").await;
         assert_eq!((answer.status, answer.field("access-control-allow-methods")), (204, allowed), "{method} {page}");
     }
+    // `Allow` speaks of the path, and pages are told no more than their own route lets them do.
+    for (method, status) in [("OPTIONS", 204), ("PATCH", 405)] {
+        let answer = client::request(gateway.addr(), method, "/a", "", b"").await;
+        assert_eq!((answer.status, answer.field("allow")), (status, Some("PUT, GET, DELETE, OPTIONS")), "{method}");
+    }
     assert_eq!(origin.connections(), 0);
 }

@@ -1,11 +1,11 @@
 //! The vendors' schemes end to end, and several schemes on one route.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use tollgate::keygen::Kind;
 use tollgate::token::SignRequest;
 
-use crate::support::gateway::{NOW, for_path, key, target};
+use crate::support::gateway::{NOW, for_path, key, over, target};
 use crate::support::{Gateway, Origin};
 
 const UID: &str = "5d5bc37ffcf54c9b82e996823bffbb81";
@@ -149,20 +149,64 @@ async fn a_token_that_asks_for_it_is_renewed_in_a_cookie() {
     assert_eq!(gateway.get("/v/1.ts", &format!("Cookie: {pair}\r\n")).await.code(), "token_expired");
 }
 
+/// CTA-5007 `catr`: in a cookie, in a header, or by a redirect, as the token says.
+#[tokio::test]
+async fn a_common_access_token_is_renewed_as_it_asks() {
+    let origin = Origin::plain();
+    let gateway = Gateway::start(json!({
+        "keys": { "h": { "inline": json!({ "kty": "oct", "alg": "HS256", "kid": "h", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY" }).to_string() } },
+        "schemes": { "cat": { "type": "cta-5007", "keys": "h" } },
+        "origins": { "media": { "endpoints": [origin.url] } },
+        "routes": [{ "name": "media", "path": "/", "accept": ["cat"], "origin": "media" }],
+    }));
+    let first = |catr: Value| {
+        let mut asked = SignRequest { scope: Some("/v/".into()), expires: Some(gateway.clock.now().plus(60)), ..hour("/v/a.m3u8") };
+        asked.claims.insert("catr".into(), catr);
+        format!("CTA-Common-Access-Token: {}\r\n", gateway.sign_with("cat", &asked).token)
+    };
+    let cookie = gateway.get("/v/a.m3u8", &first(json!({ "0": 1, "1": 90 }))).await;
+    let pair = cookie.field("set-cookie").expect("a cookie").split(';').next().expect("a pair").to_owned();
+    let header = gateway.get("/v/a.m3u8", &first(json!({ "0": 2, "1": 90, "4": "x-cat" }))).await;
+    let renewed = header.field("x-cat").expect("a token").to_owned();
+    let ways = [format!("Cookie: {pair}\r\n"), format!("CTA-Common-Access-Token: {renewed}\r\n")];
+    let old = first(json!({ "0": 3, "1": 90, "7": 307 }));
+    assert_eq!(gateway.get("/v/a.m3u8", &old).await.status, 200, "it is not due in the first half of its life");
+    gateway.pass(59);
+    let moved = gateway.get("/v/a.m3u8?q=1", &old).await;
+    let location = moved.field("location").expect("a location").to_owned();
+    assert_eq!((moved.status, location.starts_with("/v/a.m3u8?q=1&cat=")), (307, true), "{location}");
+    gateway.pass(1);
+    assert_eq!(gateway.get("/v/a.m3u8", &old).await.code(), "token_expired");
+    assert_eq!((gateway.get(&location, "").await.status, origin.last().target.as_str()), (200, "/v/a.m3u8?q=1"));
+    for way in &ways {
+        assert_eq!(gateway.get("/v/1.ts", way).await.status, 200, "{way}");
+    }
+    gateway.pass(30);
+    for way in &ways {
+        assert_eq!(gateway.get("/v/1.ts", way).await.code(), "token_expired", "{way}");
+    }
+}
+
 #[tokio::test]
 async fn a_short_token_is_exchanged_for_a_long_one() {
+    exchanges(json!({ "type": "akamai-edgeauth", "keys": "akamai", "leeway": "0s" })).await;
+    exchanges(json!({ "type": "google-media-cdn", "keys": "media", "sign_as": "token" })).await;
+}
+
+async fn exchanges(scheme: Value) {
     let origin = Origin::plain();
     let config = |into: &str| {
+        let exchange = json!({ "exchange": { "into": into, "lifetime": "1h" } });
         json!({
-            "keys": { "akamai": { "secret": "a1b2c3d4", "encoding": "hex" } },
-            "schemes": { "akamai": { "type": "akamai-edgeauth", "keys": "akamai", "leeway": "0s", "exchange": { "into": into, "lifetime": "1h" } } },
+            "keys": { "akamai": { "secret": "a1b2c3d4", "encoding": "hex" }, "media": { "inline": key(Kind::Ed25519), "id": "g" } },
+            "schemes": { "cdn": over(scheme.clone(), exchange) },
             "origins": { "media": { "endpoints": [origin.url] } },
-            "routes": [{ "name": "media", "path": "/", "accept": ["akamai"], "origin": "media" }],
+            "routes": [{ "name": "media", "path": "/", "accept": ["cdn"], "origin": "media" }],
         })
     };
     let minute = || SignRequest { expires: Some(NOW.plus(60)), subject: None, ..for_path("/v/film/master.m3u8") };
     let gateway = Gateway::start(config("cookie"));
-    let short = target(&gateway.sign_with("akamai", &minute()));
+    let short = target(&gateway.sign_with("cdn", &minute()));
     let answer = gateway.get(&short, "").await;
     assert_eq!((answer.status, origin.last().target.as_str()), (200, "/v/film/master.m3u8"), "{}", answer.text());
     assert_eq!(answer.field("cache-control"), Some("private, no-store"));
@@ -176,7 +220,7 @@ async fn a_short_token_is_exchanged_for_a_long_one() {
     assert_eq!(gateway.get("/v/film/1.ts", &format!("Cookie: {cookie}\r\n")).await.code(), "token_expired");
 
     let gateway = Gateway::start(config("path"));
-    let answer = gateway.get(&target(&gateway.sign_with("akamai", &minute())), "").await;
+    let answer = gateway.get(&target(&gateway.sign_with("cdn", &minute())), "").await;
     assert_eq!(answer.status, 302, "{}", answer.text());
     let location = answer.field("location").expect("a location").to_owned();
     gateway.pass(3599);

@@ -145,7 +145,7 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Missing => Self::NotFound("uploadToken"),
-            Fault::Busy | Fault::Exists => Self::Busy,
+            Fault::Busy | Fault::Exists | Fault::Away(_) => Self::Busy,
             Fault::Full => Self::Forbidden,
             Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
                 tracing::error!(%fault, "the ledger failed a call");

@@ -95,7 +95,7 @@ impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Missing => Self::not_found(),
-            Fault::Exists | Fault::Busy => Self(503, 10002, "Busy; try again".into()),
+            Fault::Exists | Fault::Busy | Fault::Away(_) => Self(503, 10002, "Busy; try again".into()),
             Fault::Full => Self::bad("The account has as many of these as it may"),
             Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
                 tracing::error!(%fault, "the ledger failed a call");

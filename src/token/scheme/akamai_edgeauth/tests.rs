@@ -21,7 +21,7 @@ fn signed(scheme: &AkamaiEdgeauth, change: impl FnOnce(&mut SignRequest)) -> Ask
 
 /// A token over these fields, by the first key, in a query.
 fn forged(fields: &str, tail: &str) -> Asked {
-    let mac = fields::hex(&Hash::Sha256.mac(b"new key", &[fields.as_bytes(), tail.as_bytes()]));
+    let mac = digest::hex(&Hash::Sha256.mac(b"new key", &[fields.as_bytes(), tail.as_bytes()]));
     Asked::url(&format!("{URL}?hdnts={fields}~hmac={mac}"))
 }
 

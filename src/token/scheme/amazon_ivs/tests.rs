@@ -1,12 +1,12 @@
 //! The rules of IVS playback tokens.
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::clock::UnixTime;
 use crate::path::CleanPath;
-use crate::token::access::NoGeo;
 use crate::token::key::Material;
 use crate::token::{Key, KeySet};
 
@@ -38,17 +38,9 @@ fn decide(scheme: &AmazonIvs, path: &str, query: &str, origin: Option<&str>) -> 
         headers.insert("origin", origin.parse().expect("header"));
     }
     let facts = RequestFacts {
-        method: &Method::GET,
-        https: true,
-        host: "abc.us-east-1.playback.live-video.net",
-        port: None,
-        path: &path,
-        mount: 0,
         query: Some(query),
-        headers: &headers,
         client_ip: "198.51.100.7".parse().expect("address"),
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare("abc.us-east-1.playback.live-video.net", &path, &headers)
     };
     let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
     let grant = scheme.open(&presented, &facts)?;

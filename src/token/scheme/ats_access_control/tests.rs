@@ -1,13 +1,12 @@
 //! The rules of ATS access tokens.
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::path::CleanPath;
 use crate::token::KeySet;
-use crate::token::access::NoGeo;
 
 const NOW: UnixTime = UnixTime(1_760_000_000);
 
@@ -23,17 +22,9 @@ fn decide(scheme: &AtsAccessControl, token: &str, path: &str, https: bool) -> Re
     let mut headers = HeaderMap::new();
     headers.insert("cookie", format!("TokenCookie={token}").parse().expect("header"));
     let facts = RequestFacts {
-        method: &Method::GET,
         https,
-        host: "media.example.com",
-        port: None,
-        path: &path,
-        mount: 0,
-        query: None,
-        headers: &headers,
         client_ip: "198.51.100.7".parse().expect("address"),
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare("media.example.com", &path, &headers)
     };
     let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
     let grant = scheme.open(&presented, &facts)?;
@@ -45,7 +36,7 @@ fn decide(scheme: &AtsAccessControl, token: &str, path: &str, https: bool) -> Re
 fn token(pairs: &str) -> String {
     let text = format!("{pairs}&md=");
     let hash = if pairs.contains("SHA-512") { Hash::Sha512 } else { Hash::Sha256 };
-    base64::engine::general_purpose::STANDARD.encode(format!("{text}{}", digest::hex(&hash.mac(b"PEIFtmunx9", text.as_bytes()))))
+    base64::engine::general_purpose::STANDARD.encode(format!("{text}{}", digest::hex(&hash.mac(b"PEIFtmunx9", &[text.as_bytes()]))))
 }
 
 #[test]

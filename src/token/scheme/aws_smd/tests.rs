@@ -1,10 +1,11 @@
 //! The rules of Secure Media Delivery.
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::clock::UnixTime;
 use crate::path::CleanPath;
 use crate::token::KeySet;
 use crate::token::access::{Country, FixedGeo};
@@ -26,17 +27,10 @@ fn decide(url: &str) -> Result<Grant, Denial> {
     let mut headers = HeaderMap::new();
     headers.insert("user-agent", "vlc".parse().expect("header"));
     let facts = RequestFacts {
-        method: &Method::GET,
-        https: true,
-        host: "media.example.com",
-        port: None,
-        path: &path,
-        mount: 0,
         query,
-        headers: &headers,
         client_ip: "198.51.100.7".parse().expect("address"),
         geo: &FixedGeo(Country::new("SE")),
-        alpn: None,
+        ..RequestFacts::bare("media.example.com", &path, &headers)
     };
     let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
     let grant = scheme.open(&presented, &facts)?;
@@ -50,7 +44,7 @@ fn token(more: &Value, inner: Option<&str>) -> String {
     for (name, value) in more.as_object().expect("object") {
         claims[name] = value.clone();
     }
-    let mac = |text: &str| URL_SAFE_NO_PAD.encode(Hash::Sha256.mac(SECRET, text.as_bytes()));
+    let mac = |text: &str| URL_SAFE_NO_PAD.encode(Hash::Sha256.mac(SECRET, &[text.as_bytes()]));
     if let Some(inner) = inner {
         claims["intsig"] = mac(inner).into();
     }

@@ -196,7 +196,7 @@ pub(super) struct NetworkRule {
 
 impl Condition for NetworkRule {
     fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
-        let in_range = crate::token::access::contains(&self.ranges, facts.client_ip);
+        let in_range = facts.comes_from(&self.ranges);
         let in_system = || !self.systems.is_empty() && facts.geo.asn(facts.client_ip).is_some_and(|asn| self.systems.contains(&asn));
         if in_range || in_system() { Ok(()) } else { Err(Denial::Address) }
     }

@@ -12,9 +12,10 @@ use super::cose::{Claims, claims, label};
 use super::matching::{HeaderRule, Matcher, NetworkRule, UriRule};
 use crate::clock::UnixTime;
 use crate::token::grant::{Answer, Combination};
+use crate::token::jws::TimeRules;
 use crate::token::renewal::{Renewal, RenewalCarrier};
 use crate::token::scheme::digest::hex;
-use crate::token::{Binding, Country, Denial, Grant, access};
+use crate::token::{Binding, Country, Denial, Grant, Window, access};
 
 /// Claim sets inside claim sets, and those inside them, go no deeper.
 const MAX_DEPTH: usize = 4;
@@ -76,9 +77,6 @@ pub(super) fn grant(set: &Claims, config: &Config) -> Result<Grant, Denial> {
     if !config.issuers.is_empty() && !has(names::ISS) {
         return Err(Denial::Issuer);
     }
-    if config.require_expiry && !has(names::EXP) {
-        return Err(Denial::NoExpiry);
-    }
     inner(set, config, 0)
 }
 
@@ -86,7 +84,7 @@ fn inner(set: &Claims, config: &Config, depth: usize) -> Result<Grant, Denial> {
     if depth > MAX_DEPTH {
         return Err(Denial::Unsupported);
     }
-    let mut grant = Grant::default();
+    let mut grant = Grant { window: window(set, config, depth)?, ..Grant::default() };
     for (key, value) in set {
         let key = label(key).ok_or(Denial::Unsupported)?;
         match key {
@@ -107,7 +105,18 @@ fn inner(set: &Claims, config: &Config, depth: usize) -> Result<Grant, Denial> {
     Ok(grant)
 }
 
-/// The claims of RFC 8392 §3.1.
+/// What is asked of a token's dates is not asked of those of sets inside it.
+fn window(set: &Claims, config: &Config, depth: usize) -> Result<Window, Denial> {
+    let of = |wanted: i64| {
+        let value = set.iter().find(|(key, _)| label(key) == Some(wanted)).map(|(_, value)| value);
+        value.map(|value| date(value).map(UnixTime)).transpose()
+    };
+    let rules = config.times.rules();
+    let rules = if depth == 0 { rules } else { TimeRules { require_expiry: false, max_lifetime: None, ..rules } };
+    rules.between(of(names::EXP)?, of(names::NBF)?, of(names::IAT)?)
+}
+
+/// The claims of RFC 8392 §3.1; its dates are in the window.
 fn registered(grant: &mut Grant, key: i64, value: &Value, config: &Config) -> Result<(), Denial> {
     match key {
         names::ISS => {
@@ -124,11 +133,7 @@ fn registered(grant: &mut Grant, key: i64, value: &Value, config: &Config) -> Re
                 return Err(Denial::Audience);
             }
         }
-        names::EXP => grant.window.until = UnixTime(date(value)?).plus(config.leeway.as_unix()),
-        names::NBF => grant.window.from = UnixTime(date(value)?).plus(-config.leeway.as_unix()),
-        names::IAT => {
-            date(value)?;
-        }
+        names::EXP | names::NBF | names::IAT => {}
         _ => grant.token_id = Some(hex(value.as_bytes().ok_or(Denial::Claim)?).into()),
     }
     Ok(())
@@ -256,8 +261,8 @@ fn range(address: &[u8], length: Option<u8>) -> Result<IpNet, Denial> {
     };
     match length {
         None if !matches!(address.len(), 4 | 16) => Err(Denial::Claim),
-        None => Ok(IpNet::from(ip)),
-        Some(length) => IpNet::new(ip, length).map(|net| net.trunc()).map_err(|_| Denial::Claim),
+        None => Ok(access::canonical(IpNet::from(ip))),
+        Some(length) => IpNet::new(ip, length).map(access::canonical).map_err(|_| Denial::Claim),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules of Common Access Tokens.
 
 use ciborium::cbor;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -33,17 +33,11 @@ fn with_facts<T>(url: &str, headers: &[(&'static str, &str)], run: impl FnOnce(&
         map.append(*name, value.parse().expect("header"));
     }
     run(&RequestFacts {
-        method: &Method::GET,
-        https: true,
-        host: "media.example.com",
-        port: None,
-        path: &path,
-        mount: 0,
         query,
-        headers: &map,
         client_ip: "198.51.100.7".parse().expect("address"),
         geo: &FixedGeo(Country::new("SE")),
         alpn: Some("h2"),
+        ..RequestFacts::bare("media.example.com", &path, &map)
     })
 }
 
@@ -228,7 +222,7 @@ fn renew(catr: Result<Value, ciborium::value::Error>, url: &str, now: UnixTime) 
     with_facts(&url, &headers, |facts| {
         let presented = scheme().present(facts).expect("token").expect("token");
         let grant = scheme().open(&presented, facts).expect("good");
-        scheme().renew(&grant, &presented, facts, now).expect("renewed")
+        scheme().renew(&Due { grant: &grant, presented: &presented, facts, now }).expect("renewed")
     })
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::moment::Form;
 use super::template::{Piece, Template};
 use crate::name::Name;
+use crate::token::near::Prefixes;
 use crate::token::scheme::digest::Hash;
 use crate::units::Period;
 
@@ -21,7 +22,7 @@ pub struct Config {
     pub preset: Option<Preset>,
     /// What is hashed: text with `{path}` (as received), `{decoded_path}`, `{link}` (decoded, without the
     /// first slash), `{stream}` (the same without its last segment), `{dir.N}` (the N-th folder, from 0),
-    /// `{ip}`, `{host}`, `{scheme}`, `{method}`, `{secret}`, `{query.NAME}` (raw; empty when absent),
+    /// `{ip}`, `{network}` (of the address, as `198.51.100.0/24`), `{system}` (its AS number), `{country}`, `{host}`, `{scheme}`, `{method}`, `{secret}`, `{query.NAME}` (raw; empty when absent),
     /// `{header.NAME}` (empty when absent), and the fields of `sources`. Put a separator between fields of
     /// free length: without one, two requests can have the same text, and without a preset it is refused.
     #[serde(default)]
@@ -63,6 +64,9 @@ pub struct Config {
     /// recipe is of this kind; all others are refused without a path in the message.
     #[serde(default)]
     pub any_path: Option<bool>,
+    /// What of an address is its `{network}`.
+    #[serde(flatten)]
+    pub prefixes: Prefixes,
 }
 
 /// The vendors' recipes.
@@ -183,6 +187,7 @@ pub(super) struct Recipe {
     pub(super) require_expiry: bool,
     /// Moments must have their full width, because they stand beside another field in the message.
     pub(super) fixed_width: bool,
+    pub(super) prefixes: Prefixes,
 }
 
 /// A place, checked.
@@ -334,6 +339,7 @@ impl Recipe {
             utc_offset: i64::from(config.utc_offset_minutes.unwrap_or(0)) * 60,
             require_expiry: config.require_expiry.unwrap_or(config.preset != Some(Preset::NginxSecureLinkSecret)),
             fixed_width: false,
+            prefixes: config.prefixes,
         };
         recipe.fixed_width = recipe.time_touches_a_field();
         if config.preset.is_none() {
@@ -383,7 +389,9 @@ impl Recipe {
     fn check_apart(&self) -> Result<(), String> {
         let timed = |name: &str| (name == "time" || name == "start") && self.time.width().is_some();
         let rooted = |name: &str| name == "path" || name == "decoded_path";
-        let slashless = |name: &str| matches!(name, "ip" | "host" | "scheme" | "method" | "time" | "start") || name.starts_with("dir.");
+        let slashless = |name: &str| {
+            matches!(name, "ip" | "system" | "country" | "host" | "scheme" | "method" | "time" | "start") || name.starts_with("dir.")
+        };
         for pair in self.message.pieces().windows(2) {
             let [Piece::Field(left), Piece::Field(right)] = pair else { continue };
             let told_apart = left == "secret" || right == "secret" || timed(left) || timed(right) || (slashless(left) && rooted(right));
@@ -414,7 +422,7 @@ const fn preset_key_encoding(preset: Option<Preset>) -> KeyEncoding {
 }
 
 fn is_known(name: &str) -> bool {
-    let whole = ["path", "decoded_path", "link", "stream", "ip", "host", "scheme", "method", "secret"];
+    let whole = ["path", "decoded_path", "link", "stream", "ip", "network", "system", "country", "host", "scheme", "method", "secret"];
     let number = |text: &str| text.parse::<usize>().is_ok();
     whole.contains(&name)
         || name.strip_prefix("dir.").is_some_and(number)

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::token::KeySet;
-use crate::token::access::NoGeo;
 
 const NOW: i64 = 1_760_000_000;
 const PRESETS: [&str; 14] = [
@@ -43,17 +42,9 @@ fn open(scheme: &DigestUrl, path: &str, query: Option<&str>) -> Result<Grant, De
     let path = CleanPath::parse(path).map_err(|_| Denial::Malformed)?;
     let headers = HeaderMap::new();
     let facts = RequestFacts {
-        method: &Method::GET,
-        https: true,
-        host: "media.example.com",
-        port: None,
-        path: &path,
-        mount: 0,
         query,
-        headers: &headers,
         client_ip: "198.51.100.7".parse::<IpAddr>().expect("address"),
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare("media.example.com", &path, &headers)
     };
     let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
     scheme.open(&presented, &facts)
@@ -188,7 +179,7 @@ struct Hash256;
 
 impl Hash256 {
     fn of(message: &[u8]) -> String {
-        encode_signature(Encoding::Base64url, &crate::token::scheme::digest::Hash::Sha256.mac(b"c2VjcmV0", message))
+        encode_signature(Encoding::Base64url, &crate::token::scheme::digest::Hash::Sha256.mac(b"c2VjcmV0", &[message]))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::clock::UnixTime;
 use crate::token::scheme::akamai_edgeauth::AkamaiEdgeauth;
 use crate::token::scheme::google_media_cdn::GoogleMediaCdn;
 use crate::token::scheme::testing::{Asked, NOW, config, ed25519, secrets, to_sign};
-use crate::token::{Denial, KeySet, KeySource, Renewed, Scheme, SignError, SignRequest};
+use crate::token::{Denial, Due, KeySet, KeySource, Renewed, Scheme, SignError, SignRequest};
 
 const MASTER: &str = "https://media.example.com/v/film/master.m3u8";
 
@@ -30,7 +30,7 @@ fn renewed(scheme: &dyn Scheme, asked: &Asked) -> Result<Option<Renewed>, SignEr
     asked.with_facts(scheme, |facts| {
         let presented = scheme.present(facts).expect("presented").expect("a token");
         let grant = scheme.open(&presented, facts).expect("good");
-        scheme.renew(&grant, &presented, facts, UnixTime(NOW))
+        scheme.renew(&Due { grant: &grant, presented: &presented, facts, now: UnixTime(NOW) })
     })
 }
 

@@ -26,7 +26,7 @@ fn signed(scheme: &GoogleMediaCdn, change: impl FnOnce(&mut SignRequest)) -> Ask
 
 /// A token over `signed`, sent as `token`, under the shared secret.
 fn forged(signed: &str, token: &str) -> Asked {
-    let mac = fields::hex(&Hash::Sha256.mac(b"0123456789abcdef", &[signed.as_bytes()]));
+    let mac = digest::hex(&Hash::Sha256.mac(b"0123456789abcdef", &[signed.as_bytes()]));
     Asked::url(&format!("{URL}?hdnts={token}~hmac={mac}"))
 }
 
@@ -139,7 +139,7 @@ fn tokens_ride_in_cookies_and_segments_too() {
     let token = scheme.sign(&SignRequest { scope: Some("/vid1/".into()), ..to_sign(URL) }).expect("signed").token;
     let cookie = Asked::url(URL).header("cookie", &format!("Edge-Cache-Cookie={token}"));
     assert_eq!(cookie.of(&scheme).expect("allowed").1, "/vid1/master.m3u8");
-    let mac = |fields: &str| fields::hex(&Hash::Sha256.mac(b"0123456789abcdef", &[fields.as_bytes()]));
+    let mac = |fields: &str| digest::hex(&Hash::Sha256.mac(b"0123456789abcdef", &[fields.as_bytes()]));
     let fields = "PathGlobs=%2fvid1%2f*~Expires=1760003600";
     for (path, verdict) in [("/vid1/s.ts", Ok(())), ("/vid2/s.ts", Err(Denial::Path))] {
         let segment = Asked::url(&format!("https://media.example.com/hdntl={fields}~hmac={}{path}", mac(fields)));

@@ -22,6 +22,8 @@ pub struct ClaimNames {
     pub networks: Option<String>,
     /// Countries of the viewer (ISO 3166-1 alpha-2).
     pub countries: Option<String>,
+    /// Autonomous systems of the viewer's network, by number.
+    pub systems: Option<String>,
     /// Request methods.
     pub methods: Option<String>,
     /// Hosts asked for; `*.` stands for one or more labels.
@@ -49,6 +51,7 @@ impl Default for ClaimNames {
             paths: None,
             networks: None,
             countries: None,
+            systems: None,
             methods: None,
             hosts: None,
             concurrent: None,
@@ -69,6 +72,7 @@ impl ClaimNames {
             &self.paths,
             &self.networks,
             &self.countries,
+            &self.systems,
             &self.methods,
             &self.hosts,
             &self.concurrent,
@@ -128,6 +132,9 @@ impl ClaimNames {
         if let Some(codes) = list(&self.countries)? {
             bindings.push(Binding::Countries(each(&codes, Country::new)?));
         }
+        if let Some(systems) = self.systems.as_deref().and_then(|name| find(claims, name)) {
+            bindings.push(Binding::Systems(systems_of(systems)?));
+        }
         if let Some(methods) = list(&self.methods)? {
             bindings.push(Binding::Methods(each(&methods, |method| Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok())?));
         }
@@ -137,8 +144,8 @@ impl ClaimNames {
         Ok(bindings)
     }
 
-    /// Sets the claims that say what `request` asks for.
-    pub(super) fn fill(&self, claims: &mut Map<String, Value>, request: &SignRequest) -> Result<(), SignError> {
+    /// Sets the claims that say what `request` asks for. The address needs none where it is `sealed`.
+    pub(super) fn fill(&self, claims: &mut Map<String, Value>, request: &SignRequest, sealed: bool) -> Result<(), SignError> {
         let cannot = |what: &str| SignError::CannotExpress(format!("no claim is mapped that says {what}"));
         if let Some(subject) = &request.subject {
             put(claims, &self.subject, &subject.as_str().into())?;
@@ -163,12 +170,18 @@ impl ClaimNames {
                 put(claims, name.as_deref().ok_or_else(|| cannot(what))?, &term.into())?;
             }
         }
-        if let Some(ip) = request.client_ip {
+        if let Some(ip) = request.client_ip.filter(|_| !sealed || self.networks.is_some()) {
             let name = self.networks.as_deref().ok_or_else(|| cannot("which address the token is bound to"))?;
             put(claims, name, &ip.to_string().into())?;
         }
         Ok(())
     }
+}
+
+/// One number, or a list of them.
+fn systems_of(value: &Value) -> Result<Vec<u32>, Denial> {
+    let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok()).ok_or(Denial::Claim);
+    value.as_array().map_or_else(|| number(value).map(|one| vec![one]), |list| list.iter().map(number).collect())
 }
 
 fn each<T>(texts: &[&str], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Denial> {

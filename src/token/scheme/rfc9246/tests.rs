@@ -1,12 +1,12 @@
 //! The rules of URI signing.
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::clock::UnixTime;
 use crate::path::CleanPath;
-use crate::token::access::NoGeo;
 use crate::token::key::Material;
 use crate::token::{Algorithm, KeySet};
 
@@ -27,17 +27,9 @@ fn with_facts<T>(path: &str, query: Option<&str>, cookie: Option<&str>, run: imp
         headers.insert("cookie", cookie.parse().expect("header"));
     }
     run(&RequestFacts {
-        method: &Method::GET,
-        https: true,
-        host: "media.example.com",
-        port: None,
-        path: &path,
-        mount: 0,
         query,
-        headers: &headers,
         client_ip: "198.51.100.7".parse().expect("address"),
-        geo: &NoGeo,
-        alpn: None,
+        ..RequestFacts::bare("media.example.com", &path, &headers)
     })
 }
 
@@ -148,7 +140,7 @@ fn renewed_cookies_are_closed_and_good() {
     let renewed = with_facts("/vid1/x.ts", Some(&query), None, |facts| {
         let grant = decide(&scheme, facts).expect("good");
         let presented = scheme.present(facts).expect("token").expect("token");
-        scheme.renew(&grant, &presented, facts, NOW).expect("renewed").expect("renewed")
+        scheme.renew(&Due { grant: &grant, presented: &presented, facts, now: NOW }).expect("renewed").expect("renewed")
     });
     assert_eq!(renewed.until, NOW.plus(30));
     let cookie = &renewed.cookies[0];

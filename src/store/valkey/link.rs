@@ -12,7 +12,10 @@ use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 use tokio::sync::Mutex;
 
-use super::super::store::StoreFault;
+use super::{LinkFault, Place, ValkeyStoreConfig, settings};
+
+/// What is noted for good is noted for a year: no store has room for ever.
+const GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// How to get a connection.
 pub(super) enum Way {
@@ -28,7 +31,8 @@ enum Connection {
     Cluster(ClusterConnection),
 }
 
-pub(super) struct Link {
+/// A connection to the store with the script of one room. Every wait is bounded.
+pub struct Link {
     way: Way,
     script: &'static str,
     /// The script's name at the server.
@@ -39,29 +43,42 @@ pub(super) struct Link {
 }
 
 /// Messages of the store, as they come.
-pub(super) type Bell = std::pin::Pin<Box<dyn Stream<Item = redis::Msg> + Send>>;
+pub type Bell = std::pin::Pin<Box<dyn Stream<Item = redis::Msg> + Send>>;
 
 impl Link {
-    pub(super) fn new(way: Way, script: &'static str, connect_timeout: Duration) -> Self {
-        Self { way, script, digest: Script::new(script).get_hash().to_owned(), connect_timeout, current: Mutex::default() }
+    /// The link to the server that `config` says, for `script`. Does not connect yet.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn new(config: &ValkeyStoreConfig, place: Place<'_>, script: &'static str) -> Result<Self, String> {
+        Ok(Self {
+            way: settings::way(config, place)?,
+            script,
+            digest: Script::new(script).get_hash().to_owned(),
+            connect_timeout: config.connect_timeout.0,
+            current: Mutex::default(),
+        })
     }
 
     /// Runs the script within `timeout`, by its digest; a server that does not know it yet gets its text.
-    pub(super) async fn run<T: FromRedisValue>(&self, key: &str, args: &[&str], timeout: Duration) -> Result<T, StoreFault> {
+    ///
+    /// # Errors
+    /// [`LinkFault`]. Whether it ran is not known when no answer came in time.
+    pub async fn run<T: FromRedisValue>(&self, key: &str, args: &[&[u8]], timeout: Duration) -> Result<T, LinkFault> {
         let mut used = None;
         let outcome = tokio::time::timeout(timeout, self.run_now(key, args, &mut used)).await;
         let fault = match outcome {
-            Ok(Ok(value)) => return T::from_redis_value(value).map_err(|e| StoreFault::Odd(e.to_string())),
+            Ok(Ok(value)) => return T::from_redis_value(value).map_err(|e| LinkFault::Odd(e.to_string())),
             Ok(Err(error)) => fault(&error),
-            Err(_) => StoreFault::Away(format!("no answer within {} ms", timeout.as_millis())),
+            Err(_) => LinkFault::Away(format!("no answer within {} ms", timeout.as_millis())),
         };
-        if let (StoreFault::Away(_), Some(number)) = (&fault, used) {
+        if let (LinkFault::Away(_), Some(number)) = (&fault, used) {
             self.forget(number);
         }
         Err(fault)
     }
 
-    async fn run_now(&self, key: &str, args: &[&str], used: &mut Option<u64>) -> Result<redis::Value, RedisError> {
+    async fn run_now(&self, key: &str, args: &[&[u8]], used: &mut Option<u64>) -> Result<redis::Value, RedisError> {
         let (number, mut connection) = self.connection().await?;
         *used = Some(number);
         match connection.send(&command("EVALSHA", &self.digest, key, args)).await {
@@ -73,13 +90,35 @@ impl Link {
     }
 
     /// Sends one command within `timeout`.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd, timeout: Duration) -> Result<T, StoreFault> {
+    ///
+    /// # Errors
+    /// As [`Link::run`].
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd, timeout: Duration) -> Result<T, LinkFault> {
         let ask = async {
             let (_, mut connection) = self.connection().await?;
             connection.send(command).await
         };
-        let value = tokio::time::timeout(timeout, ask).await.map_err(|_| StoreFault::Away("no answer in time".into()))?;
-        T::from_redis_value(value.map_err(|e| fault(&e))?).map_err(|e| StoreFault::Odd(e.to_string()))
+        let value = tokio::time::timeout(timeout, ask).await.map_err(|_| LinkFault::Away("no answer in time".into()))?;
+        T::from_redis_value(value.map_err(|e| fault(&e))?).map_err(|e| LinkFault::Odd(e.to_string()))
+    }
+
+    /// Sets `key` to `value` for so long, unless somebody has set it. Whether it was free.
+    ///
+    /// # Errors
+    /// As [`Link::run`].
+    pub async fn claim(&self, key: &str, value: &str, life: Duration, timeout: Duration) -> Result<bool, LinkFault> {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("NX").arg("PX").arg(millis(life));
+        let said: Option<String> = self.ask(&command, timeout).await?;
+        Ok(said.is_some())
+    }
+
+    /// Notes at `key` that something was used, for so long or for good. Whether it was not.
+    ///
+    /// # Errors
+    /// As [`Link::run`].
+    pub async fn claim_once(&self, key: &str, life: Option<Duration>, timeout: Duration) -> Result<bool, LinkFault> {
+        self.claim(key, "1", life.unwrap_or(GOOD), timeout).await
     }
 
     async fn connection(&self) -> Result<(u64, Connection), RedisError> {
@@ -110,17 +149,20 @@ impl Link {
     }
 
     /// Listens on `channel`.
-    pub(super) async fn listen(&self, channel: &str) -> Result<Bell, StoreFault> {
+    ///
+    /// # Errors
+    /// [`LinkFault`], also where the server's user may not listen there.
+    pub async fn listen(&self, channel: &str) -> Result<Bell, LinkFault> {
         let clients = match &self.way {
             Way::Single(client) => std::slice::from_ref(&**client),
             Way::Cluster(_, clients) => clients,
         };
-        let mut last = StoreFault::Away("no address".into());
+        let mut last = LinkFault::Away("no address".into());
         for client in clients {
             match tokio::time::timeout(self.connect_timeout, subscribe(client, channel)).await {
                 Ok(Ok(bell)) => return Ok(bell),
                 Ok(Err(error)) => last = fault(&error),
-                Err(_) => last = StoreFault::Away("no connection in time".into()),
+                Err(_) => last = LinkFault::Away("no connection in time".into()),
             }
         }
         Err(last)
@@ -133,7 +175,12 @@ async fn subscribe(client: &Client, channel: &str) -> Result<Bell, RedisError> {
     Ok(Box::pin(listener.into_on_message()))
 }
 
-fn command(word: &str, script: &str, key: &str, args: &[&str]) -> Cmd {
+/// A time to live as the server takes it: never nought.
+pub fn millis(life: Duration) -> u64 {
+    u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn command(word: &str, script: &str, key: &str, args: &[&[u8]]) -> Cmd {
     let mut command = redis::cmd(word);
     command.arg(script).arg(1).arg(key).arg(args);
     command
@@ -150,11 +197,11 @@ impl Connection {
 }
 
 /// A server that is up and says no (a wrong password, a full memory, a replica) is as little use as one that is away.
-fn fault(error: &RedisError) -> StoreFault {
+fn fault(error: &RedisError) -> LinkFault {
     match error.kind() {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::ResponseError) => {
-            StoreFault::Odd(error.to_string())
+            LinkFault::Odd(error.to_string())
         }
-        _ => StoreFault::Away(error.to_string()),
+        _ => LinkFault::Away(error.to_string()),
     }
 }

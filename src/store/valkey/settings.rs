@@ -1,4 +1,4 @@
-//! From the `[sessions.store]` table to clients. Every fault is a sentence for the operator.
+//! From the table of a store to clients. Every fault is a sentence for the operator.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,11 +6,9 @@ use std::time::Duration;
 use redis::{Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates};
 use zeroize::Zeroizing;
 
-use super::super::ValkeyStoreConfig;
+use super::ValkeyStoreConfig;
 use super::link::Way;
 use crate::files;
-
-const TABLE: &str = "sessions.store";
 
 /// Where relative paths begin, and what the environment holds.
 #[derive(Clone, Copy)]
@@ -26,7 +24,7 @@ pub(super) fn way(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Way, S
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let urls: Vec<&String> = std::iter::once(&config.url).chain(&config.more_urls).collect();
     if !config.cluster && urls.len() > 1 {
-        return Err(format!("{TABLE}: more_urls are the nodes of a cluster; set cluster = true"));
+        return Err("more_urls are the nodes of a cluster; set cluster = true".to_owned());
     }
     let password = password(config, place)?;
     let certificates = certificates(config, place)?;
@@ -34,7 +32,7 @@ pub(super) fn way(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Way, S
         urls.into_iter().map(|url| info(url, config, password.as_ref().map(|text| text.as_str()))).collect::<Result<Vec<_>, _>>()?;
     let clients = infos.iter().map(|info| client(info, certificates.as_ref())).collect::<Result<Vec<_>, _>>()?;
     if !config.cluster {
-        return clients.into_iter().next().map(|client| Way::Single(Box::new(client))).ok_or_else(|| format!("{TABLE}: no url"));
+        return clients.into_iter().next().map(|client| Way::Single(Box::new(client))).ok_or_else(|| "no url".to_owned());
     }
     let mut builder = redis::cluster::ClusterClient::builder(infos)
         .connection_timeout(config.connect_timeout.0)
@@ -43,18 +41,20 @@ pub(super) fn way(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Way, S
     if let Some(certificates) = certificates {
         builder = builder.certs(certificates);
     }
-    let cluster = builder.build().map_err(|e| format!("{TABLE}: {e}"))?;
+    let cluster = builder.build().map_err(|e| format!("{e}"))?;
     Ok(Way::Cluster(Box::new(cluster), clients))
 }
 
 /// The longest wait for what no viewer waits for.
-pub(super) fn longest(config: &ValkeyStoreConfig) -> Duration {
+#[must_use]
+pub fn longest(config: &ValkeyStoreConfig) -> Duration {
     config.connect_timeout.0 + config.timeout.0
 }
 
 /// What all keys begin with. The braces are a hash tag: a cluster keeps all keys with the same one in one place, which is
 /// what lets one script decide over all of them.
-pub(super) fn base(config: &ValkeyStoreConfig) -> String {
+#[must_use]
+pub fn base(config: &ValkeyStoreConfig) -> String {
     let prefix = &config.prefix;
     if prefix.contains('{') { prefix.clone() } else { format!("{{{prefix}}}") }
 }
@@ -62,11 +62,11 @@ pub(super) fn base(config: &ValkeyStoreConfig) -> String {
 fn info(url: &str, config: &ValkeyStoreConfig, password: Option<&str>) -> Result<ConnectionInfo, String> {
     // What stands behind `#` turns the check of certificates off.
     if url.contains('#') {
-        return Err(format!("{TABLE}: url must not contain `#`"));
+        return Err("url must not contain `#`".to_owned());
     }
-    let info = url.into_connection_info().map_err(|_| format!("{TABLE}: url is not redis://host:port or rediss://host:port"))?;
+    let info = url.into_connection_info().map_err(|_| "url is not redis://host:port or rediss://host:port".to_owned())?;
     if info.redis_settings().password().is_some() || info.redis_settings().username().is_some() {
-        return Err(format!("{TABLE}: url must not carry a user or password; use username and password_file"));
+        return Err("url must not carry a user or password; use username and password_file".to_owned());
     }
     let mut settings = info.redis_settings().clone();
     if let Some(user) = &config.username {
@@ -83,25 +83,25 @@ fn client(info: &ConnectionInfo, certificates: Option<&TlsCertificates>) -> Resu
         Some(certificates) => Client::build_with_tls(info.clone(), certificates.clone()),
         None => Client::open(info.clone()),
     };
-    made.map_err(|e| format!("{TABLE}: {e}"))
+    made.map_err(|e| format!("{e}"))
 }
 
 fn password(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Option<Zeroizing<String>>, String> {
     let text = match (&config.password_file, &config.password_env) {
-        (None, None) if config.username.is_some() => return Err(format!("{TABLE}: a username needs password_file or password_env")),
+        (None, None) if config.username.is_some() => return Err("a username needs password_file or password_env".to_owned()),
         (None, None) => return Ok(None),
-        (Some(_), Some(_)) => return Err(format!("{TABLE}: only one of password_file and password_env may be set")),
+        (Some(_), Some(_)) => return Err("only one of password_file and password_env may be set".to_owned()),
         (Some(file), None) => {
-            let text = files::read_secret(&place.folder.join(file)).map_err(in_table)?;
+            let text = files::read_secret(&place.folder.join(file))?;
             Zeroizing::new(text.expose().clone())
         }
         (None, Some(name)) => {
-            let text = (place.variable)(name).ok_or_else(|| format!("{TABLE}: environment variable {name} is not set"))?;
+            let text = (place.variable)(name).ok_or_else(|| format!("environment variable {name} is not set"))?;
             Zeroizing::new(text)
         }
     };
     if text.is_empty() {
-        return Err(format!("{TABLE}: the password is empty"));
+        return Err("the password is empty".to_owned());
     }
     Ok(Some(text))
 }
@@ -111,27 +111,22 @@ fn certificates(config: &ValkeyStoreConfig, place: Place<'_>) -> Result<Option<T
         (None, None) => None,
         (Some(chain), Some(key)) => Some(ClientTlsConfig {
             client_cert: read(&place.folder.join(chain))?.to_vec(),
-            client_key: files::read_secret_bytes(&place.folder.join(key)).map_err(in_table)?.to_vec(),
+            client_key: files::read_secret_bytes(&place.folder.join(key))?.to_vec(),
         }),
-        _ => return Err(format!("{TABLE}: client_cert_file and client_key_file go together")),
+        _ => return Err("client_cert_file and client_key_file go together".to_owned()),
     };
     let root_cert = config.ca_file.as_ref().map(|file| read(&place.folder.join(file)).map(|bytes| bytes.to_vec())).transpose()?;
     if client_tls.is_none() && root_cert.is_none() {
         return Ok(None);
     }
     if !config.url.starts_with("rediss://") {
-        return Err(format!("{TABLE}: certificates are for TLS; begin url with rediss://"));
+        return Err("certificates are for TLS; begin url with rediss://".to_owned());
     }
     Ok(Some(TlsCertificates { client_tls, root_cert }))
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
-fn in_table(fault: String) -> String {
-    format!("{TABLE}: {fault}")
-}
-
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    std::fs::read(path).map(Zeroizing::new).map_err(|e| format!("{TABLE}: cannot read {}: {e}", path.display()))
+    std::fs::read(path).map(Zeroizing::new).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! Two whole gateways on one ledger: what one of them issues, the other takes; what one withdraws, both refuse.
+
+use serde_json::{Value, json};
+
+use super::{gateway, within_promise};
+use crate::dialects::flows::{UID, apivideo, cloudflare, text, ziggeo};
+use crate::dialects::{APP, Rig, body};
+use crate::fleet::server::{Server, programs};
+use crate::rig::{Answer, Folder};
+
+/// A server with two gateways on it.
+fn fleets(what: &str) -> Vec<(&'static str, Server, [Rig; 2])> {
+    let start = |program: &crate::fleet::server::Program| {
+        let (server, folder) = (Server::start(program, &[]), Folder::new());
+        let both = [gateway(&server, &folder), gateway(&server, &folder)];
+        (program.name, server, both)
+    };
+    programs(what).iter().map(start).collect()
+}
+
+fn upload_token(rig: &Rig) -> String {
+    text(&body(&apivideo(rig, "POST", "/upload-tokens", "{\"ttl\":600}")), "token").to_owned()
+}
+
+fn upload(rig: &Rig, token: &str) -> Answer {
+    rig.play("POST", &format!("/upload?token={token}"))
+}
+
+#[test]
+fn what_one_issues_the_other_takes_at_once_and_both_refuse_what_one_withdraws() {
+    for (name, _server, [one, two]) in fleets("upload tokens of a fleet") {
+        // It is asked for before it is there, so that its absence is remembered.
+        assert_eq!(upload(&two, "to0000000000000000000000").status, 401);
+        for _ in 0..20 {
+            let token = upload_token(&one);
+            assert_eq!(upload(&two, &token).status, 201, "{name}");
+        }
+        let token = upload_token(&one);
+        assert_eq!((upload(&one, &token).status, upload(&two, &token).status), (201, 201));
+        let seen = body(&apivideo(&two, "GET", &format!("/upload-tokens/{token}"), ""));
+        assert_eq!(seen["token"], token);
+        assert_eq!(body(&apivideo(&two, "GET", "/upload-tokens?pageSize=5", ""))["pagination"]["itemsTotal"], 21);
+        assert_eq!(apivideo(&one, "DELETE", &format!("/upload-tokens/{token}"), "").status, 204);
+        assert_eq!(upload(&one, &token).status, 401, "here, the very next one");
+        let took = within_promise("refused elsewhere", || upload(&two, &token).status == 401);
+        eprintln!("{name}: a token that one gateway deleted was refused by the other {took:?} later");
+        let again = apivideo(&two, "DELETE", &format!("/upload-tokens/{token}"), "");
+        assert_eq!(again.status, 404);
+    }
+}
+
+#[test]
+fn signing_keys_of_one_verify_on_the_other_until_either_deletes_them() {
+    for (name, _server, [one, two]) in fleets("signing keys of a fleet") {
+        let play = |rig: &Rig, token: &str| rig.play("GET", &format!("/cf/{token}/manifest/video.m3u8"));
+        let minted = body(&cloudflare(&one, "POST", &format!("{UID}/token"), json!({})));
+        let own = text(&minted["result"], "token").to_owned();
+        let took = within_promise("the account's own key", || play(&two, &own).status == 200);
+        eprintln!("{name}: a key that one gateway made verified on the other {took:?} later");
+        // Both sign with the one key of the account, whoever needed it first.
+        let others = text(&body(&cloudflare(&two, "POST", &format!("{UID}/token"), json!({})))["result"], "token").to_owned();
+        assert_eq!(play(&one, &others).status, 200);
+        let key = body(&cloudflare(&one, "POST", "keys", Value::Null))["result"].clone();
+        let fields = json!({ "id": key["id"], "pem": key["pem"] });
+        let given = text(&body(&cloudflare(&two, "POST", &format!("{UID}/token"), fields))["result"], "token").to_owned();
+        within_promise("a key of the caller's", || play(&two, &given).status == 200);
+        assert_eq!(play(&one, &given).status, 200);
+        let id = text(&key, "id");
+        assert_eq!(cloudflare(&two, "DELETE", &format!("keys/{id}"), Value::Null).status, 200);
+        assert_eq!(play(&two, &given).code(), "token_invalid", "here, the very next one");
+        let took = within_promise("its tokens are refused elsewhere", || play(&one, &given).code() == "token_invalid");
+        eprintln!("{name}: tokens of a key that one gateway deleted were refused by the other {took:?} later");
+        assert_eq!((play(&one, &own).status, play(&two, &own).status), (200, 200));
+    }
+}
+
+#[test]
+fn what_is_said_of_a_video_holds_on_both() {
+    for (name, _server, [one, two]) in fleets("settings of videos of a fleet") {
+        let open = |rig: &Rig| rig.play("GET", &format!("/cf/{UID}/manifest/video.m3u8")).status == 200;
+        assert!(!open(&two), "nothing was said: protected");
+        for (says, hears, signed) in [(&one, &two, false), (&two, &one, true), (&one, &two, false)] {
+            let said = cloudflare(says, "POST", UID, json!({ "uid": UID, "requireSignedURLs": signed }));
+            assert_eq!((said.status, open(says)), (200, !signed), "{name}");
+            within_promise("said elsewhere", || open(hears) != signed);
+        }
+    }
+}
+
+#[test]
+fn a_one_time_token_is_used_once_over_both() {
+    for (name, _server, [one, two]) in fleets("one-time tokens of a fleet") {
+        for round in 0..20 {
+            let video = body(&apivideo(&one, "GET", "/videos/vi4k0jvEUuaTdRAEjQ4Jfrgz", ""));
+            let url = text(&video["assets"], "hls").to_owned();
+            let target = &url[url.find("/vod/").expect("a path")..];
+            // Both at the same time: the store lets one of them through.
+            let play = |rig: &Rig| rig.play("GET", target);
+            let (here, there) = std::thread::scope(|scope| {
+                let there = scope.spawn(|| play(&two));
+                (play(&one), there.join().expect("no panic"))
+            });
+            let mut statuses = [here.status, there.status];
+            statuses.sort_unstable();
+            assert_eq!(statuses, [200, 404], "{name}, round {round}");
+            assert_eq!((play(&one).status, play(&two).status), (404, 404));
+            let first = if here.status == 200 { here } else { there };
+            let session = first.field("x-token-session").to_owned();
+            let goes_on = format!("{target}?avh={session}");
+            assert_eq!((one.play("GET", &goes_on).status, two.play("GET", &goes_on).status), (200, 200), "its session goes on on both");
+        }
+    }
+}
+
+#[test]
+fn auth_tokens_and_what_sessions_made_hold_on_both() {
+    for (name, _server, [one, two]) in fleets("auth tokens of a fleet") {
+        let grants = "key=mine&grants[create][all]=true&grants[read][session_owned]=true";
+        let token = text(&body(&ziggeo(&one, "POST", "/v1/authtokens/", grants)), "token").to_owned();
+        assert_eq!(body(&ziggeo(&two, "GET", "/v1/authtokens/mine", ""))["token"], token, "by its key, elsewhere");
+        let said = one.play("POST", &format!("/v1/applications/{APP}/session"));
+        let session = text(&body(&said), "token").to_owned();
+        let ask = |rig: &Rig, method: &str, rest: &str| {
+            let carried = format!("server_auth={token}&i07af2jp98rvoctt26y5egy3{APP}={session}");
+            rig.play(method, &format!("/v1/applications/{APP}/videos/{rest}?{carried}"))
+        };
+        assert_eq!(ask(&two, "GET", "made1/video.mp4").code(), "token_entitlement", "remembered as nobody's");
+        assert_eq!(ask(&one, "POST", "videos-upload-url").status, 201);
+        within_promise("made elsewhere", || ask(&two, "GET", "made1/video.mp4").status == 200);
+        assert_eq!(ziggeo(&two, "POST", &format!("/v1/authtokens/{token}"), "hidden=True").status, 200);
+        let took = within_promise("a change elsewhere", || ask(&one, "GET", "made1/video.mp4").code() == "token_invalid");
+        eprintln!("{name}: a token that one gateway changed was refused by the other {took:?} later");
+    }
+}

@@ -1,0 +1,95 @@
+//! A ledger whose store goes away and comes back.
+
+use std::time::{Duration, Instant};
+
+use super::{gateway, kept, within_promise};
+use crate::dialects::flows::{UID, apivideo, cloudflare, text};
+use crate::dialects::{ADMIN, Rig, body};
+use crate::fleet::server::{Server, programs};
+use crate::rig::{Answer, Folder};
+
+fn create(rig: &Rig) -> Answer {
+    apivideo(rig, "POST", "/upload-tokens", "{\"ttl\":600}")
+}
+
+fn upload(rig: &Rig, token: &str) -> Answer {
+    rig.play("POST", &format!("/upload?token={token}"))
+}
+
+fn until(what: &str, longest: Duration, holds: impl Fn() -> bool) -> Duration {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < longest, "not in time: {what}");
+        std::thread::yield_now();
+    }
+    began.elapsed()
+}
+
+#[test]
+fn without_its_store_a_gateway_goes_on_for_a_while_and_then_refuses_and_comes_back() {
+    for program in programs("a ledger whose store dies") {
+        let (mut server, folder) = (Server::start(&program, &kept()), Folder::new());
+        let [one, two] = [gateway(&server, &folder), gateway(&server, &folder)];
+        let token = text(&body(&create(&one)), "token").to_owned();
+        let unseen = text(&body(&create(&one)), "token").to_owned();
+        let stream = body(&cloudflare(&one, "POST", &format!("{UID}/token"), serde_json::json!({})));
+        let stream = format!("/cf/{}/manifest/video.m3u8", text(&stream["result"], "token"));
+        assert_eq!((upload(&two, &token).status, two.play("GET", &stream).status), (201, 200));
+        server.kill();
+        // What is known goes on; what is not, and every change, is refused with words.
+        assert_eq!((upload(&two, &token).status, two.play("GET", &stream).status), (201, 200));
+        let refused = upload(&two, &"to".repeat(12));
+        assert_eq!((refused.status, refused.code().as_str(), refused.field("retry-after")), (503, "ledger_away", "1"), "{refused:?}");
+        assert_eq!(create(&one).status, 503);
+        let bearer = format!("Bearer {ADMIN}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let own = one.call("POST", "/v1/keys", &headers, "{}");
+        assert_eq!((own.status, own.code().as_str(), own.field("retry-after")), (503, "ledger_unavailable", "1"), "{own:?}");
+        assert_eq!(one.call("GET", "/v1/keys", &headers, "").status, 503);
+        // `trust_for` is 2 s.
+        let lapsed = until("it refuses what it knew", Duration::from_secs(12), || upload(&two, &token).status == 503);
+        assert_eq!(upload(&two, &token).code(), "ledger_away");
+        until("its keys too", Duration::from_secs(1), || two.play("GET", &stream).code() == "ledger_away");
+        server.restart();
+        let back = within_promise("it takes them again", || upload(&two, &token).status == 201);
+        within_promise("its keys too", || two.play("GET", &stream).status == 200);
+        assert_eq!(upload(&two, &unseen).status, 201);
+        within_promise("and makes new ones", || create(&one).status == 200);
+        let fresh = text(&body(&create(&two)), "token").to_owned();
+        within_promise("on both", || upload(&one, &fresh).status == 201);
+        eprintln!("{}: what was known went on for {lapsed:?} without the store, and was taken {back:?} after its return", program.name);
+    }
+}
+
+#[test]
+fn a_gateway_starts_without_its_store_and_takes_what_is_there_when_it_comes() {
+    for program in programs("a ledger whose store is not there yet") {
+        let (mut server, folder) = (Server::start(&program, &kept()), Folder::new());
+        let (token, stream) = {
+            let one = gateway(&server, &folder);
+            let minted = body(&cloudflare(&one, "POST", &format!("{UID}/token"), serde_json::json!({})));
+            (text(&body(&create(&one)), "token").to_owned(), text(&minted["result"], "token").to_owned())
+        };
+        server.kill();
+        let late = gateway(&server, &folder);
+        let play = || late.play("GET", &format!("/cf/{stream}/manifest/video.m3u8"));
+        assert_eq!((upload(&late, &token).code(), play().code()), ("ledger_away".into(), "ledger_away".into()));
+        server.restart();
+        within_promise("tokens", || upload(&late, &token).status == 201);
+        within_promise("keys", || play().status == 200);
+    }
+}
+
+#[test]
+fn a_store_that_forgot_everything_is_believed() {
+    for program in programs("a ledger whose store forgets") {
+        let (mut server, folder) = (Server::start(&program, &[]), Folder::new());
+        let one = gateway(&server, &folder);
+        let token = text(&body(&create(&one)), "token").to_owned();
+        assert_eq!(upload(&one, &token).status, 201);
+        server.restart();
+        within_promise("what it forgot is refused", || upload(&one, &token).status == 401);
+        let fresh = text(&body(&create(&one)), "token").to_owned();
+        assert_eq!(upload(&one, &fresh).status, 201);
+    }
+}
