@@ -459,6 +459,8 @@ async fn sweep_sessions(inner: Arc<Inner>) {
         let ledger = inner.parts.load().ledger();
         if let Some(ledger) = ledger
             && let Err(fault) = ledger.sweep(now).await
+            // That has been told, and comes back by itself.
+            && !matches!(fault, crate::ledger::Fault::Away(_))
         {
             tracing::error!(%fault, "the ledger cannot be swept");
         }

@@ -46,6 +46,12 @@ enum Command {
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
     /// Judge test vectors: one line a scheme, exit code 1 on any mismatch
+    ///
+    /// A file is `{"scheme", "now", "vectors": [...]}`; a vector is `{"id", "key", "now", "input", "expected"}`, where
+    /// `input` is a request (`method`, `url`, `headers`, `client_ip`, `country`, ...) and `expected` is `allow` or `deny`.
+    /// With `denial` a refusal must have this reason; with `config` the scheme's table differs from its defaults; with
+    /// `upstream_path` what goes to the origin is judged, too. What `key` looks like for each `scheme`, and the deny
+    /// families, stand in tests/fixtures/vectors/README.md, beside vectors of every scheme.
     Conformance {
         /// Folder with `*.json` files of vectors
         folder: PathBuf,

@@ -16,11 +16,13 @@ mod cta_5007;
 mod digest_url;
 mod google_cloud_cdn;
 mod google_media_cdn;
+mod jwt;
 mod mux;
 mod request;
 mod rewriting;
 mod rfc9246;
 mod wowza;
+mod ziggeo;
 
 use std::fmt;
 use std::path::Path;
@@ -53,11 +55,21 @@ fn builder(scheme: &str) -> Option<Builder> {
         "digest_url" | "fastly" | "misc_cdn_recipes" | "nginx_secure_link" | "nginx_secure_link_hmac" => digest_url::build,
         "google_cloud_cdn" => google_cloud_cdn::build,
         "google_media_cdn" => google_media_cdn::build,
+        "jwt" => jwt::build,
         "mux" => mux::build,
         "rfc9246_uri_signing" => rfc9246::build,
         "wowza_securetoken2" => wowza::build,
+        "ziggeo" => ziggeo::build,
         _ => return None,
     })
+}
+
+/// The scheme's table that its vectors presume, with the keys of a vector's own `config` over it.
+fn table<C: serde::de::DeserializeOwned>(mut presumed: Value, vector: &Value) -> Result<C, String> {
+    if let (Some(table), Some(own)) = (presumed.as_object_mut(), vector["config"].as_object()) {
+        table.extend(own.clone());
+    }
+    serde_json::from_value(presumed).map_err(|fault| fault.to_string())
 }
 
 /// One shared secret as a key source.
@@ -246,13 +258,19 @@ fn run_vector(tally: &mut Tally, build: Builder, (file, vector): (&Value, &Value
         (true, Err(why)) => Some(format!("expected allow, got deny ({why})")),
         (false, Ok(())) => Some("expected deny, got allow".into()),
         (true, Ok(())) => wrong_upstream(vector, &upstream),
-        (false, Err(_)) => None,
+        (false, Err(why)) => wrong_denial(vector, why),
     };
     match fault {
         None => score.right += 1,
         Some(fault) => tally.mismatches.push(format!("{}: {fault}", id(vector))),
     }
     Ok(())
+}
+
+/// Vectors of ours say for which reason they are refused, so that none passes for another one.
+fn wrong_denial(vector: &Value, why: &str) -> Option<String> {
+    let wanted = vector.get("denial").and_then(Value::as_str).filter(|wanted| *wanted != why)?;
+    Some(format!("expected deny ({wanted}), got deny ({why})"))
 }
 
 fn wrong_upstream(vector: &Value, upstream: &(String, Option<String>)) -> Option<String> {

@@ -12,16 +12,16 @@ const NAMES: [&str; 5] = ["hdnts", "hdnea", "hdntl", "__hdnea__", "__token__"];
 
 pub(super) fn build(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     let key = vector.get("key")?;
-    Some(scheme(key).map(|scheme| Arc::new(scheme) as Arc<dyn Scheme>))
+    Some(scheme(vector, key).map(|scheme| Arc::new(scheme) as Arc<dyn Scheme>))
 }
 
-fn scheme(key: &Value) -> Result<AkamaiEdgeauth, String> {
+fn scheme(vector: &Value, key: &Value) -> Result<AkamaiEdgeauth, String> {
     let algorithm = key["algorithm"].as_str().unwrap_or("sha256");
     let mut config = json!({ "keys": "vectors", "algorithm": algorithm, "names": NAMES });
     if let Some(salt) = key["salt"].as_str() {
         config["salt"] = salt.into();
     }
-    let config: Config = serde_json::from_value(config).map_err(|fault| fault.to_string())?;
+    let config: Config = super::table(config, vector)?;
     let hex = ["hex", "transition_hex", "transition_key"].iter().filter_map(|name| key[*name].as_str());
     let keys = hex.map(|hex| octets(hex).map(|octets| Key::secret(None, octets))).collect::<Option<Vec<_>>>();
     AkamaiEdgeauth::new(&config, KeySource::new(KeySet::new(keys.ok_or("not hex")?)))

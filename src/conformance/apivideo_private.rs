@@ -54,6 +54,11 @@ fn count(tally: &mut Tally, vector: &Value, verdict: Result<(), &'static str>) {
     let expected = vector["expected"] == "allow";
     let score = if expected { &mut tally.allow } else { &mut tally.deny };
     score.all += 1;
+    let otherwise = verdict.err().filter(|_| !expected).and_then(|why| super::wrong_denial(vector, why));
+    if let Some(fault) = otherwise {
+        tally.mismatches.push(format!("{}: {fault}", id(vector)));
+        return;
+    }
     if expected == verdict.is_ok() {
         score.right += 1;
         return;

@@ -16,12 +16,13 @@ fn keys(vector: &Value) -> Option<KeySource> {
 pub(super) fn url_sig(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     let keys = keys(vector)?;
     let config = json!({ "keys": "keys", "exclude": [r"/(crossdomain|clientaccesspolicy)\.xml"] });
-    let config = serde_json::from_value(config).map_err(|e| e.to_string());
-    Some(config.and_then(|config| Ok(Arc::new(AtsUrlSig::new(&config, keys)?) as Arc<dyn Scheme>)))
+    Some(super::table(config, vector).and_then(|config| Ok(Arc::new(AtsUrlSig::new(&config, keys)?) as Arc<dyn Scheme>)))
 }
 
 pub(super) fn access_control(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     let keys = keys(vector)?;
-    let config = serde_json::from_value(json!({ "keys": "keys" })).map_err(|e| e.to_string());
-    Some(config.and_then(|config| Ok(Arc::new(AtsAccessControl::new(&config, keys)?) as Arc<dyn Scheme>)))
+    Some(
+        super::table(json!({ "keys": "keys" }), vector)
+            .and_then(|config| Ok(Arc::new(AtsAccessControl::new(&config, keys)?) as Arc<dyn Scheme>)),
+    )
 }

@@ -17,18 +17,18 @@ pub(super) fn smd(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme
         "country_header": "cloudfront-viewer-country",
         "region_header": "cloudfront-viewer-country-region",
     });
-    let config = serde_json::from_value(config).map_err(|e| e.to_string());
-    Some(config.and_then(|config| Ok(Arc::new(AwsSmd::new(&config, keys)?) as Arc<dyn Scheme>)))
+    Some(super::table(config, vector).and_then(|config| Ok(Arc::new(AwsSmd::new(&config, keys)?) as Arc<dyn Scheme>)))
 }
 
 pub(super) fn ivs(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
-    Some(make_ivs(&vector["key"]))
+    Some(make_ivs(vector))
 }
 
-fn make_ivs(key: &Value) -> Result<Arc<dyn Scheme>, String> {
+fn make_ivs(vector: &Value) -> Result<Arc<dyn Scheme>, String> {
+    let key = &vector["key"];
     let pem = key["es384_pub"].as_str().unwrap_or("");
     let keys = KeySet::parse(pem.as_bytes(), None, Some(Algorithm::ES384)).map_err(|fault| fault.to_string())?;
     let config = json!({ "keys": "keys", "channels": [key["channel_arn"]] });
-    let config = serde_json::from_value(config).map_err(|e| e.to_string())?;
+    let config = super::table(config, vector)?;
     Ok(Arc::new(AmazonIvs::new(&config, KeySource::new(keys))?))
 }

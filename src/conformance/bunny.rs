@@ -9,10 +9,10 @@ use crate::token::{Key, KeySet, KeySource, Scheme};
 
 pub(super) fn build(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     let key = vector.get("key")?.as_str()?;
-    Some(scheme(key).map(|scheme| Arc::new(scheme) as Arc<dyn Scheme>))
+    Some(scheme(vector, key).map(|scheme| Arc::new(scheme) as Arc<dyn Scheme>))
 }
 
-fn scheme(key: &str) -> Result<Bunny, String> {
-    let config = serde_json::from_value(json!({ "keys": "vectors" })).map_err(|fault| fault.to_string())?;
+fn scheme(vector: &Value, key: &str) -> Result<Bunny, String> {
+    let config = super::table(json!({ "keys": "vectors" }), vector)?;
     Bunny::new(&config, KeySource::new(KeySet::new(vec![Key::secret(None, key.as_bytes().to_vec())])))
 }

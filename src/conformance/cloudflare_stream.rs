@@ -12,7 +12,7 @@ pub(super) fn build(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Sche
 }
 
 fn scheme(vector: &Value) -> Result<Arc<dyn Scheme>, String> {
-    let config: Config = serde_json::from_value(json!({"keys": "vector"})).map_err(|e| e.to_string())?;
+    let config: Config = super::table(json!({"keys": "vector"}), vector)?;
     Ok(Arc::new(CloudflareStream::new(&config, keys_by_id(vector)?)?))
 }
 

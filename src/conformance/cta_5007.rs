@@ -12,18 +12,19 @@ use crate::token::{Algorithm, Key, KeyFault, KeySet, KeySource, Scheme};
 pub(super) fn build(file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     // The COSE file's tokens begin a second after its clock; its verifier allows a minute.
     let leeway = if file["scheme"] == "cta5007_cat_cose" { "60s" } else { "0s" };
-    Some(make(&vector["key"], leeway))
+    Some(make(vector, leeway))
 }
 
-fn make(key: &Value, leeway: &str) -> Result<Arc<dyn Scheme>, String> {
+fn make(vector: &Value, leeway: &str) -> Result<Arc<dyn Scheme>, String> {
+    let key = &vector["key"];
     let keys = keys(key).map_err(|fault| fault.to_string())?;
-    let config: Config = serde_json::from_value(json!({
+    let config = json!({
         "keys": "keys",
         "leeway": leeway,
         "issuers": key["issuer"].as_str().into_iter().collect::<Vec<_>>(),
         "audiences": key["audience"].as_array().cloned().unwrap_or_default(),
-    }))
-    .map_err(|e| e.to_string())?;
+    });
+    let config: Config = super::table(config, vector)?;
     Ok(Arc::new(Cta5007::new(&config, KeySource::new(KeySet::new(keys)))?))
 }
 

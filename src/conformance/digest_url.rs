@@ -16,14 +16,14 @@ pub(super) fn build(file: &Value, vector: &Value) -> Option<Result<Arc<dyn Schem
         "nginx_secure_link_hmac" => nginx_hmac(key),
         "fastly" => json!({ "preset": "fastly" }),
         "misc_cdn_recipes" => json!({ "preset": preset(vector["id"].as_str()?)? }),
-        _ => vector["config"].clone(),
+        _ => json!({}),
     };
-    Some(make(config, secret))
+    Some(make(config, vector, secret))
 }
 
-fn make(mut config: Value, secret: &str) -> Result<Arc<dyn Scheme>, String> {
+fn make(mut config: Value, vector: &Value, secret: &str) -> Result<Arc<dyn Scheme>, String> {
     config["keys"] = json!("keys");
-    let config: Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
+    let config: Config = super::table(config, vector)?;
     let scheme = DigestUrl::new(&config, super::secret(None, secret.as_bytes()))?;
     Ok(Arc::new(scheme))
 }

@@ -15,7 +15,7 @@ const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70,
 
 pub(super) fn build(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     let keys = vector.get("key")?.as_object()?;
-    Some(scheme(keys, hash(vector)).map(|scheme| Arc::new(scheme) as Arc<dyn Scheme>))
+    Some(scheme(vector, keys).map(|scheme| Arc::new(scheme) as Arc<dyn Scheme>))
 }
 
 /// The keyset's hash is not a field of the vectors: it is said in `reason`, or else is that of the
@@ -27,7 +27,7 @@ fn hash(vector: &Value) -> &'static str {
     if short && !other { "sha1" } else { "sha256" }
 }
 
-fn scheme(keys: &serde_json::Map<String, Value>, hash: &str) -> Result<GoogleMediaCdn, String> {
+fn scheme(vector: &Value, keys: &serde_json::Map<String, Value>) -> Result<GoogleMediaCdn, String> {
     let mut set = Vec::new();
     // Signed requests have keys by name, tokens a bare keyset.
     if keys.contains_key("ed25519_pub_b64url") || keys.contains_key("hmac_secret_b64url") {
@@ -37,7 +37,7 @@ fn scheme(keys: &serde_json::Map<String, Value>, hash: &str) -> Result<GoogleMed
             push(&mut set, Some(name), key.as_object().ok_or("a key is an object")?)?;
         }
     }
-    let config = serde_json::from_value(json!({ "keys": "vectors", "hmac": hash })).map_err(|fault| fault.to_string())?;
+    let config = super::table(json!({ "keys": "vectors", "hmac": hash(vector) }), vector)?;
     GoogleMediaCdn::new(&config, KeySource::new(KeySet::new(set)))
 }
 

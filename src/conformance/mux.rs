@@ -14,6 +14,6 @@ pub(super) fn build(file: &Value, vector: &Value) -> Option<Result<Arc<dyn Schem
 
 fn scheme(file: &Value, vector: &Value) -> Result<Arc<dyn Scheme>, String> {
     let restrictions = file.get("restrictions").cloned().unwrap_or_else(|| json!({}));
-    let config: Config = serde_json::from_value(json!({"keys": "vector", "restrictions": restrictions})).map_err(|e| e.to_string())?;
+    let config: Config = super::table(json!({"keys": "vector", "restrictions": restrictions}), vector)?;
     Ok(Arc::new(Mux::new(&config, keys_by_id(vector)?)?))
 }

@@ -9,13 +9,13 @@ use crate::token::{KeySet, KeySource, Scheme};
 
 pub(super) fn build(_file: &Value, vector: &Value) -> Option<Result<Arc<dyn Scheme>, String>> {
     let (issuer, settings) = vector["key"].as_object()?.iter().next()?;
-    Some(make(issuer, settings))
+    Some(make(vector, issuer, settings))
 }
 
-fn make(issuer: &str, settings: &Value) -> Result<Arc<dyn Scheme>, String> {
+fn make(vector: &Value, issuer: &str, settings: &Value) -> Result<Arc<dyn Scheme>, String> {
     let set = json!({ "keys": settings["keys"] }).to_string();
     let keys = KeySource::new(KeySet::parse(set.as_bytes(), None, None).map_err(|fault| fault.to_string())?);
-    let config: Config = serde_json::from_value(json!({
+    let config = json!({
         "keys": "keys",
         "issuers": [issuer],
         "audiences": settings["id"].as_str().into_iter().collect::<Vec<_>>(),
@@ -26,7 +26,7 @@ fn make(issuer: &str, settings: &Value) -> Result<Arc<dyn Scheme>, String> {
             { "deny": r".*/public/secret\.xml" },
             { "allow": r".*/public/.*" },
         ],
-    }))
-    .map_err(|e| e.to_string())?;
+    });
+    let config: Config = super::table(config, vector)?;
     Ok(Arc::new(Rfc9246::new(&config, keys)?))
 }

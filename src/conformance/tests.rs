@@ -1,7 +1,7 @@
 //! The kept vectors and the whole collection decide as expected, and bad files are named.
 
+mod families;
 mod make;
-mod own;
 
 use super::*;
 
@@ -32,9 +32,9 @@ fn line<'r>(report: &'r Report, scheme: &str) -> &'r Tally {
 fn kept_vectors_decide_as_expected() {
     let report = run(Path::new(KEPT));
     assert!(report.passed(), "{report}");
-    assert_eq!(report.tallies.len(), 16, "{report}");
     for tally in &report.tallies {
-        assert!(tally.allow.all >= 1 && tally.deny.all >= 2 && tally.unsupported == 0, "{report}");
+        let denies = tally.deny.all >= 2 || rewriting::is_for(&tally.scheme);
+        assert!(tally.allow.all >= 1 && denies && tally.unsupported == 0, "{report}");
     }
 }
 

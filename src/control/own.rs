@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::gate::{Caller, Locked};
 use super::serve::json as answer_json;
 use super::{Answer, Call, Dialect, Refusal, Serving};
+use crate::ledger::Batch;
 use crate::ledger::record::Role;
 use crate::ledger::{Cursor, ID_MAX, Kind, Listing, Order, Record, Start};
 use crate::query;
@@ -88,6 +89,13 @@ async fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
     call.note.caller(&caller);
     caller.may(role).map_err(Problem::Locked)?;
     Ok(caller)
+}
+
+/// Makes what a call asks for, and keeps its answer for its idempotency key in the same commit.
+async fn make(call: &Call, caller: &Caller, batch: Batch, answer: &Value) -> Outcome {
+    let batch = idempotency::record(call, caller, (StatusCode::CREATED, answer)).into_iter().fold(batch, Batch::create);
+    call.commit(caller, batch).await?;
+    Ok(ok(StatusCode::CREATED, answer))
 }
 
 /// The body as `T`; an empty one is `{}`.

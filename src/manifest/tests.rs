@@ -197,6 +197,29 @@ fn crowded_playlists_stay_quick() {
     assert_eq!(rewrite(Kind::Dash, body.as_bytes(), &query(), Limits::default()).map(|out| out.changed), Ok(0));
 }
 
+/// Run by hand: `cargo test --release --lib what_ -- --ignored --nocapture --test-threads=1`.
+#[test]
+#[ignore = "measures"]
+fn what_rewriting_costs() {
+    let segments: String = (0..5000).map(|n| format!("#EXTINF:4.000,\nvideo/720p/segment-{n:06}.m4s\n")).collect();
+    let hls = format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MAP:URI=\"init.mp4\"\n{segments}#EXT-X-ENDLIST\n");
+    let listed: String = (0..5000).map(|n| format!("<SegmentURL media=\"video/720p/segment-{n:06}.m4s\"/>")).collect();
+    let dash = format!(
+        "<MPD><Period><AdaptationSet><Representation><SegmentList>{listed}</SegmentList></Representation></AdaptationSet></Period></MPD>"
+    );
+    for (name, kind, body) in [("HLS", Kind::Hls, &hls), ("DASH", Kind::Dash, &dash)] {
+        for (way, links) in [("query", query()), ("path", path())] {
+            let rounds = 100;
+            let began = std::time::Instant::now();
+            for _ in 0..rounds {
+                std::hint::black_box(rewrite(kind, std::hint::black_box(body.as_bytes()), &links, Limits::default())).expect("a playlist");
+            }
+            let bytes = (rounds * body.len()) as f64;
+            println!("rewriting {name} by {way}: {:.0} MB/s", bytes / 1e6 / began.elapsed().as_secs_f64());
+        }
+    }
+}
+
 // ---- properties
 
 fn reference() -> impl Strategy<Value = String> {

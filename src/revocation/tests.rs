@@ -171,7 +171,7 @@ fn revocations_are_written_as_they_are_said() {
     }
 }
 
-/// Run by hand: `cargo test --release --lib revocation -- --ignored --nocapture`.
+/// Run by hand: `cargo test --release --lib what_ -- --ignored --nocapture --test-threads=1`.
 #[test]
 #[ignore = "measures"]
 fn what_asking_costs() {

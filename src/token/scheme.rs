@@ -33,6 +33,8 @@ pub mod rfc9246;
 pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
 pub mod times;
 pub mod wowza;
 pub mod ziggeo;

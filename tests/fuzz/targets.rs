@@ -3,20 +3,27 @@
 //!
 //! Used twice: by `tests/it/fuzz.rs` on every run, bounded, and by the targets of `tests/fuzz` under libFuzzer.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use tollgate::clock::UnixTime;
+use tollgate::form::multipart::Multipart;
+use tollgate::form::urlencoded::Urlencoded;
+use tollgate::form::{Boundary, Edit, Field};
 use tollgate::keygen::{Kind, generate};
 use tollgate::manifest::{self, Absolute, Limits, Mode, Resolver};
 use tollgate::name::Name;
 use tollgate::path::CleanPath;
+use tollgate::secret::Secret;
+use tollgate::session::ticket::{Bound, Tickets};
 use tollgate::token::jws::Jws;
 use tollgate::token::scheme::config::SchemeConfig;
-use tollgate::token::{Due, KeySource, RequestFacts, Scheme};
+use tollgate::token::{Due, KeySet, KeySource, RequestFacts, Scheme};
 use tollgate::verifier::{KeysConfig, keys};
 
 /// The time at which everything is judged.
@@ -53,7 +60,9 @@ pub(super) fn every() -> &'static [Box<dyn Scheme>] {
         let carriers = json!(["path-segment", { "path_prefix": "t=" }, { "path_parameter": "t" }, { "query": "token" }, { "cookie": "c" },
             { "header": "authorization" }]);
         let jwt = json!({ "type": "jwt", "carriers": carriers, "claims": { "paths": "paths", "networks": "ip", "countries": "co" } });
-        plain.chain(digests).chain([jwt]).map(build).collect()
+        let ziggeo = json!({ "type": "ziggeo", "application_token": "0123456789abcdef" });
+        let issued = ["apivideo-private", "apivideo-upload"].map(|kind| json!({ "type": kind }));
+        plain.chain(digests).chain([jwt, ziggeo]).chain(issued).map(build).collect()
     })
 }
 
@@ -69,19 +78,22 @@ fn build(mut table: Value) -> Box<dyn Scheme> {
         let around = keys::Surroundings { folder: std::path::Path::new("/"), variable: &|_| None };
         KeySource::new(keys::read(&Name::new("k").expect("a name"), &set, around).expect("a key set"))
     });
-    table["keys"] = "k".into();
+    if !table["type"].as_str().is_some_and(|kind| kind.starts_with("apivideo")) {
+        table["keys"] = "k".into();
+    }
     let table: SchemeConfig = serde_json::from_value(table).expect("a scheme");
     table.build(source.clone()).expect("a scheme")
 }
 
-/// A request out of bytes: which scheme, then lines with target, cookie, and what stands in every header.
-/// Gives whether a token was found good.
-pub(super) fn scheme(data: &[u8]) -> bool {
+/// A request out of bytes: which scheme of a kind (of all where `kind` is none), then lines with target, cookie, and
+/// what stands in every header. Gives whether a token was found good.
+pub(super) fn scheme(kind: Option<&str>, data: &[u8]) -> bool {
     let Some((which, rest)) = data.split_first() else { return false };
     let Ok(text) = std::str::from_utf8(rest) else { return false };
     let mut lines = text.splitn(3, '\n');
     let (target, cookie, header) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-    let scheme = &every()[usize::from(*which) % every().len()];
+    let of_kind = || every().iter().filter(|scheme| kind.is_none_or(|kind| scheme.kind() == kind));
+    let Some(scheme) = of_kind().nth(usize::from(*which) % of_kind().count().max(1)) else { panic!("no scheme {kind:?}") };
     request(&**scheme, target, (cookie, header))
 }
 
@@ -146,4 +158,56 @@ pub(super) fn target(data: &[u8]) {
 pub(super) fn content_range(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = tollgate::upload::Piece::parse(text);
+}
+
+/// A session ticket, whose key nobody has. Gives whether it was taken.
+pub(super) fn ticket(data: &[u8]) -> bool {
+    static TICKETS: OnceLock<Tickets> = OnceLock::new();
+    let tickets = TICKETS.get_or_init(|| Tickets::new(&[]).expect("a random key"));
+    let bound = Bound { route: "vod", host: "media.example.com" };
+    std::str::from_utf8(data).is_ok_and(|text| tickets.read(text, bound).is_ok())
+}
+
+/// A key set: PEM or JWK, plain or in base64.
+pub(super) fn keys(data: &[u8]) {
+    let _ = KeySet::parse(data, Some("k"), None);
+}
+
+/// The name that the forms below have edited.
+const FIELD: &str = "token";
+
+fn edits() -> Vec<Edit> {
+    vec![Edit::Replace(Field { name: FIELD.into(), value: Secret::new("s".into()) })]
+}
+
+/// Chunks of `body`, the first byte of which says how long they are.
+fn chunks(data: &[u8]) -> impl Iterator<Item = Bytes> {
+    let (size, body) = data.split_first().map_or((1, data), |(size, body)| (usize::from(*size).max(1), body));
+    body.chunks(size).map(Bytes::copy_from_slice)
+}
+
+/// A form in a body, cut anywhere: what comes out holds the field once, and is as long as was said.
+pub(super) fn urlencoded(data: &[u8]) {
+    let (mut editor, mut out) = (Urlencoded::editing(edits()), VecDeque::new());
+    let said = data.len().saturating_sub(1) as u64 + editor.growth();
+    if chunks(data).try_for_each(|chunk| editor.push(chunk, &mut out)).and_then(|()| editor.finish(&mut out)).is_ok() {
+        let body: Vec<u8> = out.into_iter().flatten().collect();
+        let text = String::from_utf8_lossy(&body);
+        assert_eq!(tollgate::query::values(&text, FIELD).collect::<Vec<_>>(), ["s"], "{text}");
+        assert_eq!(body.len() as u64, said, "{text}");
+    }
+}
+
+/// A form of parts, cut anywhere: what comes out is as long as was said, and can be edited once more.
+pub(super) fn multipart(data: &[u8]) {
+    let boundary = Boundary::of("multipart/form-data; boundary=XyZ").expect("multipart").expect("a boundary");
+    let mut editor = Multipart::editing(&boundary, edits()).expect("an editor");
+    let (said, mut out) = (data.len().saturating_sub(1) as u64 + editor.growth(), VecDeque::new());
+    if chunks(data).try_for_each(|chunk| editor.push(chunk, &mut out)).and_then(|()| editor.finish(&mut out)).is_ok() {
+        let body: Vec<u8> = out.into_iter().flatten().collect();
+        assert_eq!(body.len() as u64, said, "{}", body.escape_ascii());
+        let mut again = Multipart::editing(&boundary, edits()).expect("an editor");
+        let taken = again.push(body.into(), &mut VecDeque::new()).and_then(|()| again.finish(&mut VecDeque::new()));
+        taken.expect("what was written can be read");
+    }
 }

@@ -37,7 +37,10 @@ def akamai(order):
 def cwt(order):
     import cwt as library
 
-    key = library.COSEKey.from_symmetric_key(bytes.fromhex(order["key"]), alg="HS256", kid="h")
+    if "pem" in order:
+        key = library.COSEKey.from_pem(order["pem"], kid="e")
+    else:
+        key = library.COSEKey.from_symmetric_key(bytes.fromhex(order["key"]), alg="HS256", kid="h")
     if order["do"] == "sign":
         claims = {int(label): value for label, value in order["claims"].items()}
         claims = {label: {int(k): {int(m): v for m, v in r.items()} for k, r in value.items()} if label == 312 else value for label, value in claims.items()}

@@ -249,7 +249,7 @@ fn conformance_judges_a_folder_by_its_exit_code() {
     assert_eq!(passed["passed"], true);
 
     let text = std::fs::read_to_string(format!("{vectors}/mux.json")).expect("vectors");
-    folder.file("wrong/mux.json", &text.replacen("\"allow\"", "\"deny\"", 1));
+    folder.file("wrong/mux.json", &text.replacen("\"expected\": \"allow\"", "\"expected\": \"deny\"", 1));
     let failed = rig::run(&["conformance", "wrong"], folder.path());
     assert_eq!(code(&failed), Some(1), "{failed:?}");
     folder.file("broken/mux.json", "{");

@@ -17,7 +17,8 @@ const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vecto
 /// Target, cookie and header of every vector that a scheme lets in: what real tokens look like.
 fn seeds() -> Vec<(String, String, String)> {
     let mut seeds = Vec::new();
-    for entry in std::fs::read_dir(VECTORS).expect("vectors").map(|entry| entry.expect("an entry").path()) {
+    let entries = std::fs::read_dir(VECTORS).expect("vectors").map(|entry| entry.expect("an entry").path());
+    for entry in entries.filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
         let file: Value = serde_json::from_slice(&std::fs::read(entry).expect("a file")).expect("JSON");
         for vector in file["vectors"].as_array().into_iter().flatten().filter(|vector| vector["expected"] == "allow") {
             let url = vector["input"]["url"].as_str().expect("a URL");
@@ -58,7 +59,7 @@ proptest! {
     #[test]
     fn no_scheme_takes_what_is_made_up(which in any::<u8>(), text in "\\PC{0,200}") {
         let data = [&[which], text.as_bytes()].concat();
-        prop_assert!(!targets::scheme(&data));
+        prop_assert!(!targets::scheme(None, &data));
     }
 
     #[test]
@@ -77,6 +78,8 @@ proptest! {
         targets::target(&data);
         targets::jws(&data);
         targets::content_range(&data);
+        targets::keys(&data);
+        prop_assert!(!targets::ticket(&data));
         targets::content_range(mutated("bytes 0-9/100", change, &with).as_bytes());
         targets::manifest(Kind::Hls, &data);
         targets::manifest(Kind::Dash, &data);
@@ -97,6 +100,35 @@ proptest! {
         let text = PLAYLISTS.with(|all| all[usize::from(dash)].clone());
         prop_assert!(text.len() > 100, "{path}");
         targets::manifest(kind, mutated(&text, change, &with).as_bytes());
+    }
+}
+
+/// Pieces that forms are made of, and that their readers disagree on.
+fn form_piece() -> impl Strategy<Value = &'static str> {
+    let all = [
+        "--XyZ",
+        "\r\n",
+        "\n",
+        "--",
+        "Content-Disposition: form-data; name=\"token\"",
+        "; filename=\"f\"",
+        "\r\n\r\n",
+        "\r\n--XyZ--",
+        "token=x",
+        "&",
+        "t%6Fken",
+        "=",
+        "+",
+    ];
+    prop::sample::select(all.to_vec())
+}
+
+proptest! {
+    #[test]
+    fn forms_come_back(pieces in prop::collection::vec(form_piece(), 0..30), cut in 1_u8..9) {
+        let data = [vec![cut], pieces.concat().into_bytes()].concat();
+        targets::multipart(&data);
+        targets::urlencoded(&data);
     }
 }
 
@@ -128,4 +160,22 @@ fn the_targets_know_a_good_token() {
     }
     assert!(taken >= 14, "only {taken}");
     assert_eq!(origin::HLS, "/vod/master.m3u8");
+}
+
+/// What libFuzzer begins with.
+#[test]
+#[ignore = "writes tests/fuzz/corpus; run by hand before fuzzing"]
+fn write_seeds() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus");
+    let write = |folder: &str, index: usize, seed: &str| {
+        let folder = format!("{corpus}/{folder}");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(format!("{folder}/{index}"), seed).expect("written");
+    };
+    for (index, (target, cookie, header)) in seeds().iter().enumerate() {
+        write("seeds-schemes", index, &format!("\0{target}\n{cookie}\n{header}"));
+    }
+    for (index, text) in PLAYLISTS.with(Clone::clone).iter().enumerate() {
+        write(["seeds-hls", "seeds-dash"][index], 0, text);
+    }
 }

@@ -5,6 +5,7 @@
 
 mod fleet;
 mod outage;
+mod rates;
 mod same;
 
 use std::time::{Duration, Instant};

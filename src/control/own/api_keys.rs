@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, ok, one, page, read, wrong_method};
+use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::control::Call;
 use crate::control::gate::{new_key, sha256_hex};
 use crate::ledger::record::{ApiKey, Role};
@@ -51,8 +51,7 @@ async fn create(call: &Call) -> Outcome {
     call.note.object(&id);
     let mut answer = shown(&record).unwrap_or_default();
     answer["key"] = key.expose().as_str().into();
-    call.commit(&caller, Batch::at(call.now).create(record)).await?;
-    Ok(ok(StatusCode::CREATED, &answer))
+    make(call, &caller, Batch::at(call.now).create(record), &answer).await
 }
 
 async fn delete(call: &Call, id: &str) -> Outcome {

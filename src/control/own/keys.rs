@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, ok, one, page, read, wrong_method};
+use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::clock::UnixTime;
 use crate::control::{Answer, Call, Caller};
 use crate::keygen::{self, Generated};
@@ -73,8 +73,7 @@ async fn create(call: &Call) -> Outcome {
     let (record, made) = new_key(call, &caller, wanted.kind, wanted.name).await?;
     call.note.object(&record.id);
     let answer = shown_once(&record, &made);
-    call.commit(&caller, Batch::at(call.now).create(record)).await?;
-    Ok(ok(StatusCode::CREATED, &answer))
+    make(call, &caller, Batch::at(call.now).create(record), &answer).await
 }
 
 async fn rotate(call: &Call, id: &str) -> Outcome {
@@ -96,8 +95,7 @@ async fn rotate(call: &Call, id: &str) -> Outcome {
     let retired = Record { body: Body::SigningKey(retired), expires: until, ..Record::clone(&old) };
     let mut answer = shown_once(&record, &made);
     answer["replaces"] = json!({ "id": id, "verifies_until": until.0 });
-    call.commit(&caller, Batch::at(call.now).create(record).replace(retired)).await?;
-    Ok(ok(StatusCode::CREATED, &answer))
+    make(call, &caller, Batch::at(call.now).create(record).replace(retired), &answer).await
 }
 
 /// Making an RSA key takes a while: not on the thread that answers everybody.

@@ -9,7 +9,7 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, ok, one, page, read, wrong_method};
+use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::clock::UnixTime;
 use crate::control::gate::sha256_hex;
 use crate::control::{Call, Caller, PolicyConfig};
@@ -117,8 +117,7 @@ async fn issue(call: &Call) -> Outcome {
     answer["url"] = url(&uri, &signed).into();
     answer["headers"] = signed.headers.iter().map(|(name, value)| (name.to_string(), Value::from(value.as_str()))).collect();
     answer["cookies"] = signed.cookies.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
-    call.commit(&caller, Batch::at(call.now).create(record)).await?;
-    Ok(ok(StatusCode::CREATED, &answer))
+    make(call, &caller, Batch::at(call.now).create(record), &answer).await
 }
 
 /// The request with what its policy adds, and seconds until the token's end.

@@ -174,7 +174,7 @@ proptest! {
     }
 }
 
-/// Run by hand: `cargo test --release --lib session::ticket -- --ignored --nocapture`.
+/// Run by hand: `cargo test --release --lib what_ -- --ignored --nocapture --test-threads=1`.
 #[test]
 #[ignore = "measures"]
 fn what_a_check_costs() {

@@ -68,12 +68,10 @@ impl<'t> Fields<'t> {
         let mut found: [Option<(usize, &str)>; 6] = [None; 6];
         let mut at = 0;
         for pair in text.split(separator) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
             let plain = query::decode(name).ok_or(Denial::Malformed)?;
             if let Some(index) = FIELDS.iter().position(|field| *field == plain) {
-                if name != plain {
-                    return Err(Denial::Malformed);
-                }
+                let value = value.filter(|_| name == plain).ok_or(Denial::Malformed)?;
                 if found[index].replace((at, value)).is_some() {
                     return Err(Denial::Duplicate);
                 }

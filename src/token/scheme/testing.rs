@@ -1,12 +1,14 @@
 //! A request to ask a scheme about, and throwaway keys: for the schemes' tests.
 
+pub(crate) mod every;
+
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Scheme, SignRequest, Signed};
@@ -178,6 +180,15 @@ pub(crate) fn p256() -> Key {
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("ec").as_ref().to_vec()
     });
     private(der, "KEC", None)
+}
+
+/// A P-384 key without a name.
+pub(crate) fn p384() -> Key {
+    static PKCS8: OnceLock<Vec<u8>> = OnceLock::new();
+    let der = PKCS8.get_or_init(|| {
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &SystemRandom::new()).expect("ec").as_ref().to_vec()
+    });
+    Key::new(Material::private(der).expect("key"), None, Some(Algorithm::ES384)).expect("key")
 }
 
 /// An Ed25519 key.

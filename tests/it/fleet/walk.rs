@@ -210,6 +210,25 @@ async fn every_limit_holds_over_two_gateways() {
 }
 
 #[tokio::test]
+async fn a_full_gateway_gives_the_fleets_place_back() {
+    for program in programs("a full gateway of a fleet") {
+        let server = Server::start(&program, &[]);
+        let origin = Origin::plain();
+        let inline = key(tollgate::keygen::Kind::Ed25519);
+        let config = config(&origin.url, &server.url(), &json!({ "concurrent_per_token": 2 }), &inline);
+        let one = Gateway::start(over(config.clone(), json!({ "sessions": { "max_sessions": 1 } })));
+        let two = Gateway::start(config);
+        let link = one.link("/film/master.m3u8");
+        enters(&one, &link).await;
+        let full = asks(&one, &link, "second", 1).await;
+        assert_eq!((full.status, full.code().as_str()), (503, "session_ceiling"), "{}", program.name);
+        // The store had given it a place, and hears that it is free.
+        within("the place", async { while asks(&two, &link, "third", 1).await.status != 302 {} }).await;
+        assert_eq!(asks(&two, &link, "fourth", 1).await.code(), "session_concurrent_token");
+    }
+}
+
+#[tokio::test]
 async fn a_viewings_time_and_bytes_are_those_of_the_fleet() {
     for program in programs("time and bytes over two gateways") {
         let server = Server::start(&program, &[]);

@@ -49,6 +49,7 @@ fn text(answer: &Value) -> String {
 struct Scene {
     gateway: Gateway,
     rsa: Generated,
+    ec: Generated,
     now: i64,
     _origin: crate::support::Origin,
 }
@@ -57,10 +58,12 @@ impl Scene {
     /// A host for each scheme, at the real time, which some of the libraries cannot be told otherwise.
     fn new() -> Self {
         let (rsa, origin) = (generate(Kind::Rsa2048).expect("key"), crate::support::Origin::plain());
-        let pem = rsa.pem.as_ref().expect("a pair").expose();
+        let ec = generate(Kind::P256).expect("key");
+        let (pem, ec_pem) = (rsa.pem.as_ref().expect("a pair").expose(), ec.pem.as_ref().expect("a pair").expose());
         let edge = |more: Value| crate::support::gateway::over(json!({ "type": "akamai-edgeauth", "keys": "edge" }), more);
         let schemes = json!({
             "cf": { "type": "cloudfront", "keys": "rsa" },
+            "ec": { "type": "cloudfront", "keys": "ec" },
             "edge": edge(json!({})),
             "salted": edge(json!({ "salt": "pepper", "algorithm": "sha1" })),
             "cat": { "type": "cta-5007", "keys": "cat", "issuers": ["us"], "leeway": "60s" },
@@ -76,9 +79,10 @@ impl Scene {
         let gateway = Gateway::start(json!({
             "keys": {
                 "rsa": { "inline": pem, "id": "K1" },
+                "ec": { "inline": ec_pem, "id": "K1" },
                 "mux": { "inline": pem, "id": "k" },
                 "edge": { "secret": EDGE, "encoding": "hex" },
-                "cat": { "by_id": { "h": { "secret": CAT, "encoding": "hex", "algorithm": "HS256" } } },
+                "cat": { "by_id": { "e": { "inline": ec_pem }, "h": { "secret": CAT, "encoding": "hex", "algorithm": "HS256" } } },
                 "hmac": { "by_id": { "k": { "secret": CAT, "algorithm": "HS256" } } },
             },
             "schemes": schemes, "origins": { "media": { "endpoints": [origin.url] } }, "routes": routes,
@@ -86,7 +90,7 @@ impl Scene {
         }));
         let now = Clock::System.now();
         gateway.clock.set(now);
-        Self { gateway, rsa, now: now.0, _origin: origin }
+        Self { gateway, rsa, ec, now: now.0, _origin: origin }
     }
 
     fn key(&self) -> &str {
@@ -101,10 +105,16 @@ impl Scene {
 
     /// A token of ours for `path`, good for an hour.
     fn sign(&self, scheme: &str, path: &str, scope: Option<&str>) -> Signed {
+        self.sign_by(scheme, path, (scope, None))
+    }
+
+    /// The same by this key.
+    fn sign_by(&self, scheme: &str, path: &str, (scope, key): (Option<&str>, Option<&str>)) -> Signed {
         let asked = SignRequest {
             host: format!("{scheme}.test"),
             subject: None,
             scope: scope.map(str::to_owned),
+            key_id: key.map(str::to_owned),
             now: None,
             expires: Some(tollgate::clock::UnixTime(self.now + 3600)),
             ..for_path(path)
@@ -164,6 +174,7 @@ async fn cloudfront_signers() {
         { "library": library, "do": "sign", "key": key, "url": url, "end": end, "hash": "SHA256" },
         { "library": library, "do": "sign", "key": key, "url": url, "policy": policy.to_string() },
         { "library": library, "do": "cookies", "key": key, "url": "http://cf.test/v/*", "policy": policy.to_string() },
+        { "library": library, "do": "sign", "key": scene.ec.pem.as_ref().expect("a pair").expose(), "url": "http://ec.test/v/a.m3u8", "end": end },
     ]);
     let Some(answers) = ask("node", &orders) else { return };
     for answer in &answers[..3] {
@@ -178,6 +189,9 @@ async fn cloudfront_signers() {
     let cookies: Vec<String> = cookies.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?))).collect();
     assert_eq!(scene.says("cf", "/v/b.ts", &format!("Cookie: {}\r\n", cookies.join("; "))).await, "200", "{cookies:?}");
     assert_ne!(scene.says("cf", "/w/b.ts", &format!("Cookie: {}\r\n", cookies.join("; "))).await, "200");
+    let target = target_of(&text(&answers[4]));
+    assert_eq!(scene.says("ec", &target, "").await, "200", "{library} with ECDSA: {target}");
+    assert_ne!(scene.says("ec", &target.replacen("a.m3u8", "b.m3u8", 1), "").await, "200");
 }
 
 #[tokio::test]
@@ -216,19 +230,28 @@ async fn akamai_generators() {
 async fn common_access_tokens() {
     let scene = Scene::new();
     let (end, header) = (scene.now + 3600, |token: &str| format!("CTA-Common-Access-Token: {token}\r\n"));
-    let ours = scene.sign("cat", "/v/a.m3u8", Some("/v/")).token;
+    let by_key = |key| scene.sign_by("cat", "/v/a.m3u8", (Some("/v/"), Some(key))).token;
+    let (ours, by_ec, ec) = (by_key("h"), by_key("e"), &scene.ec);
+    let other = generate(Kind::P256).expect("key").public_pem;
     let forged = format!("{}{}", &ours[..ours.len() - 6], if ours.ends_with("AAAAAA") { "BBBBBB" } else { "AAAAAA" });
     let claims = json!({ "1": "us", "4": end, "312": { "3": { "1": "/v/" } } });
     let orders = json!([
         { "library": "cwt", "do": "sign", "key": CAT, "claims": claims },
         { "library": "cwt", "do": "verify", "key": CAT, "token": ours },
         { "library": "cwt", "do": "verify", "key": CAT, "token": forged },
+        { "library": "cwt", "do": "sign", "pem": ec.pem.as_ref().expect("a pair").expose(), "claims": claims },
+        { "library": "cwt", "do": "verify", "pem": ec.public_pem, "token": by_ec },
+        { "library": "cwt", "do": "verify", "pem": other, "token": by_ec },
     ]);
     if let Some(answers) = ask("python3", &orders) {
         scene.holds("cat", ("/v/a.m3u8", &header(&text(&answers[0]))), "cwt").await;
         assert_eq!(scene.says("cat", "/w/a.m3u8", &header(&text(&answers[0]))).await, "token_path");
         assert_eq!((&ok(&answers[1])["1"], &ok(&answers[1])["4"]), (&json!("us"), &json!(end)), "{}", answers[1]);
-        assert!(answers[2].get("refused").is_some(), "{}", answers[2]);
+        scene.holds("cat", ("/v/a.m3u8", &header(&text(&answers[3]))), "cwt with ES256").await;
+        assert_eq!(ok(&answers[4])["4"], json!(end), "{}", answers[4]);
+        for answer in [&answers[2], &answers[5]] {
+            assert!(answer.get("refused").is_some(), "{answer}");
+        }
     }
     let verify = |token: &str, url: &str| json!({ "library": "@eyevinn/cat", "do": "verify", "key": CAT, "token": token, "issuer": "us", "url": url });
     let claims = json!({ "iss": "us", "exp": end, "catu": { "path": { "prefix-match": "/v/" } } });

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{gateway, within_promise};
+use super::{gateway, gateway_with, shared, within_promise};
 use crate::dialects::flows::{UID, apivideo, cloudflare, text, ziggeo};
-use crate::dialects::{APP, Rig, body};
-use crate::fleet::server::{Server, programs};
-use crate::rig::{Answer, Folder};
+use crate::dialects::{ADMIN, APP, Rig, body};
+use crate::fleet::server::{self, Server, programs};
+use crate::rig::{self, Answer, Folder};
 
 /// A server with two gateways on it.
 fn fleets(what: &str) -> Vec<(&'static str, Server, [Rig; 2])> {
@@ -130,5 +130,123 @@ fn auth_tokens_and_what_sessions_made_hold_on_both() {
         assert_eq!(ziggeo(&two, "POST", &format!("/v1/authtokens/{token}"), "hidden=True").status, 200);
         let took = within_promise("a change elsewhere", || ask(&one, "GET", "made1/video.mp4").code() == "token_invalid");
         eprintln!("{name}: a token that one gateway changed was refused by the other {took:?} later");
+    }
+}
+
+/// Asks the gateway's own API.
+fn own(rig: &Rig, key: &str, (method, target): (&str, &str), fields: Value, once: Option<&str>) -> Answer {
+    let bearer = format!("Bearer {key}");
+    let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    headers.extend(once.map(|once| ("Idempotency-Key", once)));
+    rig.call(method, target, &headers, &if fields.is_null() { String::new() } else { fields.to_string() })
+}
+
+/// With a scheme whose keys are made over the gateway's own API, on a route of its own.
+fn signing(config: &mut Value) {
+    config["keys"]["own"] = json!({ "ledger": "acme", "algorithm": "EdDSA" });
+    config["schemes"]["own"] = json!({ "type": "jwt", "keys": "own" });
+    let route = json!({ "name": "own", "path": "/own", "accept": ["own"], "origin": "media" });
+    config["routes"].as_array_mut().expect("routes").push(route);
+}
+
+#[test]
+fn tokens_of_the_own_api_are_withdrawn_on_both_and_keys_to_it_open_both() {
+    for program in programs("tokens of the own API over a fleet") {
+        let (server, folder) = (Server::start(&program, &[]), Folder::new());
+        let [one, two] = [gateway_with(&server, &folder, signing), gateway_with(&server, &folder, signing)];
+        let made = own(&one, ADMIN, ("POST", "/v1/api-keys"), json!({ "name": "ci", "role": "admin" }), None);
+        let key = text(&body(&made), "key").to_owned();
+        assert_eq!(own(&two, &key, ("POST", "/v1/keys"), json!({ "kind": "ed25519" }), None).status, 201, "{}", program.name);
+        let issue = |rig: &Rig| {
+            let wanted = json!({ "scheme": "own", "url": "https://gate.test/own/a.mp4", "ttl": 600 });
+            body(&own(rig, &key, ("POST", "/v1/tokens"), wanted, None))
+        };
+        let issued = issue(&one);
+        let target = text(&issued, "url").replacen("https://gate.test", "", 1);
+        assert_eq!((one.play("GET", &target).status, two.play("GET", &target).status), (200, 200));
+        let id = text(&issued, "id").to_owned();
+        assert_eq!(own(&two, &key, ("DELETE", &format!("/v1/tokens/{id}")), Value::Null, None).status, 200);
+        assert_eq!(two.play("GET", &target).code(), "token_revoked", "here, the very next one");
+        let took = within_promise("withdrawn elsewhere", || one.play("GET", &target).code() == "token_revoked");
+        eprintln!("{}: a token that one gateway withdrew was refused by the other {took:?} later", program.name);
+        let late = gateway_with(&server, &folder, signing);
+        assert_eq!(late.play("GET", &target).code(), "token_revoked", "by a gateway that starts later");
+        let id = text(&body(&made), "id").to_owned();
+        assert_eq!(own(&one, ADMIN, ("DELETE", &format!("/v1/api-keys/{id}")), Value::Null, None).status, 200);
+        within_promise("its key is withdrawn", || own(&two, &key, ("GET", "/v1/tokens"), Value::Null, None).status == 401);
+    }
+}
+
+#[test]
+fn what_is_asked_of_both_under_one_idempotency_key_is_made_once() {
+    for (name, _server, [one, two]) in fleets("idempotency keys of a fleet") {
+        for round in 0..10 {
+            let once = format!("once-{round}");
+            let ask = |rig: &Rig| loop {
+                let answer = own(rig, ADMIN, ("POST", "/v1/api-keys"), json!({ "name": "n", "role": "reader" }), Some(&once));
+                // The other one is still under way.
+                if answer.status != 409 {
+                    return answer;
+                }
+            };
+            let (here, there) = std::thread::scope(|scope| {
+                let there = scope.spawn(|| ask(&two));
+                (ask(&one), there.join().expect("no panic"))
+            });
+            assert_eq!((here.status, body(&here)), (201, body(&there)), "{name}, round {round}");
+            let total = body(&own(&two, ADMIN, ("GET", "/v1/api-keys"), Value::Null, None))["total"].clone();
+            assert_eq!(total, json!(round + 1));
+        }
+    }
+}
+
+#[test]
+fn a_user_who_may_not_listen_hears_by_polling_and_a_cluster_holds_a_ledger_on_one_node() {
+    for program in programs("a ledger by polling alone, and on a cluster") {
+        let user = "--user tollgate on >open-sesame resetchannels ~{tollgate:}* +@read +@write +@scripting +@connection +time";
+        let arguments: Vec<_> = user.split(' ').chain(["--user", "default", "off"]).map(str::to_owned).collect();
+        let quiet = Server::start(&program, &arguments);
+        let cluster = server::cluster(&program, 1).remove(0);
+        for (server, more) in [(quiet, json!({ "username": "tollgate" })), (cluster, json!({ "cluster": true }))] {
+            let folder = Folder::new();
+            let password = folder.file("password", "open-sesame");
+            let start = || {
+                gateway_with(&server, &folder, |config| {
+                    let mut valkey = crate::support::gateway::over(config["ledger"]["valkey"].take(), more.clone());
+                    if more["username"].is_string() {
+                        valkey["password_file"] = json!(password);
+                    }
+                    config["ledger"]["valkey"] = valkey;
+                })
+            };
+            let [one, two] = [start(), start()];
+            let token = upload_token(&one);
+            assert_eq!((upload(&one, &token).status, upload(&two, &token).status), (201, 201));
+            assert_eq!(apivideo(&one, "DELETE", &format!("/upload-tokens/{token}"), "").status, 204);
+            let took = within_promise("refused elsewhere", || upload(&two, &token).status == 401);
+            eprintln!("{} with {more}: refused by the other {took:?} later", program.name);
+        }
+    }
+}
+
+#[test]
+fn copies_are_made_and_taken_in_beside_running_gateways() {
+    for program in programs("copies of a shared ledger") {
+        let (server, folder) = (Server::start(&program, &[]), Folder::new());
+        let one = gateway(&server, &folder);
+        let token = upload_token(&one);
+        let config = folder.file("tollgate.json", &json!({ "ledger": shared(&server, &folder) }).to_string());
+        let copy = folder.path().join("copy");
+        let ledger = |command: &str| {
+            let arguments = ["ledger", command, "--config", config.to_str().expect("UTF-8"), copy.to_str().expect("UTF-8")];
+            let ended = rig::run(&arguments, folder.path());
+            assert!(ended.well(), "{ended:?}");
+        };
+        ledger("export");
+        assert!(!std::fs::read_to_string(&copy).expect("a copy").contains(&token), "the copy is sealed");
+        assert_eq!(apivideo(&one, "DELETE", &format!("/upload-tokens/{token}"), "").status, 204);
+        assert_eq!(upload(&one, &token).status, 401);
+        ledger("import");
+        within_promise("taken in", || upload(&one, &token).status == 201);
     }
 }

@@ -51,7 +51,7 @@ fn everywhere(what: &str) -> Vec<Kept> {
     all
 }
 
-const T: UnixTime = UnixTime(100);
+pub(super) const T: UnixTime = UnixTime(100);
 
 fn acme() -> Account {
     Account::new("acme")

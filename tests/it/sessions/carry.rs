@@ -272,3 +272,62 @@ async fn a_path_adds_nothing_to_a_cookie() {
     let cookie = entry.field("set-cookie").expect("a cookie");
     assert!(cookie.contains("; Path=/vod/; ") && !cookie.contains("Domain"), "{cookie}");
 }
+
+const MEDIA: &str =
+    "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-KEY:METHOD=AES-128,URI=\"k.bin\"\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:4,\na.m4s\n";
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut to, bytes).expect("memory");
+    to.finish().expect("memory")
+}
+
+fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    std::io::Write::write_all(&mut brotli::CompressorWriter::new(&mut out, 4096, 5, 20), bytes).expect("memory");
+    out
+}
+
+#[tokio::test]
+async fn playlists_that_come_compressed_are_rewritten_and_bombs_are_not() {
+    let bomb = format!("{MEDIA}{}", "#EXTINF:4,\na.m4s\n".repeat(500_000));
+    for (coding, small, large) in [
+        ("gzip", gzip(MEDIA.as_bytes()), gzip(bomb.as_bytes())),
+        ("br", brotli(MEDIA.as_bytes()), brotli(bomb.as_bytes())),
+        ("zstd", Vec::new(), b"what it does not know".to_vec()),
+    ] {
+        let sent = small.clone();
+        let origin = Origin::start(move |seen| {
+            let body = if seen.target.contains("bomb") { large.clone() } else { sent.clone() };
+            let kind = if seen.target.ends_with(".m4s") { "video/mp4" } else { "application/vnd.apple.mpegurl" };
+            Reply::new(200, body).with("Content-Type", kind).with("Content-Encoding", coding).with("ETag", "\"o\"")
+        });
+        let gateway = gateway(&origin.url, json!({ "propagation": "query" }));
+        let broken = gateway.get(&gateway.link("/vod/bomb.m3u8"), "").await;
+        assert_eq!((broken.status, broken.code().as_str()), (502, "playlist_broken"), "{coding}");
+        if coding == "zstd" {
+            continue;
+        }
+        let played = gateway.get(&gateway.link("/vod/a.m3u8"), "Accept-Encoding: gzip, br\r\n").await;
+        assert_eq!(origin.last().field("accept-encoding"), Some("identity"), "asked for as it can be read");
+        assert_eq!((played.status, played.field("content-encoding")), (200, None), "{coding}");
+        assert_eq!(played.field("content-length"), Some(played.body.len().to_string().as_str()));
+        assert_ne!(played.field("etag"), Some("\"o\""));
+        let found = links(&played.text());
+        assert!(found.len() == 3 && found.iter().all(|link| link.contains("?tg=")), "{coding}: {found:?}");
+        let ticket = found[0].split_once('?').expect("a query").1;
+        let segment = gateway.get(&format!("/vod/a.m4s?{ticket}"), "").await;
+        assert_eq!((segment.body, segment.fields.iter().any(|(name, _)| name == "content-encoding")), (small, true), "other bodies pass");
+    }
+}
+
+#[tokio::test]
+async fn what_shall_be_left_is_left() {
+    let origin = Origin::start(|_| Reply::new(200, MEDIA).with("Content-Type", "application/vnd.apple.mpegurl"));
+    for (leave, bare) in [(json!([]), vec![]), (json!(["key"]), vec!["k.bin"]), (json!(["map", "segment"]), vec!["a.m4s", "i.mp4"])] {
+        let gateway = gateway(&origin.url, json!({ "propagation": "query", "leave": leave }));
+        let found = links(&gateway.get(&gateway.link("/vod/a.m3u8"), "").await.text());
+        let without: Vec<_> = found.iter().filter(|link| !link.contains("tg=")).map(String::as_str).collect();
+        assert_eq!((found.len(), without), (3, bare), "{leave}");
+    }
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::players::{DASH_PLAYERS, HLS_PLAYERS, Site, gstreamer, gstreamer_is_here, plays_both_renditions};
+use super::players::{Site, WAYS, gstreamer, gstreamer_is_here, players_in_pages, plays_both_renditions};
 use crate::browser::browser_is_here;
 use crate::ffmpeg::{ffmpeg_is_here, ffmpegs, played_by};
 use crate::support::{Origin, Reply};
@@ -97,10 +97,9 @@ fn terms() -> Value {
 }
 
 fn browsers(site: &Site) {
-    let of_format = [(&HLS_PLAYERS[..], HLS), (&DASH_PLAYERS[..], DASH)];
     let mut cases = Vec::new();
-    for way in ["path", "query", "cookie"] {
-        for (player, path) in of_format.iter().flat_map(|(players, path)| players.iter().map(|player| (*player, *path))) {
+    for way in WAYS.into_iter().chain(["cookie"]) {
+        for (player, path) in players_in_pages(HLS, DASH) {
             // Two that do not share a loader will do for cookies.
             if way == "cookie" && !["hlsjs", "dashjs"].contains(&player) {
                 continue;
@@ -122,7 +121,7 @@ fn browsers(site: &Site) {
 fn ffmpegs_watch(site: &Site) {
     std::thread::scope(|scope| {
         for program in ffmpegs("a live stream") {
-            for (way, path) in [("path", HLS), ("query", HLS), ("path", DASH), ("query", DASH)] {
+            for (way, path) in WAYS.into_iter().flat_map(|way| [(way, HLS), (way, DASH)]) {
                 let (url, program) = (site.url(way, path), program.clone());
                 // More than a playlist holds, less a segment or two that its DASH reader loses.
                 scope.spawn(move || {
@@ -140,7 +139,7 @@ fn ffmpegs_watch(site: &Site) {
 /// GStreamer does not end by itself, so what counts is what it asked for.
 fn gstreamers_watch(site: &Site, media: &Origin) {
     std::thread::scope(|scope| {
-        for (way, path) in [("path", HLS), ("query", HLS), ("path", DASH), ("query", DASH)] {
+        for (way, path) in WAYS.into_iter().flat_map(|way| [(way, HLS), (way, DASH)]) {
             let url = site.url(way, path);
             scope.spawn(move || {
                 let ended = tool::run(&mut gstreamer(&url, false), "", Duration::from_secs(20));

@@ -17,17 +17,16 @@ impl Tap {
         let origin = Origin::scripted(move |mut exchange| {
             let mut opened = opened.clone();
             async move {
-                exchange.raw(format!("HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {FILE}\r\n\r\n")).await?;
+                exchange.raw(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {FILE}\r\n\r\n")).await?;
                 let mut sent = 0;
-                while sent < FILE {
+                loop {
                     let most = *opened.borrow_and_update();
                     exchange.raw(vec![b'x'; most - sent]).await?;
                     sent = most;
-                    if opened.changed().await.is_err() {
-                        break;
+                    if sent == FILE || opened.changed().await.is_err() {
+                        return Ok(None);
                     }
                 }
-                Ok(None)
             }
         });
         Self(origin, open)

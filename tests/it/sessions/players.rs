@@ -91,15 +91,67 @@ fn scheme() -> Value {
     json!({ "type": "jwt", "keys": "jwt", "carriers": [{ "query": "token" }] })
 }
 
-/// Every player, by the format that it is asked to play.
-pub(super) const HLS_PLAYERS: [&str; 4] = ["hlsjs", "shaka-hls", "videojs-hls", "native"];
-/// The same for DASH.
-pub(super) const DASH_PLAYERS: [&str; 3] = ["dashjs", "shaka-dash", "videojs-dash"];
+/// A row of the matrix of clients: each plays HLS and DASH by [`WAYS`], recorded here and live next door. A cell that no machine
+/// can fill says why.
+struct Client {
+    /// Its name in these suites, for each format.
+    hls: Result<&'static str, &'static str>,
+    dash: Result<&'static str, &'static str>,
+    /// Whether it goes from one rendition to another when it is told to.
+    switches: Result<(), &'static str>,
+    /// Whether it runs in a page; the others have tests of their own.
+    in_page: bool,
+}
+
+const fn in_page(hls: Result<&'static str, &'static str>, dash: Result<&'static str, &'static str>) -> Client {
+    Client { hls, dash, switches: Ok(()), in_page: true }
+}
+
+const fn program(name: &'static str, why_it_stays: &'static str) -> Client {
+    Client { hls: Ok(name), dash: Ok(name), switches: Err(why_it_stays), in_page: false }
+}
+
+const MATRIX: [Client; 8] = [
+    in_page(Ok("hlsjs"), Err("hls.js plays HLS only")),
+    in_page(Ok("shaka-hls"), Ok("shaka-dash")),
+    in_page(Ok("videojs-hls"), Ok("videojs-dash")),
+    in_page(Err("dash.js plays DASH only"), Ok("dashjs")),
+    Client {
+        hls: Ok("native"),
+        dash: Err("Chromium has no player of its own for DASH"),
+        switches: Err("pages cannot tell Chromium's own player which rendition to take"),
+        in_page: true,
+    },
+    program("ffmpeg of Debian", "ffmpeg keeps the rendition that it chose when it opened"),
+    program("ffmpeg of PyPI", "ffmpeg keeps the rendition that it chose when it opened"),
+    program("GStreamer", "GStreamer changes by bandwidth only, and gst-launch cannot link what a change brings"),
+];
+
+/// The ways that every client plays by. Cookies are played by beside them, where a client keeps any.
+pub(super) const WAYS: [&str; 2] = ["path", "query"];
+
+/// Players in pages, each with what it is asked to play.
+pub(super) fn players_in_pages(hls: &'static str, dash: &'static str) -> Vec<(&'static str, &'static str)> {
+    let of = |client: &Client| [client.hls.map(|player| (player, hls)), client.dash.map(|player| (player, dash))];
+    MATRIX.iter().filter(|client| client.in_page).flat_map(of).filter_map(Result::ok).collect()
+}
+
+#[test]
+fn the_matrix_says_what_no_machine_can_play() {
+    let mut cannot = Vec::new();
+    for client in &MATRIX {
+        cannot.extend([client.hls.err(), client.dash.err(), client.switches.err()].into_iter().flatten());
+    }
+    let played = MATRIX.iter().flat_map(|client| [client.hls, client.dash]).flatten().count() * WAYS.len() * 2;
+    eprintln!("{played} cells are played; not played: {cannot:#?}");
+    assert_eq!((played, cannot.len()), (52, 7), "of eight clients, two formats, two ways, recorded and live");
+}
 
 /// A case that plays and, where the player can be told to, goes from one rendition to the other.
 pub(super) fn plays_both_renditions(player: &str, url: &str) -> Value {
     let mut case = plays(player, url);
-    case["switches"] = json!(player != "native");
+    let client = MATRIX.iter().find(|client| [client.hls, client.dash].contains(&Ok(player))).expect("a client of the matrix");
+    case["switches"] = json!(client.switches.is_ok());
     (case["rate"], case["timeout"]) = (json!(2), json!(60));
     case
 }
@@ -112,9 +164,8 @@ fn browsers_play_by_tickets_and_change_renditions() {
     let origin = Loopback::origin();
     let site = Site::new(&origin.base, &json!({ "concurrent_per_token": 1 }));
     let mut cases = Vec::new();
-    for way in ["path", "query", "cookie"] {
-        let of_format = [(&HLS_PLAYERS[..], origin::HLS), (&DASH_PLAYERS[..], origin::DASH)];
-        for (player, path) in of_format.iter().flat_map(|(players, path)| players.iter().map(|player| (*player, *path))) {
+    for way in WAYS.into_iter().chain(["cookie"]) {
+        for (player, path) in players_in_pages(origin::HLS, origin::DASH) {
             let mut case = plays_both_renditions(player, &site.url(way, path));
             case["name"] = json!(format!("{player} by {way}"));
             case["credentials"] = json!(way == "cookie");
@@ -156,11 +207,12 @@ pub(super) fn gstreamer_is_here() -> bool {
     tool::here("playing with GStreamer", elements.iter().find(|element| !has(element)).map(|_| "gst-launch-1.0 with its plugins"))
 }
 
-/// GStreamer on its way to the end of `url`, as fast as it decodes.
+/// GStreamer on its way to the end of `url`, as fast as it decodes. Told how quick its network is, it stays with one rendition:
+/// gst-launch cannot link what a change brings.
 pub(super) fn gstreamer(url: &str, hurry: bool) -> Command {
     let mut command = Command::new("gst-launch-1.0");
     let sync = format!("sync={}", !hurry);
-    command.args(["uridecodebin", &format!("uri={url}"), "name=film"]);
+    command.args(["uridecodebin", &format!("uri={url}"), "connection-speed=100000", "name=film"]);
     for kind in ["video/x-raw", "audio/x-raw"] {
         command.args(["film.", "!", kind, "!", "queue", "!", "fakesink", &sync]);
     }
@@ -174,7 +226,7 @@ fn gstreamer_plays_by_tickets() {
     }
     let media = super::film();
     let site = Site::new(&media.url, &json!({ "concurrent_per_token": 1 }));
-    for way in ["path", "query"] {
+    for way in WAYS {
         for path in [origin::HLS, origin::DASH] {
             let before = media.count();
             let ended = tool::run(&mut gstreamer(&site.url(way, path), true), "", Duration::from_secs(120));

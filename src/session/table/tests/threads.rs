@@ -102,7 +102,7 @@ fn ends_sweeps_and_touches_at_once_give_every_place_back() {
     assert_eq!(rush(&table, &per_token(400), 1000), 400, "all places are free again");
 }
 
-/// Run by hand: `cargo test --release --lib session::table -- --ignored --nocapture`.
+/// Run by hand: `cargo test --release --lib what_ -- --ignored --nocapture --test-threads=1`.
 #[test]
 #[ignore = "measures"]
 fn what_the_table_costs() {
@@ -116,7 +116,7 @@ fn what_the_table_costs() {
         tokens.iter().map(|token| ask(&config, Who { subject: Some(token), asset: Some("v"), ..who(token, "a") }, 0)).collect();
     let (before, began) = (resident(), std::time::Instant::now());
     let ids: Vec<SessionId> = asks.iter().map(|ask| table.admit(ask).expect("in").session.id).collect();
-    println!("admit: {} ns", began.elapsed().as_nanos() / 100_000);
+    println!("admit: {} ns, {:.0} a second", began.elapsed().as_nanos() / 100_000, 100_000.0 / began.elapsed().as_secs_f64());
     println!("memory: {} bytes a session", (resident() - before) / 100_000);
     let began = std::time::Instant::now();
     for id in ids.iter().cycle().take(1_000_000) {
@@ -128,6 +128,12 @@ fn what_the_table_costs() {
         std::hint::black_box(table.touch(*id, NOW, 0)).expect("lives");
     }
     println!("touch, 1,000 sessions in turn: {} ns", began.elapsed().as_nanos() / 1_000_000);
+    let session = table.get(ids[0]).expect("lives");
+    let began = std::time::Instant::now();
+    for _ in 0..1_000_000 {
+        std::hint::black_box(table.go_on(&session, NOW, 1)).expect("lives");
+    }
+    println!("a piece of an answer: {} ns", began.elapsed().as_nanos() / 1_000_000);
     let began = std::time::Instant::now();
     let swept = table.sweep(NOW.plus(30));
     println!("sweep that ends none of 100,000: {} us {swept:?}", began.elapsed().as_micros());

@@ -69,6 +69,9 @@ fn what_follows_the_signature_is_no_field() {
     assert_eq!(decide("/v/a.ts", Some(&format!("{good}&E=1760009999"))).err(), Some(Denial::Duplicate));
     assert_eq!(decide("/v/a.ts", Some(&format!("{good}&C=198.51.100.7"))).err(), Some(Denial::Malformed));
     assert_eq!(decide("/v/a.ts", Some(&good[..good.len() - 20])).err(), Some(Denial::BadSignature));
+    // A name alone is no field, and nothing is cut where its sign would be.
+    assert_eq!(decide("/v/a.ts", Some("E=1760000000&A=1&K=3&P=1&S")).err(), Some(Denial::Malformed));
+    assert_eq!(decide("/v/a.ts", Some("E=1760000000&A=1&K=3&P=1&S&x=1")).err(), Some(Denial::Malformed));
 }
 
 #[test]

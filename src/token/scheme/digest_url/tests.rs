@@ -8,24 +8,9 @@ use serde_json::json;
 
 use super::*;
 use crate::token::KeySet;
+use crate::token::scheme::testing::every::PRESETS;
 
 const NOW: i64 = 1_760_000_000;
-const PRESETS: [&str; 14] = [
-    "nginx-secure-link",
-    "nginx-secure-link-secret",
-    "nginx-hmac-secure-link",
-    "fastly",
-    "alibaba-a",
-    "alibaba-b",
-    "alibaba-c",
-    "tencent-a",
-    "tencent-b",
-    "tencent-c",
-    "tencent-d",
-    "keycdn",
-    "nimble",
-    "flussonic",
-];
 
 fn scheme(config: serde_json::Value) -> Result<DigestUrl, String> {
     let mut config = config;

@@ -1,0 +1,9 @@
+//! Forms of parts, edited while they stream.
+
+#![no_main]
+#![allow(dead_code, reason = "each target uses one of them")]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::multipart(data));

@@ -1,0 +1,9 @@
+//! Session tickets; none that is made up is taken.
+
+#![no_main]
+#![allow(dead_code, reason = "each target uses one of them")]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| assert!(!targets::ticket(data)));
