@@ -12,6 +12,7 @@ pub mod dialects;
 pub mod gate;
 pub mod note;
 pub mod own;
+mod page;
 pub mod serve;
 
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ pub struct ControlConfig {
     pub max_body: Size,
     /// Requests in a minute by one API key that names no limit of its own. 0: no limit.
     pub per_minute: u32,
-    /// Web origins whose pages may make changes, such as `https://admin.example.com`. Empty: none.
+    /// Web origins whose pages may call it, such as `https://admin.example.com`. Empty: none.
     pub allowed_origins: Vec<String>,
     /// Networks of servers that may ask `/authz/…`: they say who the viewer is.
     pub authz_peers: Vec<ipnet::IpNet>,
@@ -195,12 +196,17 @@ pub trait Dialect: Send + Sync {
 
     /// How it says what was refused before it was asked.
     fn refuse(&self, refusal: Refusal) -> Answer;
+
+    /// Whether a path of its own is for everybody, pages of every origin included.
+    fn is_public(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 /// What is refused before a dialect is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// A page of another web origin wants to change something (threat: a visited page drives an API that trusts the network).
+    /// A page of a web origin that is not allowed (threat: a visited page drives an API that trusts the network).
     CrossOrigin,
     /// The body is longer than `control.max_body`.
     TooLarge,

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::credential::keeper::Spawn;
 use crate::proxy::{Error, explain};
 use crate::token::access::FixedGeo;
+use crate::token::scheme::config::LookUp;
 use crate::token::{Country, Denial, Geo};
 
 #[derive(Debug, Args)]
@@ -90,6 +91,7 @@ fn decided(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     }));
     let asked = explain::Asked { head: &mut head, client_ip: args.client_ip, tls, geo: &*geo, now };
     let mut answer = explain::explain(asked, &state);
+    notes.extend(in_ledger(config, answer["route"].as_str()));
     if answer["denial"]["code"] == Error::Denied(Denial::Country).code() && answer["country"].is_null() {
         notes.push("the country is not known: name one with --country".to_owned());
     }
@@ -100,6 +102,26 @@ fn decided(args: &ExplainArgs, config: &Config) -> Result<Value, String> {
     notes.extend(answer["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str().map(str::to_owned)));
     answer["notes"] = json!(notes);
     Ok(answer)
+}
+
+/// What of a route's schemes cannot be known here: one process holds the ledger, and that is the gateway.
+fn in_ledger(config: &Config, route: Option<&str>) -> Vec<String> {
+    let ask = "is in the ledger, which the running gateway holds: ask it by POST /v1/explain";
+    let route = config.routes.iter().find(|it| Some(it.name.as_str()) == route);
+    let schemes = route.into_iter().flat_map(|route| route.accept.iter().chain(&route.compare));
+    let said = schemes.filter_map(|name| {
+        let scheme = config.schemes.get(name)?;
+        let keys = scheme.keys().filter(|keys| config.keys.get(*keys).is_some_and(|keys| keys.ledger.is_some()));
+        let what = match (scheme.looks_up(), keys) {
+            (_, Some(keys)) => format!("the key set \"{keys}\" of"),
+            (Some(LookUp::Tokens), None) => "what was issued by".into(),
+            (Some(LookUp::SomeTokens), None) => "what was issued by the gateway itself for".into(),
+            (Some(LookUp::Resources), None) => "what was said of videos to".into(),
+            (None, None) => return None,
+        };
+        Some(format!("{what} the scheme \"{name}\" {ask}"))
+    });
+    said.collect()
 }
 
 /// The head of the request, and whether it comes over TLS.

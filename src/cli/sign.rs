@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{ConfigArgs, Output, failed, put, put_json};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
-use crate::token::{Country, KeySource, SignRequest, Signed};
+use crate::token::{Country, SignRequest, Signed};
 
 #[derive(Debug, Args)]
 pub(super) struct SignArgs {
@@ -93,9 +93,15 @@ fn signed(args: &SignArgs, config: &Config) -> Result<(Uri, Signed), String> {
     let source = match table.keys() {
         Some(name) => {
             let keys = config.keys.get(name).ok_or_else(|| format!("the config has no keys \"{name}\""))?;
+            if keys.ledger.is_some() {
+                return Err(format!("the keys \"{name}\" are in the ledger, which the running gateway holds: it signs by POST /v1/tokens"));
+            }
             crate::verifier::keys::load(name, keys, around)?.source
         }
-        None => KeySource::default(),
+        None => {
+            let message = "are not signed but looked up in the ledger: the control listener issues them, by the vendor's own API";
+            return Err(format!("tokens of the scheme \"{name}\" {message}"));
+        }
     };
     let scheme = table.build(source)?;
     let now = args.now.map_or_else(|| Clock::System.now(), UnixTime);

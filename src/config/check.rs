@@ -3,6 +3,7 @@
 //!
 //! All rules are asked, and every fault carries the key it is about. Nothing here reads a file.
 
+mod control;
 mod credentials;
 mod origins;
 mod places;
@@ -28,7 +29,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     for (name, keys) in &config.keys {
         key_set(keys, &KeyPath::top("keys").key(name.as_str()), &mut found);
     }
-    ledger(config, &mut found);
+    control::check(config, &mut found);
     schemes(config, &mut found);
     credentials::check(config, &mut found);
     store(config, &mut found);
@@ -72,55 +73,6 @@ fn server(config: &Config, found: &mut Vec<Finding>) {
             found.push(Finding::warning(path, format!("{net} believes every peer's `X-Forwarded-For`")));
         }
     }
-}
-
-/// What needs the ledger, and where the control listener may be.
-fn ledger(config: &Config, found: &mut Vec<Finding>) {
-    let hint = "add `[ledger]` with its `folder`, or with `[ledger.valkey]` for a fleet";
-    if let Some(ledger) = &config.ledger {
-        let path = KeyPath::top("ledger");
-        match (&ledger.folder, &ledger.valkey) {
-            (None, None) => {
-                found.push(Finding::key(path, "`ledger` says nowhere where it is kept").hint("add `folder` or `[ledger.valkey]`"));
-            }
-            (Some(_), Some(_)) => found.push(Finding::key(path.key("valkey"), "only one of `folder` and `valkey` may be set")),
-            (None, Some(_)) if ledger.key_file.is_none() => {
-                let finding =
-                    Finding::key(path.key("valkey"), "a ledger that a fleet shares needs a `key_file`, the same on every gateway");
-                found.push(finding.hint("make one with `openssl rand -hex 32`, and chmod 600"));
-            }
-            _ => {}
-        }
-    }
-    if config.ledger.is_none() {
-        for (name, _) in config.keys.iter().filter(|(_, keys)| keys.ledger.is_some()) {
-            let path = KeyPath::top("keys").key(name.as_str()).key("ledger");
-            found.push(Finding::value(path, "there is no ledger to take keys from").hint(hint));
-        }
-    }
-    let Some(control) = &config.control else { return };
-    let path = KeyPath::top("control");
-    if config.ledger.is_none() {
-        found.push(Finding::key(path.clone(), "what `control` issues is kept in a ledger, and there is none").hint(hint));
-    }
-    let taken = config.server.listeners.iter().map(|listener| listener.address).chain(config.admin.enabled.then_some(config.admin.address));
-    if control.address.port() != 0 && taken.into_iter().any(|address| address == control.address) {
-        found.push(Finding::value(path.key("address"), format!("{} is another listener's already", control.address)));
-    }
-    if control.tls.is_none() && !control.address.ip().is_loopback() {
-        found.push(Finding::warning(path.key("address"), "API keys cross the network in the clear").hint("add `control.tls`"));
-    }
-    let bases = [&control.base.tollgate, &control.base.apivideo, &control.base.ziggeo, &control.base.cloudflare];
-    for base in bases.into_iter().flatten().filter(|base| !base.starts_with('/')) {
-        found.push(Finding::value(path.key("base"), format!("\"{base}\" is not a path: it must begin with `/`")));
-    }
-    for (name, key) in &control.api_keys {
-        if key.sha256.len() != 64 || !key.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let at = path.key("api_keys").key(name.as_str()).key("sha256");
-            found.push(Finding::value(at, "not the SHA-256 of a key: 64 hexadecimal digits").hint("`tollgate keys api` makes both"));
-        }
-    }
-    not_zero(&path, &[("max_body", &control.max_body)], found);
 }
 
 /// Something that must not be zero.

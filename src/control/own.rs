@@ -9,23 +9,29 @@ mod explain;
 mod idempotency;
 mod keys;
 mod openapi;
+mod policies;
 pub(super) mod problem;
 mod tokens;
 
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::gate::{Caller, Locked};
-use super::serve::json;
+use super::serve::json as answer_json;
 use super::{Answer, Call, Dialect, Refusal, Serving};
 use crate::ledger::Batch;
 use crate::ledger::record::Role;
+use crate::ledger::{Cursor, ID_MAX, Kind, Listing, Order, Record, Start};
+use crate::query;
 use problem::Problem;
 
 /// The dialect.
 #[derive(Debug, Clone, Copy)]
 pub struct Own;
+
+/// What is served without a key.
+const PUBLIC: [&str; 2] = ["/openapi.json", "/.well-known/jwks.json"];
 
 impl Dialect for Own {
     fn name(&self) -> &'static str {
@@ -34,17 +40,8 @@ impl Dialect for Own {
 
     fn owns(&self, path: &str) -> bool {
         // Ziggeo's `/v1/authtokens` and `/v1/videos` may share the base.
-        let mine = [
-            "/v1/api-keys",
-            "/v1/audit",
-            "/v1/explain",
-            "/v1/keys",
-            "/v1/policies",
-            "/v1/tokens",
-            "/openapi.json",
-            "/.well-known/jwks.json",
-        ];
-        mine.iter().any(|mine| path.strip_prefix(mine).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        let mine = ["/v1/api-keys", "/v1/audit", "/v1/explain", "/v1/keys", "/v1/policies", "/v1/tokens"];
+        mine.iter().chain(&PUBLIC).any(|mine| crate::path::is_under(path, mine))
     }
 
     fn serve(&self, call: Call) -> Serving<'_> {
@@ -54,6 +51,10 @@ impl Dialect for Own {
     fn refuse(&self, refusal: Refusal) -> Answer {
         Problem::from(refusal).answer()
     }
+
+    fn is_public(&self, path: &str) -> bool {
+        PUBLIC.contains(&path)
+    }
 }
 
 type Outcome = Result<Answer, Problem>;
@@ -61,7 +62,7 @@ type Outcome = Result<Answer, Problem>;
 async fn route(call: &Call) -> Outcome {
     let path = call.path.trim_end_matches('/');
     match path {
-        "/openapi.json" | "/.well-known/jwks.json" if !is_get(call) => return Err(wrong_method("GET")),
+        public if PUBLIC.contains(&public) && !is_get(call) => return Err(wrong_method("GET")),
         "/openapi.json" => return Ok(openapi::answer()),
         "/.well-known/jwks.json" => return Ok(keys::jwks(call)),
         _ => {}
@@ -75,7 +76,7 @@ async fn route(call: &Call) -> Outcome {
         ("audit", None) => audit::route(call).await,
         ("explain", None) => explain::route(call).await,
         ("keys", item) => keys::route(call, item).await,
-        ("policies", None) => tokens::policies(call).await,
+        ("policies", item) => policies::route(call, item).await,
         ("tokens", item) => tokens::route(call, item).await,
         _ => Err(Problem::NotFound),
     }
@@ -109,7 +110,7 @@ fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
 }
 
 fn ok(status: StatusCode, value: &Value) -> Answer {
-    json(status, "application/json", value)
+    answer_json(status, "application/json", value)
 }
 
 fn wrong_method(allow: &'static str) -> Problem {
@@ -120,46 +121,73 @@ fn is_get(call: &Call) -> bool {
     matches!(call.head.method, Method::GET | Method::HEAD)
 }
 
+fn unusable(name: &str) -> Problem {
+    Problem::Invalid(format!("the query parameter `{name}` is not one that can be used"))
+}
+
 /// A page of a listing, as asked for in the query: `limit` (1 to 100, default 25), `after`, `order` (`created`, `expiry`), `descending`.
-fn listing(call: &Call, caller: &Caller, kind: crate::ledger::Kind) -> Result<crate::ledger::Listing, Problem> {
-    use crate::ledger::{Cursor, Order, Start};
-    let text = |name: &str| crate::query::values(call.query(), name).next().and_then(crate::query::decode);
-    let invalid = |name: &str| Problem::Invalid(format!("the query parameter `{name}` is not one that can be used"));
+fn listing(call: &Call, caller: &Caller, kind: Kind) -> Result<Listing, Problem> {
+    let text = |name: &str| query::values(call.query(), name).next().and_then(query::decode);
     let limit = match text("limit").map(|limit| limit.parse::<usize>()) {
         None => 25,
         Some(Ok(limit @ 1..=100)) => limit,
-        Some(_) => return Err(invalid("limit")),
+        Some(_) => return Err(unusable("limit")),
     };
     let start = match text("after") {
         None => Start::Offset(0),
-        Some(after) => Start::After(Cursor::parse(&after).ok_or_else(|| invalid("after"))?),
+        Some(after) => Start::After(Cursor::parse(&after).ok_or_else(|| unusable("after"))?),
     };
     let order = match text("order").as_deref() {
         None | Some("created") => Order::Created,
         Some("expiry") => Order::Expiry,
-        Some(_) => return Err(invalid("order")),
+        Some(_) => return Err(unusable("order")),
     };
     let descending = match text("descending").as_deref() {
         None | Some("false") => false,
         Some("true") => true,
-        Some(_) => return Err(invalid("descending")),
+        Some(_) => return Err(unusable("descending")),
     };
-    Ok(crate::ledger::Listing { account: caller.account.clone(), kind, order, descending, start, limit })
+    Ok(Listing { account: caller.account.clone(), kind, order, descending, start, limit })
 }
 
-/// A page as the API shows it.
-async fn page(call: &Call, role: Role, kind: crate::ledger::Kind, shown: impl Fn(&crate::ledger::Record) -> Option<Value>) -> Outcome {
+/// Listings of the ledger for one page at most: a filter that little fits looks no further, and says where to go on.
+const LOOKS: usize = 40;
+
+/// A page as the API shows it: what is of a kind and shown, and is in its fields what the query says of the names in `filters`.
+async fn page(call: &Call, role: Role, kind: Kind, filters: &[&str], shown: impl Fn(&Record) -> Option<Value>) -> Outcome {
     let caller = enter(call, role).await?;
-    let listing = listing(call, &caller, kind)?;
-    let page = call.desk.ledger.list(listing, call.now).await?;
-    let items: Vec<Value> = page.records.iter().filter_map(shown).collect();
-    let next = page.next.map(|next| next.to_string());
-    Ok(ok(StatusCode::OK, &serde_json::json!({ "items": items, "total": page.total, "next": next })))
+    let mut listing = listing(call, &caller, kind)?;
+    let asked = filters.iter().filter_map(|name| Some((*name, query::values(call.query(), name).next()?)));
+    let wanted = asked.map(|(name, raw)| Ok((name, query::decode(raw).ok_or_else(|| unusable(name))?)));
+    let wanted = wanted.collect::<Result<Vec<(&str, String)>, Problem>>()?;
+    let fits = |item: &Value| wanted.iter().all(|(name, wanted)| item[*name].as_str() == Some(wanted));
+    let (limit, mut items, mut looks) = (listing.limit, Vec::new(), LOOKS);
+    loop {
+        let page = call.desk.ledger.list(listing.clone(), call.now).await?;
+        items.extend(page.records.iter().filter_map(&shown).filter(fits));
+        looks -= 1;
+        let Some(next) = page.next.filter(|_| !wanted.is_empty() && items.len() < limit && looks > 0) else {
+            // How many fit is known to nobody who has not looked at all of them.
+            let total = wanted.is_empty().then_some(page.total);
+            let next = page.next.map(|next| next.to_string());
+            return Ok(ok(StatusCode::OK, &json!({ "items": items, "total": total, "next": next })));
+        };
+        // No more than there is room for: the page's last is where the next one begins.
+        (listing.start, listing.limit) = (Start::After(next), limit - items.len());
+    }
 }
 
-/// A path segment as an id: no further slash, percent-decoded.
+/// One record as the API shows it.
+async fn one(call: &Call, role: Role, kind: Kind, id: &str, shown: impl Fn(&Record) -> Option<Value>) -> Outcome {
+    call.note.object(id);
+    let caller = enter(call, role).await?;
+    let record = call.desk.ledger.find_of(&caller.account, kind, id, call.now).await?;
+    record.and_then(|record| shown(&record)).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
+}
+
+/// A path segment as an id: no further slash, percent-decoded, no longer than ids are.
 fn id_of(segment: &str) -> Result<String, Problem> {
-    let id = crate::path::percent_decode(segment).filter(|id| !id.is_empty() && !id.contains('/'));
+    let id = crate::path::percent_decode(segment).filter(|id| !id.contains('/') && (1..=ID_MAX).contains(&id.len()));
     id.ok_or(Problem::NotFound)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ORIGIN};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
@@ -19,6 +19,7 @@ use super::authz;
 use super::dialects::Dialects;
 use super::note::{Note, Told};
 use super::own::Own;
+use super::page::{self, Page};
 use super::{Answer, Call, Desk, Dialect as _, Refusal};
 
 /// Connections at the same time; more wait.
@@ -115,9 +116,13 @@ where
         return plain(StatusCode::NOT_FOUND, "nothing is served here\n");
     };
     let path = path.to_owned();
+    let (page, public) = (Page::of(&head, &desk.config.allowed_origins), dialect.is_public(&path));
     let answered = async {
-        if let Some(refusal) = cross_origin(&head, &desk) {
-            return dialect.refuse(refusal);
+        if page == Page::Foreign && !public {
+            return dialect.refuse(Refusal::CrossOrigin);
+        }
+        if let Some(answer) = page::preflight(&head).filter(|_| page != Page::Nobodys) {
+            return answer;
         }
         let body = match read(body, desk.config.max_body.as_usize()).await {
             Ok(body) => body,
@@ -130,24 +135,13 @@ where
     if method == Method::HEAD {
         *answer.body_mut() = Full::default();
     }
+    page.decorate(answer.headers_mut(), public);
     finish(&mut answer, &id);
     let status = answer.status().as_u16();
     let code = answer.status();
     desk.state.metrics.control_requests.with_label_values(&[dialect.name(), code.as_str()]).inc();
     note.tell(&Told { id: &id, now, peer, dialect: dialect.name(), method: method.as_str(), status });
     answer
-}
-
-/// A browser names the page's origin with every request that could change something (Fetch §3.2); tools name none.
-fn cross_origin(head: &http::request::Parts, desk: &Desk) -> Option<Refusal> {
-    if matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        return None;
-    }
-    let mut origins = head.headers.get_all(ORIGIN).iter();
-    let known = |origin: &HeaderValue| desk.config.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-    let foreign = origins.any(|origin| !known(origin));
-    let site = head.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    (foreign || (site && !head.headers.contains_key(ORIGIN))).then_some(Refusal::CrossOrigin)
 }
 
 /// A whole body of at most so many bytes. A little more is read and dropped: who is still writing would not see the answer.

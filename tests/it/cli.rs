@@ -152,6 +152,51 @@ fn explain_says_why_not() {
     assert_eq!(line.trim(), "deny: route vod, token_expired (expired), status 403");
 }
 
+/// The gateway holds the ledger's file, so that what is in it cannot be known beside the gateway, and is not guessed.
+#[test]
+fn what_is_in_the_ledger_is_left_to_the_gateway() {
+    let folder = Folder::new();
+    let more = r#"
+[ledger]
+folder = "ledger"
+[keys.made]
+ledger = "acme"
+[schemes.made]
+type = "jwt"
+keys = "made"
+[schemes.uploads]
+type = "apivideo-upload"
+[[routes]]
+name = "upload"
+path = "/upload"
+methods = ["POST"]
+accept = ["uploads"]
+origin = "media"
+[[routes]]
+name = "made"
+path = "/made"
+accept = ["made"]
+origin = "media"
+"#;
+    folder.file("tollgate.toml", &format!("{}{more}", config("http://127.0.0.1:9")));
+    for (scheme, says) in [("made", "POST /v1/tokens"), ("uploads", "the control listener issues them")] {
+        let ended = rig::run(&["sign", "https://video.example.com/made/a", "--scheme", scheme], folder.path());
+        assert!(code(&ended) == Some(1) && ended.stderr.contains(says) && ended.stderr.contains("ledger"), "{scheme}: {ended:?}");
+    }
+    let asked: [(&[&str], &str); 3] = [
+        (&["https://video.example.com/upload?token=to1", "-X", "POST"], "what was issued by the scheme \"uploads\" is in the ledger"),
+        (&["https://video.example.com/made/a?token=a.b.c"], "the key set \"made\" of the scheme \"made\" is in the ledger"),
+        (&["https://video.example.com/vod/a"], ""),
+    ];
+    for (arguments, says) in asked {
+        let answer = json(&rig::run(&[&["explain"], arguments].concat(), folder.path()));
+        let notes: Vec<&str> = answer["notes"].as_array().expect("notes").iter().filter_map(Value::as_str).collect();
+        assert_eq!(notes.len(), usize::from(!says.is_empty()), "{answer:#}");
+        assert!(notes.iter().all(|note| note.starts_with(says) && note.contains("POST /v1/explain")), "{answer:#}");
+    }
+    assert!(!folder.path().join("ledger").exists(), "nothing was opened, nothing was made");
+}
+
 #[test]
 fn generated_keys_are_private_and_never_written_over() {
     let folder = Folder::new();

@@ -2,6 +2,8 @@
 
 mod authz;
 mod crash;
+mod described;
+mod matrix;
 mod own;
 mod proxies;
 

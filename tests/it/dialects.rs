@@ -30,6 +30,9 @@ pub(crate) const CLOUDFLARE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 pub(crate) const APP: &str = "r1app1token";
 pub(crate) const ENCRYPTION: &str = "enc1key";
 
+/// The origin of pages that may call, as the captured requests name it.
+const PAGE: &str = "https://app.example.com";
+
 /// A gateway that issues the vendors' tokens and takes them.
 pub(crate) struct Rig {
     _gateway: Gateway,
@@ -112,6 +115,7 @@ fn config(origin: &str, folder: &str) -> Value {
         "ledger": { "folder": folder },
         "control": {
             "address": "127.0.0.1:0",
+            "allowed_origins": [PAGE],
             "base": { "tollgate": "/", "apivideo": "/", "ziggeo": "/", "cloudflare": "/client/v4" },
             "api_keys": {
                 "admin": key(ADMIN, "admin", "acme"),
@@ -128,12 +132,13 @@ fn config(origin: &str, folder: &str) -> Value {
                 "other": { "cloudflare_account_id": "f".repeat(32), "ziggeo_application_token": "otherapp" },
             },
         },
-        "keys": { "encryption": { "secret": ENCRYPTION }, "stream": { "ledger": "acme", "algorithm": "RS256" } },
+        "keys": { "encryption": { "secret": ENCRYPTION }, "stream": { "ledger": "acme", "algorithm": "RS256" }, "viewer": { "ledger": "acme" } },
         "schemes": {
             "uploads": { "type": "apivideo-upload", "account": "acme" },
             "private": { "type": "apivideo-private", "account": "acme" },
             "ziggeo": { "type": "ziggeo", "keys": "encryption", "application_token": APP, "account": "acme" },
             "stream": { "type": "cloudflare-stream", "keys": "stream", "account": "acme" },
+            "viewer": { "type": "jwt", "keys": "viewer" },
         },
         "origins": { "media": { "endpoints": [origin] } },
         "routes": [

@@ -7,9 +7,11 @@ use crate::config::Config;
 use crate::config::fault::Finding;
 use crate::config::key_path::KeyPath;
 use crate::credential::Mode;
+use crate::name::Name;
 use crate::path::CleanPath;
 use crate::route::inject::Into;
 use crate::route::{RouteConfig, RouteMode};
+use crate::token::scheme::config::SchemeConfig;
 
 pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
     if config.routes.is_empty() {
@@ -23,6 +25,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
             found.push(Finding::value(path.key("name"), message));
         }
         who(config, route, &path, found);
+        limits_of_tokens(config, route, &path, found);
         leads_to(&route.origin, config.origins.keys(), ("origin", path.key("origin")), found);
         if let Some(sign) = &route.upstream_sign {
             leads_to(&sign.scheme, config.schemes.keys(), ("scheme", path.key("upstream_sign").key("scheme")), found);
@@ -109,6 +112,19 @@ fn who(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Fin
             found.push(Finding::warning(at.clone(), format!("`{scheme}` stands here twice")));
         }
         leads_to(scheme, config.schemes.keys(), ("scheme", at), found);
+    }
+}
+
+/// Tokens of Ziggeo say how often and how long they are good, which is nothing without sessions.
+fn limits_of_tokens(config: &Config, route: &RouteConfig, path: &KeyPath, found: &mut Vec<Finding>) {
+    let plays = route.methods.iter().any(|method| ["GET", "HEAD"].contains(&method.as_str()));
+    let limited = |name: &Name| matches!(config.schemes.get(name), Some(SchemeConfig::Ziggeo(_)));
+    if route.session.is_some() || !plays {
+        return;
+    }
+    if let Some(index) = route.accept.iter().position(limited) {
+        let message = "`session_limit` and `usage_expiration_time` of its tokens are limits of sessions, and the route has none";
+        found.push(Finding::value(path.key("accept").at(index), message).hint("add `[routes.session]` with `propagation = \"none\"`"));
     }
 }
 

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, make, ok, page, read, wrong_method};
+use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::control::Call;
 use crate::control::gate::{new_key, sha256_hex};
 use crate::ledger::record::{ApiKey, Role};
@@ -21,11 +21,18 @@ struct Wanted {
 
 pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
     match (call.head.method.as_str(), item) {
-        (_, None) if is_get(call) => page(call, Role::Admin, Kind::ApiKey, shown).await,
+        (_, None) if is_get(call) => {
+            call.note.action("api_key.list");
+            page(call, Role::Admin, Kind::ApiKey, &["name", "role"], shown).await
+        }
         ("POST", None) => create(call).await,
         ("DELETE", Some(id)) => delete(call, &id_of(id)?).await,
+        (_, Some(id)) if is_get(call) => {
+            call.note.action("api_key.get");
+            one(call, Role::Admin, Kind::ApiKey, &id_of(id)?, shown).await
+        }
         (_, None) => Err(wrong_method("GET, POST")),
-        (_, Some(_)) => Err(wrong_method("DELETE")),
+        (_, Some(_)) => Err(wrong_method("GET, DELETE")),
     }
 }
 

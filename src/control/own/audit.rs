@@ -12,7 +12,7 @@ pub(super) async fn route(call: &Call) -> Outcome {
         return Err(wrong_method("GET"));
     }
     call.note.action("audit.list");
-    page(call, Role::Admin, Kind::Audit, shown).await
+    page(call, Role::Admin, Kind::Audit, &["who", "action", "object"], shown).await
 }
 
 fn shown(record: &Record) -> Option<Value> {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, make, ok, page, read, wrong_method};
+use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::clock::UnixTime;
 use crate::control::{Answer, Call, Caller};
 use crate::keygen::{self, Generated};
@@ -48,7 +48,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
         return match call.head.method.as_str() {
             _ if is_get(call) => {
                 call.note.action("signing_key.list");
-                page(call, Role::Reader, Kind::SigningKey, shown).await
+                page(call, Role::Reader, Kind::SigningKey, &["name", "algorithm"], shown).await
             }
             "POST" => create(call).await,
             _ => Err(wrong_method("GET, POST")),
@@ -58,7 +58,10 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
         ("POST", Some(id)) => rotate(call, &id_of(id)?).await,
         (_, Some(_)) => Err(wrong_method("POST")),
         ("DELETE", None) => delete(call, &id_of(item)?).await,
-        (_, None) if is_get(call) => get(call, &id_of(item)?).await,
+        (_, None) if is_get(call) => {
+            call.note.action("signing_key.get");
+            one(call, Role::Reader, Kind::SigningKey, &id_of(item)?, shown).await
+        }
         _ => Err(wrong_method("GET, DELETE")),
     }
 }
@@ -112,13 +115,6 @@ fn shown_once(record: &Record, made: &Generated) -> Value {
     answer["private_pem"] = json!(made.pem.as_ref().map(Secret::expose));
     answer["private_jwk"] = serde_json::from_str(made.jwk.expose()).unwrap_or_default();
     answer
-}
-
-async fn get(call: &Call, id: &str) -> Outcome {
-    call.note.action("signing_key.get");
-    let caller = enter(call, Role::Reader).await?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?;
-    record.and_then(|record| shown(&record)).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
 }
 
 async fn delete(call: &Call, id: &str) -> Outcome {

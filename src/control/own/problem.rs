@@ -95,7 +95,7 @@ impl Problem {
             Self::NotJson => "the body must be application/json".into(),
             Self::Invalid(detail) | Self::Conflict(detail) => detail.clone(),
             Self::Peer => "this address may not ask: see control.authz_peers".into(),
-            Self::Refused(Refusal::CrossOrigin) => "pages of other origins make no changes here".into(),
+            Self::Refused(Refusal::CrossOrigin) => "pages of this origin may not call: see control.allowed_origins".into(),
             Self::Refused(Refusal::TooLarge) => "the body is too long".into(),
             Self::Refused(Refusal::Unreadable) => "the body broke off or took too long".into(),
         }

@@ -9,7 +9,7 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, make, ok, page, read, wrong_method};
+use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::clock::UnixTime;
 use crate::control::gate::sha256_hex;
 use crate::control::{Call, Caller, PolicyConfig};
@@ -57,10 +57,13 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
     match (call.head.method.as_str(), item) {
         (_, None) if is_get(call) => {
             call.note.action("issued.list");
-            page(call, Role::Reader, Kind::Issued, shown).await
+            page(call, Role::Reader, Kind::Issued, &["scheme", "subject", "policy", "key_id", "token_sha256"], shown).await
         }
         ("POST", None) => issue(call).await,
-        (_, Some(id)) if is_get(call) => get(call, &id_of(id)?).await,
+        (_, Some(id)) if is_get(call) => {
+            call.note.action("issued.get");
+            one(call, Role::Reader, Kind::Issued, &id_of(id)?, shown).await
+        }
         ("DELETE", Some(id)) => revoke(call, &id_of(id)?).await,
         (_, None) => Err(wrong_method("GET, POST")),
         (_, Some(_)) => Err(wrong_method("GET, DELETE")),
@@ -240,14 +243,6 @@ fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, 
     Record::new(&caller.account, id, call.now, Body::Issued(issued)).until(expires)
 }
 
-async fn get(call: &Call, id: &str) -> Outcome {
-    call.note.action("issued.get");
-    call.note.object(id);
-    let caller = enter(call, Role::Reader).await?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now).await?;
-    record.and_then(|record| shown(&record)).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
-}
-
 async fn revoke(call: &Call, id: &str) -> Outcome {
     call.note.action("issued.revoke");
     call.note.object(id);
@@ -262,33 +257,6 @@ async fn revoke(call: &Call, id: &str) -> Outcome {
     answer["sessions_ended"] = ended.into();
     call.desk.ledger.write(Batch::at(call.now).replace(record)).await?;
     Ok(ok(StatusCode::OK, &answer))
-}
-
-/// `/v1/policies`.
-pub(super) async fn policies(call: &Call) -> Outcome {
-    if !is_get(call) {
-        return Err(wrong_method("GET"));
-    }
-    call.note.action("policy.list");
-    enter(call, Role::Reader).await?;
-    let items: Vec<Value> = call
-        .desk
-        .config
-        .policies
-        .iter()
-        .map(|(name, policy)| {
-            json!({
-                "name": name.as_str(),
-                "scheme": policy.scheme.as_str(),
-                "ttl": policy.ttl.as_unix(),
-                "max_ttl": policy.max_ttl.as_unix(),
-                "paths": policy.paths,
-                "session": { "concurrent": policy.concurrent, "total": policy.total, "seconds": policy.session_seconds },
-                "bind_address": policy.bind_address,
-            })
-        })
-        .collect();
-    Ok(ok(StatusCode::OK, &json!({ "items": items })))
 }
 
 fn shown(record: &Record) -> Option<Value> {

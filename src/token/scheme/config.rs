@@ -9,6 +9,17 @@ use crate::name::Name;
 use crate::token::attributes::Attribute;
 use crate::token::{Issued, KeySource, NothingIssued};
 
+/// What a scheme looks up in the record of what was given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookUp {
+    /// Its tokens, or those of the account that it is for.
+    Tokens,
+    /// Those of its tokens that are not sealed with its key.
+    SomeTokens,
+    /// What the account that it is for said of the resources.
+    Resources,
+}
+
 /// One `[schemes.NAME]` table.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -78,6 +89,18 @@ impl SchemeConfig {
             Self::AwsSmd(config) => &config.keys,
             Self::AtsUrlSig(config) => &config.keys,
             Self::AtsAccessControl(config) => &config.keys,
+        })
+    }
+
+    /// What it looks up in the record of what was given out; `None` where the token and the keys say everything.
+    #[must_use]
+    pub fn looks_up(&self) -> Option<LookUp> {
+        Some(match self {
+            Self::ApivideoUpload(_) | Self::ApivideoPrivate(_) => LookUp::Tokens,
+            Self::Ziggeo(config) if config.account.is_some() => LookUp::Tokens,
+            Self::Ziggeo(_) => LookUp::SomeTokens,
+            Self::CloudflareStream(config) if config.account.is_some() => LookUp::Resources,
+            _ => return None,
         })
     }
 

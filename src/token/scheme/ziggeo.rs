@@ -62,6 +62,8 @@ const fn one() -> u32 {
 const CLIENT: &str = "client_auth";
 const SERVER: &str = "server_auth";
 const INTERMEDIATE: &str = "intermediate_token";
+/// Seconds for which a player that brings its session keeps it: coming back to a page is no new session. The vendor gives no figure.
+const KEPT: i64 = 24 * 3600;
 /// What the session parameter's name begins with; the application token follows.
 const COOKIE: &str = "i07af2jp98rvoctt26y5egy3";
 
@@ -280,7 +282,9 @@ impl Scheme for Ziggeo {
         if grant.is_some() || asked(facts, &self.config.application_token) != Ok(Asked::Session) {
             return None;
         }
-        let body = json!({ "token": self.session(now)?, "testing_application": false });
+        let kept = self.session_of(facts).filter(|text| self.began(text).is_some_and(|began| (0..KEPT).contains(&now.since(began))));
+        let session = kept.map_or_else(|| self.session(now), |text| Some(text.into_owned()))?;
+        let body = json!({ "token": session, "testing_application": false });
         Some(wrapped(facts, StatusCode::OK, &body))
     }
 

@@ -65,6 +65,49 @@ fn what_makes_no_sense_is_refused() {
     }
 }
 
+/// Tables put before those of `GOOD`, or instead of its session, and what must be said about it: the key, and the line.
+#[test]
+fn what_looks_into_the_ledger_or_counts_sessions_needs_them() {
+    const LEDGER: &str = "[ledger]\nfolder = \"ledger\"\n";
+    const ZIGGEO: &str = "type = \"ziggeo\"\nkeys = \"main\"\napplication_token = \"a\"\n";
+    let scheme = |table: &str| GOOD.replace("[schemes.player]\ntype = \"jwt\"\nkeys = \"main\"\n", &format!("[schemes.player]\n{table}"));
+    let control = |more: &str| format!("{LEDGER}[control]\n{more}\n{GOOD}");
+    let with_session = |toml: &str| format!("{toml}\n[routes.session]\npropagation = \"none\"\n");
+    let cases = [
+        (scheme("type = \"apivideo-upload\"\n"), Some("schemes.player.type"), "looked up in the ledger"),
+        (scheme("type = \"apivideo-private\"\n"), Some("schemes.player.type"), "looked up in the ledger"),
+        (with_session(&scheme(&format!("{ZIGGEO}account = \"acme\"\n"))), Some("schemes.player.type"), "looked up in the ledger"),
+        (with_session(&scheme(ZIGGEO)), None, "`server_auth`"),
+        (scheme("type = \"cloudflare-stream\"\nkeys = \"main\"\naccount = \"acme\"\n"), Some("schemes.player.account"), "in the ledger"),
+        (GOOD.replace("secret = \"canary-in-the-keys\"", "ledger = \"acme\""), Some("keys.main.ledger"), "no ledger to take keys from"),
+        (format!("{LEDGER}{}", scheme(ZIGGEO)), Some("routes[0].accept[0]"), "the route has none"),
+        (control("[control.policies.p]\nscheme = \"playr\""), Some("control.policies.p.scheme"), "there is no scheme `playr`"),
+        (control("[control.policies.p]\nscheme = \"player\"\nttl = \"2days\""), Some("control.policies.p.ttl"), "longer than `max_ttl`"),
+        (control("allowed_origins = [\"https://a\", \"https://a/b\"]"), Some("control.allowed_origins[1]"), "not a web origin"),
+        (control("allowed_origins = [\"*\"]"), Some("control.allowed_origins[0]"), "not a web origin"),
+        (control("allowed_origins = [\"https://*.a\"]"), Some("control.allowed_origins[0]"), "not a web origin"),
+        (control("allowed_origins = [\"https://A\"]"), Some("control.allowed_origins[0]"), "not a web origin"),
+    ];
+    for (toml, key, says) in cases {
+        let loaded = load_toml(&toml);
+        let found = match (key, &loaded) {
+            (Some(_), Err(faults)) => faults,
+            (None, Ok(loaded)) => &loaded.warnings,
+            _ => panic!("{toml}\n{loaded:?}"),
+        };
+        assert!(found.to_string().contains(says), "{toml}\n{found}");
+        assert!(found.0.iter().all(|fault| fault.place.is_some()), "{toml}\n{found}");
+        if let Some(key) = key {
+            assert_eq!(found.0.iter().map(|fault| fault.key.to_string()).collect::<Vec<_>>(), [key], "{toml}\n{found}");
+        }
+    }
+    let uploads = with_session(&scheme(ZIGGEO)).replace("origin = \"media\"", "origin = \"media\"\nmethods = [\"POST\"]");
+    for good in [uploads.split("[routes.session]").next().expect("the rest").to_owned(), with_session(&scheme(ZIGGEO))] {
+        let loaded = load_toml(&format!("{LEDGER}{good}")).unwrap_or_else(|faults| panic!("{good}\n{faults}"));
+        assert_eq!(loaded.warnings.to_string(), "", "{good}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_a_routes_sessions_is_said_at_the_line() {
     let toml = GOOD.replace(

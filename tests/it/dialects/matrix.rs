@@ -1,6 +1,6 @@
 //! Who may do what: no key, wrong keys, keys of too small a role, keys of another account, pages of other origins.
 
-use super::{ADMIN, APP, CLOUDFLARE, ISSUER, OTHER, READER, Rig, basic, body};
+use super::{ADMIN, APP, CLOUDFLARE, ISSUER, OTHER, PAGE, READER, Rig, basic, body};
 
 /// Method, path, body, and the least role.
 const APIVIDEO: [(&str, &str, &str, usize); 5] = [
@@ -87,25 +87,68 @@ fn accounts_do_not_see_one_another() {
     // Their tokens do not open a route of this account.
     let made = body(&rig.call("POST", "/upload-tokens", &theirs, "{}"));
     assert_eq!(rig.play("POST", &format!("/upload?token={}", made["token"].as_str().expect("a token"))).status, 401);
-    assert_eq!(rig.call("POST", "/v1/authtokens/", &[("Authorization", &basic(APP, OTHER))], "").status, 403);
-    let target = format!("/client/v4/accounts/{CLOUDFLARE}/stream/keys");
-    assert_eq!(rig.call("GET", &target, &[("Authorization", &format!("Bearer {OTHER}"))], "").status, 403);
+    for (method, path, text, _) in ZIGGEO {
+        let answer = rig.call(method, path, &[("Authorization", &basic(APP, OTHER))], text);
+        assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
+    }
+    for (method, path, text, _) in STREAM {
+        let target = format!("/client/v4/accounts/{CLOUDFLARE}/stream/{path}");
+        let answer = rig.call(method, &target, &[("Authorization", &format!("Bearer {OTHER}"))], text);
+        assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
+    }
     let nobodys = format!("/client/v4/accounts/{}/stream/keys", "0".repeat(32));
     assert_eq!(rig.call("GET", &nobodys, &[("Authorization", &format!("Bearer {OTHER}"))], "").status, 403, "as one that is not there");
 }
 
+/// Every route with what an admin of `acme` presents there: method, target, body, header.
+fn routes() -> Vec<(&'static str, String, &'static str, String)> {
+    let apivideo = APIVIDEO.iter().map(|(method, path, text, _)| (*method, (*path).to_owned(), *text, basic(ADMIN, "")));
+    let ziggeo = ZIGGEO.iter().map(|(method, path, text, _)| (*method, (*path).to_owned(), *text, basic(APP, ADMIN)));
+    let target = |path: &str| format!("/client/v4/accounts/{CLOUDFLARE}/stream/{path}");
+    let stream = STREAM.iter().map(|(method, path, text, _)| (*method, target(path), *text, format!("Bearer {ADMIN}")));
+    apivideo.chain(ziggeo).chain(stream).collect()
+}
+
 #[test]
-fn pages_of_other_origins_change_nothing() {
+fn pages_of_other_origins_get_nothing() {
     let rig = Rig::start();
-    let page = ("Origin", "https://evil.test");
-    for (target, authorization) in [
-        ("/upload-tokens".to_owned(), basic(ADMIN, "")),
-        ("/v1/authtokens/".to_owned(), basic(APP, ADMIN)),
-        (format!("/client/v4/accounts/{CLOUDFLARE}/stream/keys"), format!("Bearer {ADMIN}")),
-    ] {
-        let answer = rig.call("POST", &target, &[("Authorization", &authorization), page], "");
-        assert_eq!((answer.status, answer.field("access-control-allow-origin")), (403, ""), "{target}: {answer:?}");
+    for (method, target, text, authorization) in routes() {
+        for origin in ["https://evil.test", "null", "https://app.example.com.evil.test", "http://app.example.com"] {
+            let call = [("Authorization", authorization.as_str()), ("Origin", origin)];
+            let preflight =
+                [("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", "authorization"), ("Origin", origin)];
+            for answer in [rig.call(method, &target, &call, text), rig.call("OPTIONS", &target, &preflight, "")] {
+                assert_eq!(
+                    (answer.status, answer.field("access-control-allow-origin")),
+                    (403, ""),
+                    "{method} {target} {origin}: {answer:?}"
+                );
+                assert!(serde_json::from_str::<serde_json::Value>(&answer.body).is_ok(), "{method} {target}: {answer:?}");
+            }
+        }
     }
     let list = rig.call("GET", "/upload-tokens", &[("Authorization", &basic(ADMIN, ""))], "");
-    assert_eq!(body(&list)["pagination"]["itemsTotal"], 0);
+    assert_eq!(body(&list)["pagination"]["itemsTotal"], 0, "nothing was made");
+}
+
+#[test]
+fn pages_that_are_allowed_call_with_a_key_and_after_a_preflight_without() {
+    let rig = Rig::start();
+    for (method, target, text, authorization) in routes() {
+        let wanted = "authorization, av-origin-client, content-type";
+        let asked = [("Origin", PAGE), ("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", wanted)];
+        let answer = rig.call("OPTIONS", &target, &asked, "");
+        assert_eq!((answer.status, answer.field("access-control-allow-origin")), (204, PAGE), "{method} {target}: {answer:?}");
+        assert!(answer.field("access-control-allow-methods").contains(method), "{method} {target}: {answer:?}");
+        assert_eq!((answer.field("access-control-allow-headers"), answer.field("vary")), (wanted, "Origin"), "{method} {target}");
+        let answer = rig.call(method, &target, &[("Origin", PAGE), ("Authorization", &authorization)], text);
+        assert!(is_in(answer.status), "{method} {target}: {answer:?}");
+        assert_eq!(answer.field("access-control-allow-origin"), PAGE, "{method} {target}");
+        let answer = rig.call(method, &target, &[("Origin", PAGE)], text);
+        assert_eq!(
+            (answer.status, answer.field("access-control-allow-origin")),
+            (401, PAGE),
+            "{method} {target}: a page still needs a key"
+        );
+    }
 }
