@@ -7,8 +7,6 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use aws_lc_rs::hmac;
-use http::HeaderValue;
-use http::header::InvalidHeaderValue;
 use zeroize::Zeroize;
 
 /// A value that is redacted when printed and zeroed when dropped; read with [`Secret::expose`].
@@ -25,16 +23,6 @@ impl<T: Zeroize> Secret<T> {
     pub const fn expose(&self) -> &T {
         &self.0
     }
-}
-
-/// A field's value that is kept out of debug output, and out of the compression tables of HTTP/2 (RFC 7541 §7.1.3).
-///
-/// # Errors
-/// The text holds what no field may (RFC 9110 §5.5).
-pub fn field_value(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut value = HeaderValue::from_str(text)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 impl<T: Zeroize> Drop for Secret<T> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::path::CleanPath;
-use crate::secret::field_value;
+use crate::token::carrier::field_value;
 use crate::token::{Denial, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
 use crate::units::Period;
 

@@ -14,10 +14,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use crate::path::PathFault;
-use crate::secret::field_value;
 use crate::session::fleet::EntryFault;
 use crate::session::ticket::TicketFault;
 use crate::session::{End, Gone, Limit, RefusalStatus};
+use crate::token::carrier::field_value;
 use crate::token::{Answer, Denial};
 use crate::verifier::Refusal;
 

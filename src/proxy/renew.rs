@@ -10,7 +10,7 @@ use tower::Service;
 use super::filter::{Answered, Around, Either};
 use super::request::{Admitted, Proof};
 use super::{Body, Error};
-use crate::secret::field_value;
+use crate::token::carrier::field_value;
 use crate::token::{Due, Renewed};
 
 /// Sends new tokens.

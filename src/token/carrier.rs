@@ -9,10 +9,20 @@ pub mod config;
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use http::header::{COOKIE, HeaderName, HeaderValue};
+use http::header::{COOKIE, HeaderName, HeaderValue, InvalidHeaderValue};
 
 use super::{Denial, Grant, RequestFacts};
 use crate::query;
+
+/// A field's value that is kept out of debug output, and out of the compression tables of HTTP/2 (RFC 7541 §7.1.3).
+///
+/// # Errors
+/// The text holds what no field may (RFC 9110 §5.5).
+pub fn field_value(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
 
 /// Where a token rides.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

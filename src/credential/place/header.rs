@@ -3,7 +3,7 @@
 use http::header::{HeaderMap, HeaderName};
 
 use super::PlaceFault;
-use crate::secret::field_value;
+use crate::token::carrier::field_value;
 
 /// The names in `headers` that could be `name`. CGI, WSGI and some frameworks fold `_` and `.` into `-`; case is gone already.
 pub(super) fn twins(headers: &HeaderMap, name: &HeaderName) -> Vec<HeaderName> {

@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use super::{Ask, Issued, Provider, Refused, vendor};
 use crate::credential::base_url::BaseUrl;
 use crate::query;
-use crate::secret::{Secret, field_value};
+use crate::secret::Secret;
+use crate::token::carrier::field_value;
 use crate::token::{Key, jws};
 
 mod config;

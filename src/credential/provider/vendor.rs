@@ -16,7 +16,7 @@ use super::Refused;
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, SecretIn};
-use crate::secret::field_value;
+use crate::token::carrier::field_value;
 use crate::token::{Key, KeySet, json};
 
 /// Largest answer that is read as JSON, as the trait says.
