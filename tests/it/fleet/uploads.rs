@@ -12,7 +12,9 @@ const BINARY: &str = "Content-Type: video/mp4\r\n";
 
 /// Two gateways that take uploads by these settings and share a store.
 fn gateways(origin: &str, server: &Server, upload: Value) -> [Gateway; 2] {
-    let config = over(config(origin, upload), json!({ "sessions": shared(&server.url()) }));
+    let mut config = over(config(origin, upload), json!({ "sessions": shared(&server.url()) }));
+    // A busy machine is no store that is away.
+    config["sessions"]["store"]["valkey"]["timeout"] = json!("5s");
     [Gateway::start(config.clone()), Gateway::start(config)]
 }
 
