@@ -9,7 +9,7 @@
 //! # use tollgate::proxy::{AroundLayer, filter::FilterLayer, guard::Guard, find_route::FindRoute, outbound::PrepareOutbound, inject::Inject, forward::Forward, request::Arrived};
 //! # use tower::{Service, ServiceBuilder};
 //! fn is_a_walk(_: impl Service<Arrived>) {}
-//! // Without VerifyLayer: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
+//! // Without VerifyToken: "the trait `Filter<Routed>` is not implemented for `PrepareOutbound`".
 //! let forward: Forward = unimplemented!();
 //! is_a_walk(
 //!     ServiceBuilder::new()
@@ -75,7 +75,7 @@ use tower::{Service, ServiceBuilder};
 
 pub use body::Body;
 pub use error::Error;
-pub use filter::{AnswerLayer, AroundLayer, Filter, FilterLayer};
+pub use filter::{AnswerLayer, AroundLayer, DecideLayer, Filter, FilterLayer};
 
 use crate::clock::Clock;
 use crate::credential::mapping::Mappings;
@@ -149,9 +149,9 @@ pub fn walk(pool: Rc<pool::Pool>) -> impl Service<request::Arrived, Response = R
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
         .layer(AnswerLayer(own_answer::BeforeToken))
-        .layer(verify_token::VerifyLayer)
+        .layer(DecideLayer(verify_token::VerifyToken))
         .layer(AnswerLayer(own_answer::WithToken))
-        .layer(admit_session::AdmitLayer)
+        .layer(DecideLayer(admit_session::AdmitSession))
         .layer(AroundLayer(upload::Upload))
         .layer(AnswerLayer(propagate::Redirect))
         .layer(AroundLayer(propagate::Propagate))

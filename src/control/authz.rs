@@ -23,7 +23,7 @@ use super::own::problem::Problem;
 use super::{Answer, Desk, serve};
 use crate::proxy::record::{Journal, Record};
 use crate::proxy::request::{Admitted, Arrived};
-use crate::proxy::{AnswerLayer, Body, Error, FilterLayer, admit_session, find_route, guard, preflight, verify_token};
+use crate::proxy::{AnswerLayer, Body, DecideLayer, Error, FilterLayer, admit_session, find_route, guard, preflight, verify_token};
 
 /// Which server asks, by its word in the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,8 +144,8 @@ async fn walked(head: Parts, body: Incoming, (asked, peer): (&Asked, IpAddr), de
         .layer(FilterLayer(guard::Guard))
         .layer(FilterLayer(find_route::FindRoute))
         .layer(AnswerLayer(preflight::Preflight))
-        .layer(verify_token::VerifyLayer)
-        .layer(admit_session::AdmitLayer)
+        .layer(DecideLayer(verify_token::VerifyToken))
+        .layer(DecideLayer(admit_session::AdmitSession))
         .service(Allowed);
     let answer = rooms.call(arrived).await;
     let mut answer = answer.unwrap_or_else(|error| {

@@ -13,13 +13,13 @@ pub const ID_MAX: usize = 512;
 /// One change.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Adds a record; [`Fault::Exists`] when it is there.
+    /// Adds a record; [`Fault::Exists`](super::Fault::Exists) when it is there.
     Create(Record),
     /// Adds a record, or takes the place of the one there.
     Put(Record),
-    /// Takes the place of the account's own record; [`Fault::Missing`] when there is none.
+    /// Takes the place of the account's own record; [`Fault::Missing`](super::Fault::Missing) when there is none.
     Replace(Record),
-    /// Takes a record away; [`Fault::Missing`] when there is none of this account (or of any, for `None`).
+    /// Takes a record away; [`Fault::Missing`](super::Fault::Missing) when there is none of this account (or of any, for `None`).
     Delete {
         /// Its kind.
         kind: Kind,

@@ -3,19 +3,15 @@
 //! A request that a token let in, on a route with sessions, gets the session that its viewer has, or a
 //! new one if there is room. Looks (`HEAD`, posters, captions) open none. A request that a ticket let in has its session already.
 
-use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use http::Method;
 use http::header::USER_AGENT;
-use http::{Method, Response};
-use tower::{Layer, Service};
 
-use super::filter::Either;
+use super::filter::{Decide, Decision};
 use super::request::{Admitted, Proof, Routed, Verified};
-use super::{Body, Error, Filter, ticket};
+use super::{Error, ticket};
 use crate::ledger::Ledger;
 use crate::name::Name;
 use crate::path::{self, CleanPath};
@@ -24,32 +20,46 @@ use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer, Viewing
 use crate::token::{Binding, Country, Geo, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
-/// The room.
+/// The room. It waits only where a fleet's store has to be asked: at entries, and once for a ticket that another gateway gave.
 #[derive(Debug, Clone)]
 pub struct AdmitSession;
 
-impl Filter<Verified> for AdmitSession {
+impl Decide<Verified> for AdmitSession {
     type Out = Admitted;
 
-    fn check(&self, verified: Verified) -> Result<Admitted, Error> {
-        let Verified { routed, proof } = verified;
-        match proof {
-            proof @ (Proof::Public | Proof::Shadow { .. }) => Ok(admitted(routed, proof, None)),
-            Proof::Session { session, strip } => Ok(in_session(routed, session, strip)),
-            Proof::Ticket { ticket, strip, .. } => {
-                let session = ticket::resume(&routed, &ticket, &strip)?;
-                Ok(in_session(routed, session, strip))
-            }
-            Proof::Token(verdict) => {
-                let session = match ask(&routed, &verdict) {
-                    Some(ask) => {
-                        let given = routed.request.state.sessions.admit(&ask);
-                        Some(given_to(&routed, given.map_err(|refusal| Error::session(refusal.limit, &routed.route))?))
-                    }
-                    None => None,
-                };
-                Ok(admitted(routed, Proof::Token(verdict), session))
-            }
+    fn decide(&self, verified: Verified) -> Decision<Admitted> {
+        let Routed { request, route, .. } = &verified.routed;
+        let by_ticket = matches!(verified.proof, Proof::Ticket { .. });
+        let waits = route.session.is_some() && (by_ticket || matches!(verified.proof, Proof::Token(_)));
+        if let Some(fleet) = request.state.fleet.clone().filter(|_| waits) {
+            return Decision::Later(Box::pin(by_fleet(verified, fleet)));
+        }
+        if by_ticket && request.state.ledger.as_ref().is_some_and(Ledger::is_shared) {
+            return Decision::Later(Box::pin(by_ledger(verified)));
+        }
+        Decision::Now(check(verified))
+    }
+}
+
+/// Decides by what this gateway knows.
+fn check(verified: Verified) -> Result<Admitted, Error> {
+    let Verified { routed, proof } = verified;
+    match proof {
+        proof @ (Proof::Public | Proof::Shadow { .. }) => Ok(admitted(routed, proof, None)),
+        Proof::Session { session, strip } => Ok(in_session(routed, session, strip)),
+        Proof::Ticket { ticket, strip, .. } => {
+            let session = ticket::resume(&routed, &ticket, &strip)?;
+            Ok(in_session(routed, session, strip))
+        }
+        Proof::Token(verdict) => {
+            let session = match ask(&routed, &verdict) {
+                Some(ask) => {
+                    let given = routed.request.state.sessions.admit(&ask);
+                    Some(given_to(&routed, given.map_err(|refusal| Error::session(refusal.limit, &routed.route))?))
+                }
+                None => None,
+            };
+            Ok(admitted(routed, Proof::Token(verdict), session))
         }
     }
 }
@@ -61,7 +71,7 @@ async fn by_ledger(verified: Verified) -> Result<Admitted, Error> {
             let session = ticket::resume_informed(&routed, &ticket, &strip).await?;
             Ok(in_session(routed, session, strip))
         }
-        other => AdmitSession.check(other),
+        other => check(other),
     }
 }
 
@@ -84,7 +94,7 @@ async fn by_fleet(verified: Verified, fleet: Fleet) -> Result<Admitted, Error> {
             };
             Ok(admitted(routed, Proof::Token(verdict), session))
         }
-        other => AdmitSession.check(Verified { routed, proof: other }),
+        other => check(Verified { routed, proof: other }),
     }
 }
 
@@ -115,60 +125,6 @@ fn given_to(routed: &Routed, admission: Admission) -> Arc<Session> {
         tracing::info!(route = %routed.route.name, session = %evicted, by = %session.id, "session evicted");
     }
     session
-}
-
-/// Makes the layer. It waits only where a fleet's store has to be asked: at entries, and once for a
-/// ticket that another gateway gave.
-#[derive(Debug, Clone)]
-pub struct AdmitLayer;
-
-/// The layer with the rest of the walk behind it.
-#[derive(Debug, Clone)]
-pub struct Admit<S> {
-    inner: S,
-}
-
-impl<S> Layer<S> for AdmitLayer {
-    type Service = Admit<S>;
-
-    fn layer(&self, inner: S) -> Admit<S> {
-        Admit { inner }
-    }
-}
-
-type Answered = Result<Response<Body>, Error>;
-
-impl<S> Service<Verified> for Admit<S>
-where
-    S: Service<Admitted, Response = Response<Body>, Error = Error> + Clone + 'static,
-    S::Future: 'static,
-{
-    type Response = Response<Body>;
-    type Error = Error;
-    type Future = Either<S::Future, Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered>>>>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, verified: Verified) -> Self::Future {
-        let waits = verified.routed.route.session.is_some() && matches!(verified.proof, Proof::Token(_) | Proof::Ticket { .. });
-        if let Some(fleet) = verified.routed.request.state.fleet.clone().filter(|_| waits) {
-            let mut inner = self.inner.clone();
-            let asked = async move { inner.call(by_fleet(verified, fleet).await?).await };
-            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
-        }
-        let may_fetch = verified.routed.request.state.ledger.as_ref().is_some_and(Ledger::is_shared);
-        if may_fetch && matches!(verified.proof, Proof::Ticket { .. }) {
-            let mut inner = self.inner.clone();
-            let asked = async move { inner.call(by_ledger(verified).await?).await };
-            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
-        }
-        match AdmitSession.check(verified) {
-            Ok(admitted) => Either::Left { future: self.inner.call(admitted) },
-            Err(error) => Either::Right { future: Either::Left { future: ready(Err(error)) } },
-        }
-    }
 }
 
 /// The ask of a request; `None` when it opens no session.

@@ -2,7 +2,7 @@
 //!
 //! A [`Filter`] takes one type and gives the next, or stops with an [`Error`]. [`FilterLayer`] makes
 //! a tower layer of it whose inner service takes exactly what the rule gives, so that rooms in the
-//! wrong order, or one left out, do not compile. An [`Answer`] may end the walk well; an [`Around`] has
+//! wrong order, or one left out, do not compile. A [`Decide`] is one that may have to wait. An [`Answer`] may end the walk well; an [`Around`] has
 //! the answer pass through it, or the request go twice.
 
 use std::future::{Ready, ready};
@@ -65,6 +65,69 @@ where
         match self.filter.check(input) {
             Ok(next) => Either::Left { future: self.inner.call(next) },
             Err(error) => Either::Right { future: ready(Err(error)) },
+        }
+    }
+}
+
+/// What a rule has come to.
+pub enum Decision<T> {
+    /// This.
+    Now(Result<T, Error>),
+    /// What others have to be asked first.
+    Later(Pin<Box<dyn Future<Output = Result<T, Error>>>>),
+}
+
+/// A rule that decides at once, but where it needs what only others know.
+pub trait Decide<In> {
+    /// What it gives to the next room.
+    type Out;
+
+    /// Decides.
+    fn decide(&self, input: In) -> Decision<Self::Out>;
+}
+
+/// Makes a tower layer of a [`Decide`].
+#[derive(Debug, Clone)]
+pub struct DecideLayer<D>(pub D);
+
+/// A rule that may wait, with the rest of the walk behind it.
+#[derive(Debug, Clone)]
+pub struct DecideService<D, S> {
+    rule: D,
+    inner: S,
+}
+
+impl<D: Clone, S> Layer<S> for DecideLayer<D> {
+    type Service = DecideService<D, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DecideService { rule: self.0.clone(), inner }
+    }
+}
+
+impl<In, D, S> Service<In> for DecideService<D, S>
+where
+    D: Decide<In>,
+    D::Out: 'static,
+    S: Service<D::Out, Response = Response<Body>, Error = Error> + Clone + 'static,
+    S::Future: 'static,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Either<S::Future, Either<Ready<Result<Response<Body>, Error>>, Answered>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, input: In) -> Self::Future {
+        match self.rule.decide(input) {
+            Decision::Now(Ok(next)) => Either::Left { future: self.inner.call(next) },
+            Decision::Now(Err(error)) => Either::Right { future: Either::Left { future: ready(Err(error)) } },
+            Decision::Later(next) => {
+                let mut inner = self.inner.clone();
+                Either::Right { future: Either::Right { future: Box::pin(async move { inner.call(next.await?).await }) } }
+            }
         }
     }
 }

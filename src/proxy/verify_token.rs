@@ -3,17 +3,10 @@
 //! It waits only where a fleet shares its ledger and something is not at hand, and where a token for one use is used up over
 //! a fleet.
 
-use std::future::{Ready, ready};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use http::Response;
-use tower::{Layer, Service};
-
-use super::filter::Either;
+use super::filter::{Decide, Decision};
 use super::request::{Proof, Routed, Verified};
 use super::ticket::{Found, Opened};
-use super::{Body, Error, ticket, upload};
+use super::{Error, ticket, upload};
 use crate::ledger::Ledger;
 use crate::ledger::lookups::Asked;
 use crate::name::Name;
@@ -24,53 +17,20 @@ use crate::session::Key;
 use crate::token::{Denial, Strip};
 use crate::verifier::{ClaimFault, Refusal, Verdict};
 
-/// Makes the layer.
+/// The room.
 #[derive(Debug, Clone)]
-pub struct VerifyLayer;
+pub struct VerifyToken;
 
-/// The layer with the rest of the walk behind it.
-#[derive(Debug, Clone)]
-pub struct Verify<S> {
-    inner: S,
-}
+impl Decide<Routed> for VerifyToken {
+    type Out = Verified;
 
-impl<S> Layer<S> for VerifyLayer {
-    type Service = Verify<S>;
-
-    fn layer(&self, inner: S) -> Verify<S> {
-        Verify { inner }
-    }
-}
-
-type Answered = Result<Response<Body>, Error>;
-
-impl<S> Service<Routed> for Verify<S>
-where
-    S: Service<Verified, Response = Response<Body>, Error = Error> + Clone + 'static,
-    S::Future: 'static,
-{
-    type Response = Response<Body>;
-    type Error = Error;
-    type Future = Either<S::Future, Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered>>>>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, routed: Routed) -> Self::Future {
+    fn decide(&self, routed: Routed) -> Decision<Verified> {
         if let Some(ledger) = shared_ledger(&routed) {
-            let mut inner = self.inner.clone();
-            let asked = async move { inner.call(claimed(informed(routed, &ledger).await?).await?).await };
-            return Either::Right { future: Either::Right { future: Box::pin(asked) } };
+            return Decision::Later(Box::pin(async move { claimed(informed(routed, &ledger).await?).await }));
         }
         match check(routed) {
-            Ok(verified) if has_to_claim(&verified) => {
-                let mut inner = self.inner.clone();
-                let asked = async move { inner.call(claimed(verified).await?).await };
-                Either::Right { future: Either::Right { future: Box::pin(asked) } }
-            }
-            Ok(verified) => Either::Left { future: self.inner.call(verified) },
-            Err(error) => Either::Right { future: Either::Left { future: ready(Err(error)) } },
+            Ok(verified) if has_to_claim(&verified) => Decision::Later(Box::pin(claimed(verified))),
+            decided => Decision::Now(decided),
         }
     }
 }
