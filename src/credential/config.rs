@@ -200,7 +200,13 @@ pub struct SecretIn<'c> {
     pub env: Option<&'c str>,
 }
 
-impl SecretIn<'_> {
+impl<'c> SecretIn<'c> {
+    /// One that cannot stand in the config itself.
+    #[must_use]
+    pub fn outside(key: &'static str, file: Option<&'c Path>, env: Option<&'c str>) -> Self {
+        Self { key, text: None, file, env }
+    }
+
     /// How many of the three are set.
     #[must_use]
     pub fn ways(&self) -> usize {

@@ -117,7 +117,7 @@ pub struct UploadTokens {
 
 impl ApivideoConfig {
     fn api_key(&self) -> SecretIn<'_> {
-        SecretIn { key: "api_key", text: None, file: self.api_key_file.as_deref(), env: self.api_key_env.as_deref() }
+        SecretIn::outside("api_key", self.api_key_file.as_deref(), self.api_key_env.as_deref())
     }
 }
 

@@ -87,12 +87,12 @@ impl AwsConfig {
 
     fn secret(&self) -> SecretIn<'_> {
         let (file, env) = (self.secret_access_key_file.as_deref(), self.secret_access_key_env.as_deref());
-        SecretIn { key: "secret_access_key", text: None, file, env }
+        SecretIn::outside("secret_access_key", file, env)
     }
 
     fn session(&self) -> SecretIn<'_> {
         let (file, env) = (self.session_secret_file.as_deref(), self.session_secret_env.as_deref());
-        SecretIn { key: "session_secret", text: None, file, env }
+        SecretIn::outside("session_secret", file, env)
     }
 }
 

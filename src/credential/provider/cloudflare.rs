@@ -13,13 +13,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::vendor::{self, Faults};
+use super::vendor::{self, Faults, LocalSigner};
 use super::{Ask, Issued, Mint, Provider, Refused, Serves};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::secret::Secret;
-use crate::token::Key;
 use crate::token::jws::{self, Dates, Jws};
 use crate::units::Period;
 
@@ -194,15 +193,15 @@ const fn yes() -> bool {
 
 impl CloudflareConfig {
     fn api_token(&self) -> SecretIn<'_> {
-        SecretIn { key: "api_token", text: None, file: self.api_token_file.as_deref(), env: self.api_token_env.as_deref() }
+        SecretIn::outside("api_token", self.api_token_file.as_deref(), self.api_token_env.as_deref())
     }
 
     fn api_key(&self) -> SecretIn<'_> {
-        SecretIn { key: "api_key", text: None, file: self.api_key_file.as_deref(), env: self.api_key_env.as_deref() }
+        SecretIn::outside("api_key", self.api_key_file.as_deref(), self.api_key_env.as_deref())
     }
 
     fn signing_key(&self) -> SecretIn<'_> {
-        SecretIn { key: "signing_key", text: None, file: self.signing_key_file.as_deref(), env: self.signing_key_env.as_deref() }
+        SecretIn::outside("signing_key", self.signing_key_file.as_deref(), self.signing_key_env.as_deref())
     }
 
     fn authorization(&self, around: &Around<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
@@ -511,11 +510,7 @@ impl Provider for Cloudflare {
 }
 
 /// Signs playback tokens here.
-#[derive(Debug)]
-pub struct CloudflareSigner {
-    key: std::sync::Arc<Key>,
-    config: CloudflareConfig,
-}
+pub type CloudflareSigner = LocalSigner<CloudflareConfig>;
 
 impl CloudflareSigner {
     /// Takes its config.
@@ -523,8 +518,7 @@ impl CloudflareSigner {
     /// # Errors
     /// A sentence for the operator, without secrets.
     pub fn new(config: &CloudflareConfig, around: &Around<'_>) -> Result<Self, String> {
-        let key = vendor::signing_key(config.signing_key_id.as_deref(), (&config.signing_key(), around))?;
-        Ok(Self { key, config: config.clone() })
+        Self::of(config.clone(), config.signing_key_id.as_deref(), &around.secret(&config.signing_key())?)
     }
 }
 

@@ -11,13 +11,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::vendor::{self, Faults};
+use super::vendor::{self, Faults, LocalSigner};
 use super::{Ask, Issued, Mint, Provider, Refused, Serves};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
 use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
 use crate::secret::Secret;
-use crate::token::{Key, jws};
+use crate::token::jws;
 use crate::units::Period;
 
 /// Longest and shortest time that an upload address waits, in seconds (API reference: `timeout`).
@@ -162,11 +162,11 @@ fn signed() -> Vec<MuxPolicy> {
 
 impl MuxConfig {
     fn token_secret(&self) -> SecretIn<'_> {
-        SecretIn { key: "token_secret", text: None, file: self.token_secret_file.as_deref(), env: self.token_secret_env.as_deref() }
+        SecretIn::outside("token_secret", self.token_secret_file.as_deref(), self.token_secret_env.as_deref())
     }
 
     fn signing_key(&self) -> SecretIn<'_> {
-        SecretIn { key: "signing_key", text: None, file: self.signing_key_file.as_deref(), env: self.signing_key_env.as_deref() }
+        SecretIn::outside("signing_key", self.signing_key_file.as_deref(), self.signing_key_env.as_deref())
     }
 }
 
@@ -341,11 +341,7 @@ impl Provider for Mux {
 }
 
 /// Signs playback tokens here.
-#[derive(Debug)]
-pub struct MuxSigner {
-    key: std::sync::Arc<Key>,
-    config: MuxConfig,
-}
+pub type MuxSigner = LocalSigner<MuxConfig>;
 
 impl MuxSigner {
     /// Takes its config.
@@ -353,8 +349,7 @@ impl MuxSigner {
     /// # Errors
     /// A sentence for the operator, without secrets.
     pub fn new(config: &MuxConfig, around: &Around<'_>) -> Result<Self, String> {
-        let key = vendor::signing_key(config.signing_key_id.as_deref(), (&config.signing_key(), around))?;
-        Ok(Self { key, config: config.clone() })
+        Self::of(config.clone(), config.signing_key_id.as_deref(), &around.secret(&config.signing_key())?)
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::Refused;
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
-use crate::credential::config::{Around, SecretIn};
+use crate::secret::Secret;
 use crate::token::carrier::field_value;
 use crate::token::{Key, KeySet, json};
 
@@ -60,15 +60,26 @@ pub fn id<'a>(what: &str, text: Option<&'a str>) -> Result<&'a str, Refused> {
     text.filter(good).ok_or_else(|| Refused::Malformed(format!("{what} is missing or not one")))
 }
 
-/// The private RSA key that a vendor's tokens are signed with here.
-///
-/// # Errors
-/// A sentence for the operator, without the key.
-pub fn signing_key(id: Option<&str>, (text, around): (&SecretIn<'_>, &Around<'_>)) -> Result<Arc<Key>, String> {
-    let id = id.ok_or("signing_key_id is missing")?;
-    let keys = KeySet::parse(around.secret(text)?.expose().as_bytes(), Some(id), None).map_err(|fault| fault.to_string())?;
-    let key = keys.signing(None).filter(|key| key.algorithm().jose_name() == Some("RS256"));
-    key.cloned().ok_or_else(|| "signing_key is no private RSA key".into())
+/// Signs a vendor's tokens here, as the config `C` says.
+#[derive(Debug)]
+pub struct LocalSigner<C> {
+    /// A private RSA key.
+    pub key: Arc<Key>,
+    /// What it signs.
+    pub config: C,
+}
+
+impl<C> LocalSigner<C> {
+    /// Reads the key with the id `id`.
+    ///
+    /// # Errors
+    /// A sentence for the operator, without the key.
+    pub fn of(config: C, id: Option<&str>, key: &Secret<String>) -> Result<Self, String> {
+        let id = id.ok_or("signing_key_id is missing")?;
+        let keys = KeySet::parse(key.expose().as_bytes(), Some(id), None).map_err(|fault| fault.to_string())?;
+        let key = keys.signing(None).filter(|key| key.algorithm().jose_name() == Some("RS256"));
+        Ok(Self { key: key.cloned().ok_or("signing_key is no private RSA key")?, config })
+    }
 }
 
 /// `Basic` for a user and a password (RFC 7617).

@@ -137,11 +137,11 @@ const fn one_hour() -> Period {
 
 impl ZiggeoConfig {
     fn private_key(&self) -> SecretIn<'_> {
-        SecretIn { key: "private_key", text: None, file: self.private_key_file.as_deref(), env: self.private_key_env.as_deref() }
+        SecretIn::outside("private_key", self.private_key_file.as_deref(), self.private_key_env.as_deref())
     }
 
     fn encryption_key(&self) -> SecretIn<'_> {
-        SecretIn { key: "encryption_key", text: None, file: self.encryption_key_file.as_deref(), env: self.encryption_key_env.as_deref() }
+        SecretIn::outside("encryption_key", self.encryption_key_file.as_deref(), self.encryption_key_env.as_deref())
     }
 
     /// The grants, with the video that is asked for added where some are for listed videos only.
