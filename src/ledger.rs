@@ -10,6 +10,7 @@ mod book;
 mod change;
 mod config;
 mod copy;
+mod layout;
 pub mod lookups;
 mod memory;
 pub mod record;
@@ -25,10 +26,11 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{broadcast, oneshot};
 
-pub use self::book::{Cursor, Listing, Order, Page, SCHEMA, Start};
+pub use self::book::{Cursor, Listing, Order, Page, Start};
 pub use self::change::{Batch, Change, Changed, Follower, ID_MAX, Op};
 pub use self::config::LedgerConfig;
 pub use self::copy::Form;
+pub use self::layout::SCHEMA;
 pub use self::record::{Account, Body, Kind, Record};
 pub use self::ring::KeyRing;
 
@@ -66,10 +68,10 @@ pub enum Fault {
     /// The file is sealed with another key.
     #[error("the ledger is sealed with another key than the one given")]
     WrongKey,
-    /// The file has a layout that this version does not know.
-    #[error("the ledger has the layout {found}; this version knows {SCHEMA}")]
+    /// A later version wrote it.
+    #[error("the ledger has the layout {found}; this version knows those up to {SCHEMA}")]
     Schema {
-        /// The file's.
+        /// The ledger's, or the record's.
         found: u64,
     },
     /// The file cannot be read or written.

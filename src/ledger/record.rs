@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::clock::UnixTime;
 use crate::revocation::Revocation;
 use crate::secret::{Fingerprint, Secret};
-use crate::token::Algorithm;
+use crate::token::{Algorithm, SessionTerms};
 
 /// The kinds of records. Their numbers are in the file and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -308,9 +308,25 @@ pub struct VideoSettings {
     pub other: Map<String, Value>,
 }
 
+/// What a token holds its viewers to beside path and time, as its own scheme read it when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Terms {
+    /// It was made by a version that did not keep them.
+    #[default]
+    Unknown,
+    /// These.
+    Known {
+        /// How many viewings, and how long.
+        session: SessionTerms,
+        /// To whom, or to what kind of request, it is bound: each [`Binding`](crate::token::Binding) in words.
+        bindings: Vec<String>,
+    },
+}
+
 /// A signed token that the gateway's own API issued; its id is the token's own id (`jti`), not its text.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Issued {
     /// The scheme that signed it.
     pub scheme: String,
@@ -324,6 +340,8 @@ pub struct Issued {
     pub not_before: Option<UnixTime>,
     /// When it stops being good.
     pub expires: Option<UnixTime>,
+    /// What else it holds its viewers to.
+    pub terms: Terms,
     /// The policy that it was issued under.
     pub policy: Option<String>,
     /// Further claims, as asked for.

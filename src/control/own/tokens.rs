@@ -13,7 +13,7 @@ use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, w
 use crate::clock::UnixTime;
 use crate::control::gate::sha256_hex;
 use crate::control::{Call, Caller, PolicyConfig};
-use crate::ledger::record::{Issued, Role};
+use crate::ledger::record::{Issued, Role, Terms};
 use crate::ledger::{Batch, Body, Kind, Record};
 use crate::path::{self, CleanPath};
 use crate::revocation::Target;
@@ -234,6 +234,7 @@ fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, 
         path: wanted.scope.clone().unwrap_or_else(|| wanted.url.clone()),
         not_before: wanted.not_before.map(UnixTime),
         expires: (expires != UnixTime::MAX).then_some(expires),
+        terms: Terms::Known { session: grant.session, bindings: grant.bindings.iter().map(|binding| format!("{binding:?}")).collect() },
         policy: wanted.policy.clone(),
         claims: wanted.claims.clone(),
         token_sha256: sha256_hex(text),
@@ -261,12 +262,18 @@ async fn revoke(call: &Call, id: &str) -> Outcome {
 
 fn shown(record: &Record) -> Option<Value> {
     let Body::Issued(issued) = &record.body else { return None };
+    let (session, bindings) = match &issued.terms {
+        Terms::Unknown => (None, None),
+        Terms::Known { session, bindings } => (Some(session), Some(bindings)),
+    };
     Some(json!({
         "id": *record.id,
         "scheme": issued.scheme,
         "key_id": issued.key_id,
         "subject": issued.subject,
         "path": issued.path,
+        "session": session,
+        "bindings": bindings,
         "policy": issued.policy,
         "created": record.created.0,
         "not_before": issued.not_before,

@@ -13,7 +13,8 @@ fn media() -> Origin {
 pub(super) fn issuing(origin: &Origin) -> Issuing {
     Issuing::start(&origin.url, |config| {
         config["keys"]["viewer"] = json!({ "ledger": "acme" });
-        config["schemes"]["viewer"]["claims"] = json!({ "paths": "paths", "concurrent": "streams" });
+        config["schemes"]["viewer"]["claims"] =
+            json!({ "paths": "paths", "concurrent": "streams", "networks": "ip", "countries": "country" });
         config["control"]["allowed_origins"] = json!(["https://admin.example.com"]);
         config["control"]["policies"] =
             json!({ "trailer": { "scheme": "viewer", "max_ttl": "1h", "paths": ["/trailers"], "concurrent": 1 } });
@@ -58,6 +59,27 @@ async fn a_token_plays_until_it_is_withdrawn_and_stays_so() {
     let issuing = issuing.restart();
     assert_eq!(issuing.gateway.get(&target(&issued), "").await.code(), "token_revoked");
     assert_eq!(issuing.gateway.get(&target(&again), "").await.status, 200, "the key is still there");
+}
+
+#[tokio::test]
+async fn what_a_token_holds_its_viewers_to_is_shown() {
+    let origin = media();
+    let issuing = issuing(&origin);
+    make_key(&issuing).await;
+    let wanted = json!({
+        "scheme": "viewer", "url": "https://gate.test/a", "scope": "/a", "client_ip": "198.51.100.7",
+        "session": { "concurrent": 2 }, "claims": { "country": "SE" },
+    });
+    let issued = issuing.ask(ISSUER, "POST", "/v1/tokens", wanted).await.json();
+    let free = issue(&issuing, "/a").await;
+    let limit = |most: Value| json!({ "concurrent": most, "total": null, "seconds": null, "once": false });
+    for (token, session, bindings) in
+        [(&issued, limit(json!(2)), json!(["Networks([198.51.100.7/32])", "Countries([SE])"])), (&free, limit(Value::Null), json!([]))]
+    {
+        let shown = issuing.ask(READER, "GET", &format!("/v1/tokens/{}", token["id"].as_str().expect("an id")), Value::Null).await.json();
+        assert_eq!((&shown["session"], &shown["bindings"]), (&session, &bindings));
+        assert_eq!((&token["session"], &token["bindings"]), (&session, &bindings), "as when it was made");
+    }
 }
 
 #[tokio::test]
