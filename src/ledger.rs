@@ -59,6 +59,9 @@ pub enum Fault {
     /// The account has as many of this kind as it may.
     #[error("the account has as many of these as it may")]
     Full,
+    /// What callers chose of it is nested too deeply to be read again.
+    #[error("what is to be kept is nested more than {} levels deep", record::DEEPEST)]
+    TooDeep,
     /// Too many changes wait for the disk, or for the store.
     #[error("too many changes wait already")]
     Busy,
@@ -274,6 +277,9 @@ impl Ledger {
     fn ask(&self, batch: Batch) -> Result<oneshot::Receiver<Result<Changed, Fault>>, Fault> {
         if batch.ops.iter().any(Op::is_too_long) {
             return Err(Fault::Broken("a record's id is empty or too long".into()));
+        }
+        if batch.ops.iter().any(Op::is_too_deep) {
+            return Err(Fault::TooDeep);
         }
         let (answer, answered) = oneshot::channel();
         match &self.inner.back {

@@ -108,6 +108,7 @@ impl From<Fault> for Refused {
             Fault::Missing => Self::not_found(),
             Fault::Exists | Fault::Busy | Fault::Away(_) => Self::new(503, 10002, "Busy; try again"),
             Fault::Full => Self::bad("The account has as many of these as it may"),
+            Fault::TooDeep => Self::bad("The body is nested too deeply"),
             Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
                 tracing::error!(%fault, "the ledger failed a call");
                 Self::broken()
