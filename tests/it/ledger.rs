@@ -4,6 +4,8 @@
 //! for, with an end in sight.
 
 mod fleet;
+mod layouts;
+mod opening;
 mod outage;
 mod rates;
 mod same;
