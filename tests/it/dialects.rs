@@ -73,7 +73,7 @@ impl Rig {
         let config = serde_json::from_value(config).expect("a config");
         let gateway = Gateway::start(&config, &Surroundings { clock: clock.clone() }).unwrap_or_else(|unfit| panic!("{unfit:?}"));
         let (data, control) = (gateway.addresses[0], gateway.control.expect("a control listener"));
-        Self { gateway: gateway, data, control, origin, clock, _folder: folder }
+        Self { gateway, data, control, origin, clock, _folder: folder }
     }
 
     /// One whose ledger is in a store that nobody reaches.
