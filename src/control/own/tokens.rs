@@ -114,7 +114,6 @@ async fn issue(call: &Call) -> Outcome {
             once: false,
         },
         claims,
-        ..SignRequest::default()
     };
     let exact = exact::sign(&*scheme.scheme, &request).map_err(|error| Problem::Invalid(error.to_string()))?;
     let record = record(call, &caller, (&id, &wanted), (scheme, &exact));
