@@ -8,6 +8,7 @@ mod opening;
 mod outage;
 mod rates;
 mod same;
+mod uses;
 
 use std::time::{Duration, Instant};
 
