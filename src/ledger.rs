@@ -10,6 +10,7 @@ mod book;
 mod change;
 mod config;
 mod copy;
+mod layout;
 pub mod lookups;
 mod memory;
 pub mod record;
@@ -25,10 +26,11 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{broadcast, oneshot};
 
-pub use self::book::{Cursor, Listing, Order, Page, SCHEMA, Start};
+pub use self::book::{Cursor, Listing, Order, Page, Start};
 pub use self::change::{Batch, Change, Changed, Follower, ID_MAX, Op};
 pub use self::config::LedgerConfig;
 pub use self::copy::Form;
+pub use self::layout::SCHEMA;
 pub use self::record::{Account, Body, Kind, Record};
 pub use self::ring::KeyRing;
 
@@ -57,6 +59,9 @@ pub enum Fault {
     /// The account has as many of this kind as it may.
     #[error("the account has as many of these as it may")]
     Full,
+    /// What callers chose of it is nested too deeply to be read again.
+    #[error("what is to be kept is nested more than {} levels deep", record::DEEPEST)]
+    TooDeep,
     /// Too many changes wait for the disk, or for the store.
     #[error("too many changes wait already")]
     Busy,
@@ -66,10 +71,10 @@ pub enum Fault {
     /// The file is sealed with another key.
     #[error("the ledger is sealed with another key than the one given")]
     WrongKey,
-    /// The file has a layout that this version does not know.
-    #[error("the ledger has the layout {found}; this version knows {SCHEMA}")]
+    /// A later version wrote it.
+    #[error("the ledger has the layout {found}; this version knows those up to {SCHEMA}")]
     Schema {
-        /// The file's.
+        /// The ledger's, or the record's.
         found: u64,
     },
     /// The file cannot be read or written.
@@ -283,6 +288,9 @@ impl Ledger {
     fn ask(&self, batch: Batch) -> Result<oneshot::Receiver<Result<Changed, Fault>>, Fault> {
         if batch.ops.iter().any(Op::is_too_long) {
             return Err(Fault::Broken("a record's id is empty or too long".into()));
+        }
+        if batch.ops.iter().any(Op::is_too_deep) {
+            return Err(Fault::TooDeep);
         }
         let (answer, answered) = oneshot::channel();
         match &self.inner.back {

@@ -4,6 +4,7 @@
 //! for, with an end in sight.
 
 mod fleet;
+mod layouts;
 mod opening;
 mod outage;
 mod rates;

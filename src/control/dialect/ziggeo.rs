@@ -119,6 +119,7 @@ fn broken(fault: &Fault) -> Refused {
     match fault {
         Fault::Missing => (404, "not found"),
         Fault::Exists => (400, "this key is taken"),
+        Fault::TooDeep => (400, "nested too deeply"),
         Fault::Full => (403, "no more tokens"),
         Fault::Busy | Fault::Away(_) => (503, "not now"),
         Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {

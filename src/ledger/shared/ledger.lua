@@ -216,6 +216,12 @@ function operations.settle()
   return redis.call('HMGET', P .. 'meta', 'schema', 'check')
 end
 
+-- The layout, never back to an earlier one.
+function operations.raise()
+  local to = take()
+  if tonumber(redis.call('HGET', P .. 'meta', 'schema')) < tonumber(to) then redis.call('HSET', P .. 'meta', 'schema', to) end
+end
+
 local answer = operations[operation]()
 -- What cannot be pushed is polled.
 if rang then redis.pcall('PUBLISH', P .. 'bell', whole(rang)) end

@@ -109,14 +109,20 @@ impl Wire {
         self.link.run(&self.base, &all, timeout).await.map_err(fault)
     }
 
-    /// Sees that layout and key fit, and sets them in an empty store.
+    /// Sees that layout and key fit, and sets them in an empty store. An earlier layout is raised to this version's.
     pub(super) async fn settle(&self) -> Result<(), Fault> {
         let check = self.seal.seal_bytes(CHECK.to_vec(), b"check")?;
         let (schema, check): (String, Vec<u8>) = self.call("settle", &[SCHEMA.to_string().into_bytes(), check]).await?;
-        match schema.parse() {
-            Ok(SCHEMA) => self.seal.open_bytes(&check, b"check").map(|_| ()).map_err(|_| Fault::WrongKey),
-            found => Err(Fault::Schema { found: found.unwrap_or(u64::MAX) }),
+        let found = schema.parse().unwrap_or(u64::MAX);
+        if !(1..=SCHEMA).contains(&found) {
+            return Err(Fault::Schema { found });
         }
+        self.seal.open_bytes(&check, b"check").map_err(|_| Fault::WrongKey)?;
+        if found < SCHEMA {
+            tracing::info!("the shared ledger's layout is raised from {found} to {SCHEMA}: earlier versions cannot open it any more");
+            self.call::<()>("raise", &[SCHEMA.to_string().into_bytes()]).await?;
+        }
+        Ok(())
     }
 
     /// Asks for all parts at once, and for what happened since `reader` read last.

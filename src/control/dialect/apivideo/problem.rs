@@ -147,7 +147,7 @@ impl From<Fault> for Problem {
             Fault::Missing => Self::NotFound("uploadToken"),
             Fault::Busy | Fault::Exists | Fault::Away(_) => Self::Busy,
             Fault::Full => Self::Forbidden,
-            Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
+            Fault::WrongKey | Fault::Schema { .. } | Fault::TooDeep | Fault::Broken(_) => {
                 tracing::error!(%fault, "the ledger failed a call");
                 Self::Broken
             }
