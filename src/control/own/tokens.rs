@@ -3,6 +3,8 @@
 //! A token is signed, then opened again by its own scheme before it is handed out: what the scheme could
 //! not say is refused here and not found out by a viewer. Its text is not kept, only its digest.
 
+mod within;
+
 use std::net::IpAddr;
 
 use http::{StatusCode, Uri};
@@ -52,6 +54,8 @@ struct Session {
 /// How long a token is good where neither the request nor a policy says, and at most without a policy.
 const TTL: i64 = 3600;
 const MAX_TTL: i64 = 366 * 24 * 3600;
+/// Seconds for which a scheme may take a token beyond the end that was asked for: its leeway for clocks, or the minutes that it counts in.
+const LEEWAY: i64 = 3600;
 
 pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
     match (call.head.method.as_str(), item) {
@@ -79,7 +83,8 @@ async fn issue(call: &Call) -> Outcome {
     let name = wanted.scheme.as_deref().ok_or_else(|| Problem::Invalid("name a `scheme` or a `policy`".into()))?;
     let scheme = call.desk.scheme(name).ok_or_else(|| invalid("scheme"))?;
     let uri: Uri = wanted.url.parse().map_err(|_| invalid("url"))?;
-    let host = uri.authority().ok_or_else(|| invalid("url"))?.as_str().to_ascii_lowercase();
+    // Who logs in is no part of a URL for viewers, and would be kept and shown with it (RFC 3986 §3.2.1).
+    let host = uri.authority().filter(|it| !it.as_str().contains('@')).ok_or_else(|| invalid("url"))?.as_str().to_ascii_lowercase();
     let id = uuid::Uuid::now_v7().simple().to_string();
     let mut claims = wanted.claims.clone();
     if scheme.scheme.kind() == "jwt" {
@@ -110,6 +115,8 @@ async fn issue(call: &Call) -> Outcome {
     let signed = scheme.scheme.sign(&request).map_err(|error| Problem::Invalid(error.to_string()))?;
     let (grant, text) = opened(scheme, &request, &signed)?;
     kept(&grant, &request)?;
+    let paths = wanted.policy.as_deref().and_then(|name| call.desk.config.policies.get(name)).map_or(&[][..], |policy| &policy.paths);
+    within::check(paths, scheme, (&request, &signed))?;
     let record = record(call, &caller, (&id, &wanted), (scheme, &grant, &text));
     call.note.object(&id);
     let mut answer = shown(&record).unwrap_or_default();
@@ -129,6 +136,9 @@ fn under_policy(call: &Call, mut wanted: Wanted) -> Result<(Wanted, i64), Proble
     };
     let (ttl, most) = policy.map_or((TTL, MAX_TTL), |policy| (policy.ttl.as_unix(), policy.max_ttl.as_unix()));
     let ttl = wanted.ttl.unwrap_or(ttl);
+    if wanted.not_before.is_some_and(|from| from >= call.now.plus(ttl).0) {
+        return Err(Problem::Invalid("`not_before` lies behind the token's end".into()));
+    }
     if !(1..=most).contains(&ttl) {
         return Err(Problem::Invalid(format!("`ttl` is 1 to {most} seconds")));
     }
@@ -160,9 +170,11 @@ fn within(policy: &PolicyConfig, wanted: &Wanted) -> Result<(), Problem> {
     }
     let asked = wanted.url.parse::<Uri>().ok().and_then(|uri| path::percent_decode(uri.path())).unwrap_or_default();
     let asked = [Some(asked.as_str()), wanted.scope.as_deref()];
-    let inside = |path: &str| !path.contains("..") && policy.paths.iter().any(|prefix| path::is_under(path, prefix.trim_end_matches('/')));
-    if !policy.paths.is_empty() && !asked.into_iter().flatten().all(inside) {
+    if !policy.paths.is_empty() && !asked.into_iter().flatten().all(|path| within::is_inside(path, &policy.paths)) {
         return beyond("url");
+    }
+    if !policy.paths.is_empty() && wanted.scope.as_deref().is_some_and(|scope| !within::is_one(scope)) {
+        return beyond("scope");
     }
     Ok(())
 }
@@ -180,16 +192,32 @@ fn mount(call: &Call, scheme: &RouteScheme, host: &str, raw: &str) -> usize {
 /// What the scheme itself makes of the token it made, and the token as it finds it.
 fn opened(scheme: &RouteScheme, request: &SignRequest, signed: &Signed) -> Result<(Grant, String), Problem> {
     let unfit = || Problem::Invalid("the scheme does not take a token like that".into());
+    let opened = carried(scheme, (request, signed), &signed.path, |facts| {
+        let presented = scheme.scheme.present(facts).ok().flatten().ok_or_else(unfit)?;
+        let grant = scheme.scheme.open(&presented, facts);
+        let grant = grant.map_err(|denial| Problem::Invalid(format!("the scheme refuses it: {}", denial.reason())))?;
+        Ok((grant, presented.token.into_owned()))
+    });
+    opened.unwrap_or_else(|| Err(unfit()))
+}
+
+/// Has `see` look at the request that carries a token which was made, on this raw path. `None`: there is no such request.
+fn carried<T>(
+    scheme: &RouteScheme,
+    (request, signed): (&SignRequest, &Signed),
+    raw: &str,
+    see: impl FnOnce(&RequestFacts<'_>) -> T,
+) -> Option<T> {
     let mut headers = http::HeaderMap::new();
     for (name, value) in &signed.headers {
-        headers.append(name, value.parse().map_err(|_| unfit())?);
+        headers.append(name, value.parse().ok()?);
     }
     if !signed.cookies.is_empty() {
         let cookies: Vec<String> = signed.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(http::header::COOKIE, cookies.join("; ").parse().map_err(|_| unfit())?);
+        headers.insert(http::header::COOKIE, cookies.join("; ").parse().ok()?);
     }
     let (host, port) = request.host.rsplit_once(':').map_or((&*request.host, None), |(host, port)| (host, port.parse().ok()));
-    let path = CleanPath::parse_with_tokens(&signed.path, &scheme.scheme.path_tokens()).map_err(|_| unfit())?;
+    let path = CleanPath::parse_with_tokens(raw, &scheme.scheme.path_tokens()).ok()?;
     let facts = RequestFacts {
         https: request.https,
         port,
@@ -198,10 +226,7 @@ fn opened(scheme: &RouteScheme, request: &SignRequest, signed: &Signed) -> Resul
         client_ip: request.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
         ..RequestFacts::bare(host, &path, &headers)
     };
-    let presented = scheme.scheme.present(&facts).ok().flatten().ok_or_else(unfit)?;
-    let grant =
-        scheme.scheme.open(&presented, &facts).map_err(|denial| Problem::Invalid(format!("the scheme refuses it: {}", denial.reason())))?;
-    Ok((grant, presented.token.into_owned()))
+    Some(see(&facts))
 }
 
 /// Whether the token says what was asked: a limit that the scheme has no words for would not be one.
@@ -215,10 +240,14 @@ fn kept(grant: &Grant, request: &SignRequest) -> Result<(), Problem> {
     if terms.into_iter().any(|(asked, said)| asked.is_some() && asked != said) {
         return cannot("session");
     }
+    // The leeway of a scheme lets its tokens in a little earlier.
+    if request.not_before.is_some_and(|from| grant.window.from < from.plus(-LEEWAY)) {
+        return cannot("not_before");
+    }
     if request.client_ip.is_some() && grant.bindings.is_empty() {
         return cannot("client_ip");
     }
-    if request.expires.is_some_and(|expires| grant.window.until > expires.plus(1)) {
+    if request.expires.is_some_and(|expires| grant.window.until > expires.plus(LEEWAY)) {
         return cannot("ttl");
     }
     Ok(())
