@@ -124,7 +124,7 @@ pub enum Recalled {
 
 impl Ledger {
     /// Opens the ledger that `config` names, making folder, key and file where they are not there yet. A shared one opens also
-    /// while its store does not answer.
+    /// while its store does not answer, or is slow: after twice the longest wait for it at the latest.
     /// `spawn` is given the work of its thread.
     ///
     /// # Errors
@@ -165,14 +165,23 @@ impl Ledger {
         let seal = Arc::new(Seal::new(&crate::files::read_secret(key_file)?)?);
         let (shared, beginning) = Shared::new((valkey, config.trust_for.0), around, clock, seal.clone())?;
         let ledger = Self::new(config, seal, Back::Shared(shared));
-        let (first, told) = std::sync::mpsc::channel();
-        spawn(beginning.work(Arc::downgrade(&ledger.inner), first)?)?;
-        match told.recv() {
-            Ok(Err(Fault::Away(why))) => tracing::warn!(why, "the ledger's store does not answer; nothing of it is known until it does"),
-            Ok(outcome) => outcome.map_err(|fault| fault.to_string())?,
-            Err(_) => return Err(gone().to_string()),
-        }
+        spawn(beginning.work(Arc::downgrade(&ledger.inner))?)?;
+        ledger.catch_up().map_err(|fault| fault.to_string())?;
         Ok(ledger)
+    }
+
+    /// Has followers of a shared ledger told of everything anew, now or as soon as its store tells it.
+    fn catch_up(&self) -> Result<(), Fault> {
+        let Back::Shared(shared) = &self.inner.back else { return Ok(()) };
+        match shared.catch_up() {
+            // These do not pass by themselves.
+            Err(fault @ (Fault::WrongKey | Fault::Schema { .. })) => Err(fault),
+            Err(fault) => {
+                tracing::warn!(%fault, "the ledger's store has not told everything; what it holds lets nobody in until it has");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     fn new(config: &LedgerConfig, seal: Arc<Seal>, back: Back) -> Self {
@@ -393,19 +402,23 @@ impl Ledger {
         self.inner.changes.subscribe()
     }
 
-    /// Has `follower` told of every change before that is acknowledged, for as long as it lives.
-    pub fn follow(&self, follower: &Arc<dyn Follower>) {
+    /// Has `follower` told of all that there is (of a file, of one kind), and of every change before that is acknowledged, for as
+    /// long as it lives. Of a shared ledger whose store is slow or away it is told as soon as that can be.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn follow(&self, follower: &Arc<dyn Follower>, kind: Kind) -> Result<(), Fault> {
+        // First the changes, then what is there: what is made meanwhile comes twice rather than never.
         let mut followers = self.inner.followers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         followers.retain(|follower| follower.strong_count() > 0);
         followers.push(Arc::downgrade(follower));
-    }
-
-    /// Has followers told of everything anew, where changes may have come between reading and following.
-    pub(crate) fn start_over(&self) {
-        if let Back::Shared(shared) = &self.inner.back {
-            // Where the task is too busy to take it, there are changes, and it does not matter: they are told.
-            let _ = shared.ask(Ask::StartOver);
+        drop(followers);
+        if let Back::File { book, .. } = &self.inner.back {
+            let mut records = Vec::new();
+            book.each(Some(kind), |record| records.push(Arc::new(record)))?;
+            follower.start_over(&records);
         }
+        self.catch_up()
     }
 }
 
@@ -425,6 +438,10 @@ impl Inner {
 
     fn start_over(&self, records: &[Arc<Record>]) {
         self.each_follower(|follower| follower.start_over(records));
+    }
+
+    fn is_followed(&self) -> bool {
+        self.followers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().any(|follower| follower.strong_count() > 0)
     }
 
     fn each_follower(&self, tell: impl Fn(&dyn Follower)) {

@@ -264,7 +264,11 @@ pub enum Binding {
 }
 
 impl Binding {
-    fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+    /// Whether the request keeps it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         let (holds, denial) = match self {
             Self::Networks(nets) => (facts.comes_from(nets), Denial::Address),
             Self::Countries(list) => (facts.country().is_some_and(|c| list.contains(&c)), Denial::Country),

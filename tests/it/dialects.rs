@@ -4,6 +4,7 @@ mod captures;
 mod corpora;
 pub(crate) mod flows;
 mod matrix;
+mod rates;
 mod sdk;
 
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@
 
 mod fleet;
 mod layouts;
+mod opening;
 mod outage;
 mod rates;
 mod same;

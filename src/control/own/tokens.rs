@@ -5,9 +5,10 @@
 
 mod within;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use http::{StatusCode, Uri};
+use http::{HeaderName, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -20,7 +21,8 @@ use crate::ledger::{Batch, Body, Kind, Record};
 use crate::path::{self, CleanPath};
 use crate::revocation::Target;
 use crate::session::Key;
-use crate::token::{Grant, RequestFacts, SessionTerms, SignRequest, Signed};
+use crate::token::exact::{self, Exact};
+use crate::token::{Country, SessionTerms, SignRequest, Signed};
 use crate::verifier::RouteScheme;
 
 /// What a `POST` holds.
@@ -35,6 +37,10 @@ struct Wanted {
     ttl: Option<i64>,
     not_before: Option<i64>,
     client_ip: Option<IpAddr>,
+    country: Option<Country>,
+    system: Option<u32>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     key_id: Option<String>,
     #[serde(default)]
     session: Session,
@@ -54,8 +60,6 @@ struct Session {
 /// How long a token is good where neither the request nor a policy says, and at most without a policy.
 const TTL: i64 = 3600;
 const MAX_TTL: i64 = 366 * 24 * 3600;
-/// Seconds for which a scheme may take a token beyond the end that was asked for: its leeway for clocks, or the minutes that it counts in.
-const LEEWAY: i64 = 3600;
 
 pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
     match (call.head.method.as_str(), item) {
@@ -103,6 +107,9 @@ async fn issue(call: &Call) -> Outcome {
         subject: wanted.subject.clone(),
         key_id: wanted.key_id.clone(),
         client_ip: wanted.client_ip,
+        country: wanted.country,
+        system: wanted.system,
+        headers: headers(&wanted)?,
         session: SessionTerms {
             concurrent: wanted.session.concurrent,
             total: wanted.session.total,
@@ -112,12 +119,11 @@ async fn issue(call: &Call) -> Outcome {
         claims,
         ..SignRequest::default()
     };
-    let signed = scheme.scheme.sign(&request).map_err(|error| Problem::Invalid(error.to_string()))?;
-    let (grant, text) = opened(scheme, &request, &signed)?;
-    kept(&grant, &request)?;
+    let exact = exact::sign(&*scheme.scheme, &request).map_err(|error| Problem::Invalid(error.to_string()))?;
     let paths = wanted.policy.as_deref().and_then(|name| call.desk.config.policies.get(name)).map_or(&[][..], |policy| &policy.paths);
-    within::check(paths, scheme, (&request, &signed))?;
-    let record = record(call, &caller, (&id, &wanted), (scheme, &grant, &text));
+    within::check(paths, &*scheme.scheme, (&request, &exact))?;
+    let record = record(call, &caller, (&id, &wanted), (scheme, &exact));
+    let signed = exact.signed;
     call.note.object(&id);
     let mut answer = shown(&record).unwrap_or_default();
     answer["token"] = signed.token.as_str().into();
@@ -179,6 +185,15 @@ fn within(policy: &PolicyConfig, wanted: &Wanted) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Headers that the viewer will send.
+fn headers(wanted: &Wanted) -> Result<Vec<(HeaderName, String)>, Problem> {
+    let named = wanted.headers.iter().map(|(name, value)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.clone())));
+    let named: Option<BTreeMap<_, _>> = named.map(|header| header.map(|(name, value)| (name.to_string(), (name, value)))).collect();
+    // A name in two spellings is one header with two values.
+    let named = named.filter(|named| named.len() == wanted.headers.len());
+    named.map(|named| named.into_values().collect()).ok_or_else(|| Problem::Invalid("`headers` cannot be used".into()))
+}
+
 /// How much of the path is the prefix of the route that takes this URL by this scheme.
 fn mount(call: &Call, scheme: &RouteScheme, host: &str, raw: &str) -> usize {
     let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -189,71 +204,8 @@ fn mount(call: &Call, scheme: &RouteScheme, host: &str, raw: &str) -> usize {
     }
 }
 
-/// What the scheme itself makes of the token it made, and the token as it finds it.
-fn opened(scheme: &RouteScheme, request: &SignRequest, signed: &Signed) -> Result<(Grant, String), Problem> {
-    let unfit = || Problem::Invalid("the scheme does not take a token like that".into());
-    let opened = carried(scheme, (request, signed), &signed.path, |facts| {
-        let presented = scheme.scheme.present(facts).ok().flatten().ok_or_else(unfit)?;
-        let grant = scheme.scheme.open(&presented, facts);
-        let grant = grant.map_err(|denial| Problem::Invalid(format!("the scheme refuses it: {}", denial.reason())))?;
-        Ok((grant, presented.token.into_owned()))
-    });
-    opened.unwrap_or_else(|| Err(unfit()))
-}
-
-/// Has `see` look at the request that carries a token which was made, on this raw path. `None`: there is no such request.
-fn carried<T>(
-    scheme: &RouteScheme,
-    (request, signed): (&SignRequest, &Signed),
-    raw: &str,
-    see: impl FnOnce(&RequestFacts<'_>) -> T,
-) -> Option<T> {
-    let mut headers = http::HeaderMap::new();
-    for (name, value) in &signed.headers {
-        headers.append(name, value.parse().ok()?);
-    }
-    if !signed.cookies.is_empty() {
-        let cookies: Vec<String> = signed.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(http::header::COOKIE, cookies.join("; ").parse().ok()?);
-    }
-    let (host, port) = request.host.rsplit_once(':').map_or((&*request.host, None), |(host, port)| (host, port.parse().ok()));
-    let path = CleanPath::parse_with_tokens(raw, &scheme.scheme.path_tokens()).ok()?;
-    let facts = RequestFacts {
-        https: request.https,
-        port,
-        mount: request.mount,
-        query: signed.query.as_deref(),
-        client_ip: request.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
-        ..RequestFacts::bare(host, &path, &headers)
-    };
-    Some(see(&facts))
-}
-
-/// Whether the token says what was asked: a limit that the scheme has no words for would not be one.
-fn kept(grant: &Grant, request: &SignRequest) -> Result<(), Problem> {
-    let cannot = |what: &str| Err(Problem::Invalid(format!("the scheme has no words for `{what}`")));
-    let terms = [
-        (request.session.concurrent, grant.session.concurrent),
-        (request.session.total, grant.session.total),
-        (request.session.seconds, grant.session.seconds),
-    ];
-    if terms.into_iter().any(|(asked, said)| asked.is_some() && asked != said) {
-        return cannot("session");
-    }
-    // The leeway of a scheme lets its tokens in a little earlier.
-    if request.not_before.is_some_and(|from| grant.window.from < from.plus(-LEEWAY)) {
-        return cannot("not_before");
-    }
-    if request.client_ip.is_some() && grant.bindings.is_empty() {
-        return cannot("client_ip");
-    }
-    if request.expires.is_some_and(|expires| grant.window.until > expires.plus(LEEWAY)) {
-        return cannot("ttl");
-    }
-    Ok(())
-}
-
-fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, grant, text): (&RouteScheme, &Grant, &str)) -> Record {
+fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, exact): (&RouteScheme, &Exact)) -> Record {
+    let Exact { grant, text, .. } = exact;
     let expires = grant.window.until;
     let key = Key::token(&scheme.name, text, grant);
     let issued = Issued {
