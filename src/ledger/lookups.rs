@@ -149,8 +149,11 @@ impl Issued for Lookups {
     fn spend(&self, kind: Kind, id: &str) {
         let Some(record) = self.record(record::Kind::PrivateToken, id).filter(|_| kind == Kind::PrivateToken) else { return };
         let Body::PrivateToken(token) = &record.body else { return };
-        let used = record::PrivateToken { used: Some(self.clock.now()), ..token.clone() };
-        self.send(Record { body: Body::PrivateToken(used), ..Record::clone(&record) });
+        let now = self.clock.now();
+        let used = record::PrivateToken { used: Some(now), ..token.clone() };
+        // Its sessions are made with the record's secret, and outlast the wait for the first use.
+        let expires = record.expires.max(now.plus(PrivateToken::SESSION));
+        self.send(Record { body: Body::PrivateToken(used), expires, ..Record::clone(&record) });
     }
 
     fn owns(&self, session: &str, object: &str) -> bool {
