@@ -101,7 +101,12 @@ impl Rig {
 
     /// Asks a data route.
     pub(crate) fn play(&self, method: &str, target: &str) -> Answer {
-        ask(self.data, method, target, &[], b"")
+        self.send(method, target, &[])
+    }
+
+    /// The same, with these fields.
+    pub(crate) fn send(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        ask(self.data, method, target, headers, b"")
     }
 }
 
