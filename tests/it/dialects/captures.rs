@@ -5,6 +5,7 @@
 //! recorder wrote of a body but its bytes (names, sizes, field for field) is made whole again, to the recorded length.
 
 mod apivideo;
+mod asked;
 mod cloudflare;
 mod mux;
 mod tolerance;

@@ -9,7 +9,7 @@ use tollgate::demo::vendor::Call;
 
 use super::super::flows::{cloudflare, text};
 use super::super::{ADMIN, CLOUDFLARE, Rig, body};
-use super::mux::{asks, provider};
+use super::asked::{asks, provider};
 use super::{Exchange, Put, called, exchanges};
 use crate::rig::Answer;
 use crate::support::gateway::NOW;
