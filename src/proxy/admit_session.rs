@@ -47,7 +47,7 @@ impl Decide<Verified> for AdmitSession {
 fn check(verified: Verified) -> Result<Admitted, Error> {
     let Verified { routed, proof } = verified;
     match proof {
-        proof @ (Proof::Public | Proof::Shadow { .. }) => Ok(admitted(routed, proof, None)),
+        proof @ (Proof::Public | Proof::Shadow { .. } | Proof::Address { .. }) => Ok(admitted(routed, proof, None)),
         Proof::Session { session, strip } => Ok(in_session(routed, session, strip)),
         Proof::Ticket { ticket, strip, .. } => {
             let session = ticket::resume(&routed, &ticket, &strip)?;

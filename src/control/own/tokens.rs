@@ -3,6 +3,8 @@
 //! A token is signed, then opened again by its own scheme before it is handed out: what the scheme could
 //! not say is refused here and not found out by a viewer. Its text is not kept, only its digest.
 
+mod within;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -85,7 +87,8 @@ async fn issue(call: &Call) -> Outcome {
     let name = wanted.scheme.as_deref().ok_or_else(|| Problem::Invalid("name a `scheme` or a `policy`".into()))?;
     let scheme = call.desk.scheme(name).ok_or_else(|| invalid("scheme"))?;
     let uri: Uri = wanted.url.parse().map_err(|_| invalid("url"))?;
-    let host = uri.authority().ok_or_else(|| invalid("url"))?.as_str().to_ascii_lowercase();
+    // Who logs in is no part of a URL for viewers, and would be kept and shown with it (RFC 3986 §3.2.1).
+    let host = uri.authority().filter(|it| !it.as_str().contains('@')).ok_or_else(|| invalid("url"))?.as_str().to_ascii_lowercase();
     let id = uuid::Uuid::now_v7().simple().to_string();
     let mut claims = wanted.claims.clone();
     if scheme.scheme.kind() == "jwt" {
@@ -114,9 +117,10 @@ async fn issue(call: &Call) -> Outcome {
             once: false,
         },
         claims,
-        ..SignRequest::default()
     };
     let exact = exact::sign(&*scheme.scheme, &request).map_err(|error| Problem::Invalid(error.to_string()))?;
+    let paths = wanted.policy.as_deref().and_then(|name| call.desk.config.policies.get(name)).map_or(&[][..], |policy| &policy.paths);
+    within::check(paths, &*scheme.scheme, (&request, &exact))?;
     let record = record(call, &caller, (&id, &wanted), (scheme, &exact));
     let signed = exact.signed;
     call.note.object(&id);
@@ -137,6 +141,9 @@ fn under_policy(call: &Call, mut wanted: Wanted) -> Result<(Wanted, i64), Proble
     };
     let (ttl, most) = policy.map_or((TTL, MAX_TTL), |policy| (policy.ttl.as_unix(), policy.max_ttl.as_unix()));
     let ttl = wanted.ttl.unwrap_or(ttl);
+    if wanted.not_before.is_some_and(|from| from >= call.now.plus(ttl).0) {
+        return Err(Problem::Invalid("`not_before` lies behind the token's end".into()));
+    }
     if !(1..=most).contains(&ttl) {
         return Err(Problem::Invalid(format!("`ttl` is 1 to {most} seconds")));
     }
@@ -168,9 +175,11 @@ fn within(policy: &PolicyConfig, wanted: &Wanted) -> Result<(), Problem> {
     }
     let asked = wanted.url.parse::<Uri>().ok().and_then(|uri| path::percent_decode(uri.path())).unwrap_or_default();
     let asked = [Some(asked.as_str()), wanted.scope.as_deref()];
-    let inside = |path: &str| !path.contains("..") && policy.paths.iter().any(|prefix| path::is_under(path, prefix.trim_end_matches('/')));
-    if !policy.paths.is_empty() && !asked.into_iter().flatten().all(inside) {
+    if !policy.paths.is_empty() && !asked.into_iter().flatten().all(|path| within::is_inside(path, &policy.paths)) {
         return beyond("url");
+    }
+    if !policy.paths.is_empty() && wanted.scope.as_deref().is_some_and(|scope| !within::is_one(scope)) {
+        return beyond("scope");
     }
     Ok(())
 }
