@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::gate::Rate;
 use super::{Call, Caller, audit_record};
 use crate::ledger::Record;
 use crate::ledger::record::Audit;
@@ -20,6 +21,7 @@ struct Noted {
     account: Option<String>,
     action: Option<&'static str>,
     object: Option<String>,
+    rate: Option<Rate>,
 }
 
 impl Note {
@@ -28,6 +30,13 @@ impl Note {
         let mut noted = self.lock();
         noted.who = Some(caller.id.to_string());
         noted.account = Some(caller.account.as_str().to_owned());
+        noted.rate = Some(caller.rate);
+    }
+
+    /// Where who called stands in its minute; `None` before that is known.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.lock().rate
     }
 
     /// Notes what is done, such as `upload_token.create`.

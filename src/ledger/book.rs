@@ -8,13 +8,11 @@ use std::path::Path;
 
 use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable, Table, TableDefinition, WriteTransaction};
 
+use super::layout::SCHEMA;
 use super::record::{Account, Kind, Record};
 use super::seal::Seal;
 use super::{Batch, Fault, Op};
 use crate::clock::UnixTime;
-
-/// The layout of the file. A file of another one is migrated or refused, never guessed at.
-pub const SCHEMA: u64 = 1;
 
 /// Where a record lies: its kind, and a MAC of its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -213,6 +211,10 @@ impl Book {
                     meta.insert("check", &self.seal.seal_bytes(CHECK.to_vec(), b"check")?[..]).map_err(Fault::broken)?;
                 }
                 Some(SCHEMA) => {}
+                Some(earlier @ 1..SCHEMA) => {
+                    tracing::info!("the ledger's layout is raised from {earlier} to {SCHEMA}: earlier versions cannot open it any more");
+                    meta.insert("schema", &SCHEMA.to_be_bytes()[..]).map_err(Fault::broken)?;
+                }
                 Some(other) => return Err(Fault::Schema { found: other }),
             }
             let check = meta.get("check").map_err(Fault::broken)?.map(|value| value.value().to_vec()).unwrap_or_default();

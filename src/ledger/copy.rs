@@ -11,9 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Kind, Record};
-use super::{Batch, Fault, Ledger, SCHEMA};
+use super::{Batch, Fault, Ledger, SCHEMA, layout};
 use crate::clock::UnixTime;
-use crate::secret::Secret;
 
 /// How a copy is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,19 +32,6 @@ pub enum Form {
 struct First {
     tollgate_ledger: u64,
     form: Form,
-}
-
-/// A line of a plain copy.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    record: Record,
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "exposed")]
-    secret: Option<Secret<String>>,
-}
-
-fn exposed<S: serde::Serializer>(secret: &Option<Secret<String>>, to: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(to)
 }
 
 /// What sealed lines are bound to.
@@ -72,20 +58,16 @@ impl Ledger {
     }
 
     fn line(&self, record: Record, form: Form) -> Result<String, Fault> {
-        let broken = |e: serde_json::Error| Fault::Broken(e.to_string());
-        let secret = record.secret.clone();
+        let text = |record: &Record| String::from_utf8(layout::write(record)?).map_err(|e| Fault::Broken(e.to_string()));
         match form {
-            Form::WithSecrets => serde_json::to_string(&Line { record, secret }).map_err(broken),
+            Form::WithSecrets => text(&record),
             Form::Plain => {
                 // An id may be a token, and a digest under no key would let guesses of short ones be tested: it is under the ledger's.
                 let id =
                     if record.kind().id_is_secret() { self.inner.seal.name(record.kind(), &record.id).into() } else { record.id.clone() };
-                serde_json::to_string(&Line { record: Record { id, ..record }, secret: None }).map_err(broken)
+                text(&Record { id, secret: None, ..record })
             }
-            Form::Sealed => {
-                let text = serde_json::to_vec(&Line { record, secret }).map_err(broken)?;
-                Ok(STANDARD.encode(self.inner.seal.seal_bytes(text, CONTEXT)?))
-            }
+            Form::Sealed => Ok(STANDARD.encode(self.inner.seal.seal_bytes(layout::write(&record)?, CONTEXT)?)),
         }
     }
 
@@ -97,7 +79,7 @@ impl Ledger {
         let mut lines = lines.lines().map(|line| line.map_err(|e| Fault::Broken(e.to_string())));
         let first = lines.next().ok_or_else(|| Fault::Broken("the copy is empty".into()))??;
         let first: First = serde_json::from_str(&first).map_err(|_| Fault::Broken("not a copy of a ledger".into()))?;
-        if first.tollgate_ledger != SCHEMA {
+        if !(1..=SCHEMA).contains(&first.tollgate_ledger) {
             return Err(Fault::Schema { found: first.tollgate_ledger });
         }
         if first.form == Form::Plain {
@@ -106,10 +88,10 @@ impl Ledger {
         let (mut taken, mut batch) = (0, Batch::at(now));
         for (number, line) in lines.enumerate() {
             let line = line?;
-            let read = self.read(&line, first.form);
-            let Line { record, secret } = read.ok_or_else(|| Fault::Broken(format!("line {}: not a record of this copy", number + 2)))?;
+            let record = self.read(&line, first.form);
+            let record = record.ok_or_else(|| Fault::Broken(format!("line {}: not a record of this copy", number + 2)))?;
             taken += 1;
-            batch = batch.put(Record { secret, ..record });
+            batch = batch.put(record);
             if batch.ops.len() == TOGETHER {
                 self.write_blocking(std::mem::replace(&mut batch, Batch::at(now)))?;
             }
@@ -118,13 +100,13 @@ impl Ledger {
         Ok(taken)
     }
 
-    fn read(&self, line: &str, form: Form) -> Option<Line> {
+    fn read(&self, line: &str, form: Form) -> Option<Record> {
         if form == Form::WithSecrets {
-            return serde_json::from_str(line).ok();
+            return layout::read(line.as_bytes()).ok();
         }
         let sealed = STANDARD.decode(line.trim()).ok()?;
         let text = zeroize::Zeroizing::new(self.inner.seal.open_bytes(&sealed, CONTEXT).ok()?);
-        serde_json::from_slice(&text).ok()
+        layout::read(&text).ok()
     }
 }
 

@@ -13,7 +13,11 @@ use serde_json::{Map, Value};
 use crate::clock::UnixTime;
 use crate::revocation::Revocation;
 use crate::secret::{Fingerprint, Secret};
-use crate::token::Algorithm;
+use crate::token::{Algorithm, SessionTerms};
+
+/// Levels that JSON of a caller's choice may be nested in a record. A record is read with 128 at most, its own included, and
+/// one that cannot be read again would stand in the way of every listing and sweep.
+pub const DEEPEST: usize = 100;
 
 /// The kinds of records. Their numbers are in the file and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -225,6 +229,24 @@ impl Body {
             Self::Revoked(_) => Kind::Revoked,
         }
     }
+
+    /// Whether what a caller chose of it is nested deeper than [`DEEPEST`].
+    pub(super) fn is_too_deep(&self) -> bool {
+        match self {
+            Self::Issued(token) => token.claims.values().any(|value| is_deeper(value, DEEPEST)),
+            Self::VideoSettings(settings) => settings.other.values().any(|value| is_deeper(value, DEEPEST)),
+            Self::AuthToken(token) => is_deeper(&token.grants, DEEPEST),
+            _ => false,
+        }
+    }
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(members) => levels == 0 || members.values().any(|member| is_deeper(member, levels - 1)),
+        _ => false,
+    }
 }
 
 /// An api.video upload token; its id is the token (`to…`).
@@ -308,9 +330,25 @@ pub struct VideoSettings {
     pub other: Map<String, Value>,
 }
 
+/// What a token holds its viewers to beside path and time, as its own scheme read it when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Terms {
+    /// It was made by a version that did not keep them.
+    #[default]
+    Unknown,
+    /// These.
+    Known {
+        /// How many viewings, and how long.
+        session: SessionTerms,
+        /// To whom, or to what kind of request, it is bound: each [`Binding`](crate::token::Binding) in words.
+        bindings: Vec<String>,
+    },
+}
+
 /// A signed token that the gateway's own API issued; its id is the token's own id (`jti`), not its text.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Issued {
     /// The scheme that signed it.
     pub scheme: String,
@@ -324,6 +362,8 @@ pub struct Issued {
     pub not_before: Option<UnixTime>,
     /// When it stops being good.
     pub expires: Option<UnixTime>,
+    /// What else it holds its viewers to.
+    pub terms: Terms,
     /// The policy that it was issued under.
     pub policy: Option<String>,
     /// Further claims, as asked for.

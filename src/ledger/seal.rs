@@ -10,7 +10,7 @@ use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 
 use super::record::{Account, Kind, Record};
-use super::{Fault, book::Place};
+use super::{Fault, book::Place, layout};
 use crate::secret::Secret;
 
 /// Bytes of the key file, decoded.
@@ -20,20 +20,6 @@ const KEY: usize = 32;
 pub(super) struct Seal {
     cipher: LessSafeKey,
     finder: hmac::Key,
-}
-
-/// What is sealed: the record, and the secret that its own form leaves out.
-#[derive(serde::Serialize)]
-struct Written<'r> {
-    record: &'r Record,
-    secret: Option<&'r str>,
-}
-
-/// The same, read.
-#[derive(serde::Deserialize)]
-struct Read {
-    record: Record,
-    secret: Option<Secret<String>>,
 }
 
 impl Seal {
@@ -93,18 +79,12 @@ impl Seal {
 
     /// `record`, sealed for `place`.
     pub(super) fn seal(&self, record: &Record, place: &Place) -> Result<Vec<u8>, Fault> {
-        let written = Written { record, secret: record.secret.as_ref().map(|secret| secret.expose().as_str()) };
-        // Room for most records at once: growing would leave copies behind.
-        let mut text = Vec::with_capacity(1024 + written.secret.map_or(0, str::len) * 2);
-        serde_json::to_writer(&mut text, &written).map_err(|e| Fault::Broken(format!("a record cannot be written: {e}")))?;
-        self.seal_bytes(text, &place.0)
+        self.seal_bytes(layout::write(record)?, &place.0)
     }
 
     /// The record that was sealed for `place`.
     pub(super) fn open(&self, sealed: &[u8], place: &Place) -> Result<Record, Fault> {
-        let text = zeroize::Zeroizing::new(self.open_bytes(sealed, &place.0)?);
-        let read: Read = serde_json::from_slice(&text).map_err(|e| Fault::Broken(format!("a record cannot be read: {e}")))?;
-        Ok(Record { secret: read.secret, ..read.record })
+        layout::read(&zeroize::Zeroizing::new(self.open_bytes(sealed, &place.0)?))
     }
 
     /// Bytes sealed under a context.

@@ -47,7 +47,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 }
 
 #[test]
-fn another_key_or_layout_is_refused_with_words() {
+fn another_key_is_refused_with_words() {
     let folder = tempfile::tempdir().expect("folder");
     drop(open(folder.path()).expect("ledger"));
     let key = folder.path().join("ledger.key");

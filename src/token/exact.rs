@@ -71,6 +71,18 @@ pub fn sign(scheme: &dyn Scheme, request: &SignRequest) -> Result<Exact, SignErr
     }
 }
 
+/// Whether the token that was made for `request` opens the raw path `path` of the same host as well, and to whom it opens its own.
+#[must_use]
+pub fn opens(scheme: &dyn Scheme, request: &SignRequest, exact: &Exact, path: &str) -> bool {
+    let Some(moved) = exact.signed.moved(&request.path, path) else { return false };
+    let is_mounted =
+        request.path.get(..request.mount).and_then(|mount| path.strip_prefix(mount)).is_some_and(|below| below.starts_with('/'));
+    let there = SignRequest { mount: if is_mounted { request.mount } else { 0 }, ..request.clone() };
+    let rules = |request: &SignRequest, signed: &Signed| Rules::of(scheme, request, (exact, signed));
+    let here = rules(request, &exact.signed);
+    rules(&there, &moved).is_some_and(|there| there.reached && here.is_none_or(|here| !there.breaks_one_of(&here)))
+}
+
 fn opened(scheme: &dyn Scheme, request: &SignRequest) -> Result<Exact, SignError> {
     let signed = scheme.sign(request)?;
     let opened = sent(scheme, request, &signed, |facts| {

@@ -3,6 +3,7 @@
 mod authz;
 mod crash;
 mod described;
+mod hostile;
 mod matrix;
 mod own;
 mod proxies;

@@ -4,9 +4,12 @@
 //! for, with an end in sight.
 
 mod fleet;
+mod layouts;
+mod opening;
 mod outage;
 mod rates;
 mod same;
+mod uses;
 
 use std::time::{Duration, Instant};
 

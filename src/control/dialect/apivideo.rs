@@ -30,8 +30,7 @@ const REFRESH: i64 = 30 * 24 * 3600;
 /// Seconds that a private token waits for its first use. The vendor gives no figure.
 const PRIVATE: i64 = 24 * 3600;
 
-/// An answer, and where its caller stands in its minute.
-type Outcome = Result<(Answer, Rate), Problem>;
+type Outcome = Result<Answer, Problem>;
 
 impl Dialect for Apivideo {
     fn name(&self) -> &'static str {
@@ -45,9 +44,10 @@ impl Dialect for Apivideo {
     fn serve(&self, call: Call) -> Serving<'_> {
         Box::pin(async move {
             let outcome = serve(&call).await;
-            let everybody = Rate { limit: call.desk.gate.per_minute(), remaining: call.desk.gate.per_minute(), resets: 60 };
-            let (mut answer, rate) = outcome.unwrap_or_else(|problem| (problem.answer(), problem.rate().unwrap_or(everybody)));
-            put_rate(answer.headers_mut(), rate);
+            let refused = outcome.as_ref().err().and_then(Problem::rate);
+            let everybody = || Rate { limit: call.desk.gate.per_minute(), remaining: call.desk.gate.per_minute(), resets: 60 };
+            let mut answer = outcome.unwrap_or_else(|problem| problem.answer());
+            put_rate(answer.headers_mut(), refused.or_else(|| call.note.rate()).unwrap_or_else(everybody));
             answer
         })
     }
@@ -72,8 +72,8 @@ async fn serve(call: &Call) -> Outcome {
     }
 }
 
-fn ok(body: &Value, caller: &Caller) -> (Answer, Rate) {
-    (answer(StatusCode::OK, "application/json", body), caller.rate)
+fn ok(body: &Value) -> Answer {
+    answer(StatusCode::OK, "application/json", body)
 }
 
 /// The caller, by API key or access token, if it may act in this role.
@@ -125,6 +125,7 @@ async fn refresh(call: &Call) -> Outcome {
     let token = read::text(&call.body, "refreshToken")?;
     let (id, access) = find_access(call, &token).await?.filter(|(_, access)| access.refresh).ok_or(Problem::BadCredentials)?;
     let caller = call.desk.gate.enter_as(&access.api_key, call.now).await.map_err(|locked| credentials(locked.into()))?;
+    call.note.caller(&caller);
     // Of two at once, one finds it gone.
     give(call, &caller, Batch::at(call.now).delete(&caller.account, Kind::Access, &id)).await.map_err(|problem| match problem {
         Problem::NotFound(_) => Problem::BadCredentials,
@@ -141,7 +142,7 @@ async fn give(call: &Call, caller: &Caller, batch: Batch) -> Outcome {
     };
     let batch = batch.create(record(&access, false, ACCESS)).create(record(&refresh, true, REFRESH));
     call.commit(caller, batch).await?;
-    Ok(ok(&print::access(&access, &refresh, ACCESS), caller))
+    Ok(ok(&print::access(&access, &refresh, ACCESS)))
 }
 
 fn random() -> Result<String, Problem> {
@@ -159,7 +160,7 @@ async fn create(call: &Call) -> Outcome {
     let printed = print::token(&record).ok_or(Problem::Broken)?;
     call.commit(&caller, Batch::at(call.now).create(record)).await?;
     // 200, not 201: as the vendor's specification has it.
-    Ok(ok(&printed, &caller))
+    Ok(ok(&printed))
 }
 
 async fn list(call: &Call) -> Outcome {
@@ -178,7 +179,7 @@ async fn list(call: &Call) -> Outcome {
     };
     let page = call.desk.ledger.list(listing, call.now).await?;
     let items: Vec<Value> = page.records.iter().filter_map(print::token).collect();
-    Ok(ok(&print::page(&items, paging, page.total), &caller))
+    Ok(ok(&print::page(&items, paging, page.total)))
 }
 
 async fn get(call: &Call, id: &str) -> Outcome {
@@ -187,7 +188,7 @@ async fn get(call: &Call, id: &str) -> Outcome {
     call.note.token(id);
     let record = call.desk.ledger.find_of(&caller.account, Kind::UploadToken, id, call.now).await?;
     let printed = record.and_then(|record| print::token(&record)).ok_or(Problem::NotFound("uploadToken"))?;
-    Ok(ok(&printed, &caller))
+    Ok(ok(&printed))
 }
 
 async fn delete(call: &Call, id: &str) -> Outcome {
@@ -197,7 +198,7 @@ async fn delete(call: &Call, id: &str) -> Outcome {
     // What is over is not there, whether or not it was swept.
     call.desk.ledger.find_of(&caller.account, Kind::UploadToken, id, call.now).await?.ok_or(Problem::NotFound("uploadToken"))?;
     call.commit(&caller, Batch::at(call.now).delete(&caller.account, Kind::UploadToken, id)).await?;
-    Ok((nothing(StatusCode::NO_CONTENT), caller.rate))
+    Ok(nothing(StatusCode::NO_CONTENT))
 }
 
 /// A one-time token for a private video or live stream: each look at it makes one.
@@ -213,5 +214,5 @@ async fn private(call: &Call, id: &str, name: &'static str, printed: fn(&str, &s
     let secret = Secret::new(random()?);
     let record = Record::new(&caller.account, &token, call.now, body).until(call.now.plus(PRIVATE)).with_secret(secret);
     call.commit(&caller, Batch::at(call.now).create(record)).await?;
-    Ok(ok(&printed(id, &token, &call.desk.playback(call, &caller)), &caller))
+    Ok(ok(&printed(id, &token, &call.desk.playback(call, &caller))))
 }

@@ -119,6 +119,7 @@ fn broken(fault: &Fault) -> Refused {
     match fault {
         Fault::Missing => (404, "not found"),
         Fault::Exists => (400, "this key is taken"),
+        Fault::TooDeep => (400, "nested too deeply"),
         Fault::Full => (403, "no more tokens"),
         Fault::Busy | Fault::Away(_) => (503, "not now"),
         Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
@@ -128,7 +129,7 @@ fn broken(fault: &Fault) -> Refused {
     }
 }
 
-/// Fields of the body, over those of the query: Java's SDK sends them there with some methods.
+/// Fields of the body. Java's SDK has them in the query where a method has no body, and there none is asked for.
 fn arguments(call: &Call) -> Result<Map<String, Value>, Refused> {
     form::decode(call.header("content-type"), &call.body).ok_or((400, "the body cannot be read"))
 }

@@ -43,6 +43,7 @@ impl From<Fault> for Problem {
         match fault {
             Fault::Missing => Self::NotFound,
             Fault::Exists | Fault::Full => Self::Conflict(fault.to_string()),
+            Fault::TooDeep => Self::Invalid(fault.to_string()),
             fault => Self::Ledger(fault),
         }
     }

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::super::book::{Place, sortable, unsortable};
 use super::super::seal::Seal;
-use super::super::{Batch, Cursor, Fault, Kind, Listing, Op, Order, Page, Record, SCHEMA, Start};
+use super::super::{Batch, Claim, Cursor, Fault, Kind, Listing, Op, Order, Page, Record, SCHEMA, Start};
 use crate::clock::Clock;
-use crate::store::valkey::{Bell, Link, LinkFault, Place as Around, ValkeyStoreConfig, base, longest};
+use crate::store::valkey::{Bell, GOOD, Link, LinkFault, Place as Around, ValkeyStoreConfig, base, longest, millis};
 
 const SCRIPT: &str = include_str!("ledger.lua");
 const HEAD: usize = 32;
@@ -99,20 +99,30 @@ impl Wire {
     }
 
     async fn call<T: FromRedisValue>(&self, word: &str, arguments: &[Vec<u8>]) -> Result<T, Fault> {
+        self.call_within(self.longest, word, arguments).await
+    }
+
+    async fn call_within<T: FromRedisValue>(&self, timeout: Duration, word: &str, arguments: &[Vec<u8>]) -> Result<T, Fault> {
         let now = self.clock.now().to_string();
         let rules = if matches!(self.clock, Clock::Manual(_)) { "1" } else { "0" };
         let all: Vec<&[u8]> = [word, &now, rules].into_iter().map(str::as_bytes).chain(arguments.iter().map(Vec::as_slice)).collect();
-        self.link.run(&self.base, &all, self.longest).await.map_err(fault)
+        self.link.run(&self.base, &all, timeout).await.map_err(fault)
     }
 
-    /// Sees that layout and key fit, and sets them in an empty store.
+    /// Sees that layout and key fit, and sets them in an empty store. An earlier layout is raised to this version's.
     pub(super) async fn settle(&self) -> Result<(), Fault> {
         let check = self.seal.seal_bytes(CHECK.to_vec(), b"check")?;
         let (schema, check): (String, Vec<u8>) = self.call("settle", &[SCHEMA.to_string().into_bytes(), check]).await?;
-        match schema.parse() {
-            Ok(SCHEMA) => self.seal.open_bytes(&check, b"check").map(|_| ()).map_err(|_| Fault::WrongKey),
-            found => Err(Fault::Schema { found: found.unwrap_or(u64::MAX) }),
+        let found = schema.parse().unwrap_or(u64::MAX);
+        if !(1..=SCHEMA).contains(&found) {
+            return Err(Fault::Schema { found });
         }
+        self.seal.open_bytes(&check, b"check").map_err(|_| Fault::WrongKey)?;
+        if found < SCHEMA {
+            tracing::info!("the shared ledger's layout is raised from {found} to {SCHEMA}: earlier versions cannot open it any more");
+            self.call::<()>("raise", &[SCHEMA.to_string().into_bytes()]).await?;
+        }
+        Ok(())
     }
 
     /// Asks for all parts at once, and for what happened since `reader` read last.
@@ -225,10 +235,16 @@ impl Wire {
         Ok((records.into_iter().flatten().collect(), next))
     }
 
-    /// Notes that `what` is used, for so long; false when somebody did before.
-    pub(super) async fn claim(&self, what: &str, life: Option<Duration>) -> Result<bool, Fault> {
-        let key = format!("{}once:{what}", self.base);
-        self.link.claim_once(&key, life, self.timeout).await.map_err(fault)
+    /// Notes a use; false when there is none left.
+    pub(super) async fn claim(&self, claim: &Claim) -> Result<bool, Fault> {
+        let Claim { name, life, among } = claim;
+        let Some((who, most)) = among else {
+            let key = format!("{}once:{name}", self.base);
+            return self.link.claim_once(&key, *life, self.timeout).await.map_err(fault);
+        };
+        let life = millis(life.unwrap_or(GOOD)).to_string();
+        let arguments = [name, who, &most.to_string(), &life].map(|text| text.clone().into_bytes());
+        self.call_within::<u8>(self.timeout, "claim", &arguments).await.map(|said| said == 1)
     }
 }
 

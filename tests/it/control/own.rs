@@ -13,7 +13,8 @@ fn media() -> Origin {
 pub(super) fn issuing(origin: &Origin) -> Issuing {
     Issuing::start(&origin.url, |config| {
         config["keys"]["viewer"] = json!({ "ledger": "acme" });
-        config["schemes"]["viewer"]["claims"] = json!({ "paths": "paths", "concurrent": "streams" });
+        config["schemes"]["viewer"]["claims"] =
+            json!({ "paths": "paths", "concurrent": "streams", "networks": "ip", "countries": "country" });
         config["control"]["allowed_origins"] = json!(["https://admin.example.com"]);
         config["control"]["policies"] =
             json!({ "trailer": { "scheme": "viewer", "max_ttl": "1h", "paths": ["/trailers"], "concurrent": 1 } });
@@ -58,6 +59,65 @@ async fn a_token_plays_until_it_is_withdrawn_and_stays_so() {
     let issuing = issuing.restart();
     assert_eq!(issuing.gateway.get(&target(&issued), "").await.code(), "token_revoked");
     assert_eq!(issuing.gateway.get(&target(&again), "").await.status, 200, "the key is still there");
+}
+
+#[tokio::test]
+async fn what_a_token_holds_its_viewers_to_is_shown() {
+    let origin = media();
+    let issuing = issuing(&origin);
+    make_key(&issuing).await;
+    let wanted = json!({
+        "scheme": "viewer", "url": "https://gate.test/a", "scope": "/a", "client_ip": "198.51.100.7",
+        "session": { "concurrent": 2 }, "claims": { "country": "SE" },
+    });
+    let issued = issuing.ask(ISSUER, "POST", "/v1/tokens", wanted).await.json();
+    let free = issue(&issuing, "/a").await;
+    let limit = |most: Value| json!({ "concurrent": most, "total": null, "seconds": null, "once": false });
+    for (token, session, bindings) in
+        [(&issued, limit(json!(2)), json!(["Networks([198.51.100.7/32])", "Countries([SE])"])), (&free, limit(Value::Null), json!([]))]
+    {
+        let shown = issuing.ask(READER, "GET", &format!("/v1/tokens/{}", token["id"].as_str().expect("an id")), Value::Null).await.json();
+        assert_eq!((&shown["session"], &shown["bindings"]), (&session, &bindings));
+        assert_eq!((&token["session"], &token["bindings"]), (&session, &bindings), "as when it was made");
+    }
+}
+
+#[tokio::test]
+async fn a_token_can_be_sealed_for_a_viewer() {
+    let origin = media();
+    let seal = json!({ "attributes": ["network", "header.user-agent"], "secret": "known to the gateway alone" });
+    let issuing = Issuing::start(&origin.url, |config| {
+        config["keys"]["viewer"] = json!({ "ledger": "acme" });
+        config["schemes"]["viewer"]["seal"] = seal;
+    });
+    make_key(&issuing).await;
+    let viewer = json!({ "client_ip": "198.51.100.7", "headers": { "User-Agent": "vlc" } });
+    for (change, status) in [
+        (json!({}), 201),
+        (json!({ "headers": {} }), 400),
+        (json!({ "country": "SE" }), 400),
+        (json!({ "headers": { "User-Agent": "vlc", "user-agent": "mpv" } }), 400),
+        (json!({ "headers": { "User Agent": "vlc" } }), 400),
+        (json!({ "headers": { "User-Agent": "vlc", "Accept": "*/*" } }), 400),
+        (json!({ "system": 64512 }), 400),
+    ] {
+        let mut wanted = json!({ "scheme": "viewer", "url": "https://gate.test/a.mp4" });
+        for (name, value) in [&viewer, &change].into_iter().flat_map(|fields| fields.as_object().expect("a table")) {
+            wanted[name] = value.clone();
+        }
+        let answer = issuing.ask(ISSUER, "POST", "/v1/tokens", wanted).await;
+        assert_eq!(answer.status(), status, "{change}: {}", answer.0.text());
+        if status == 201 {
+            for (agent, address, reason) in
+                [("vlc", "198.51.100.9", Value::Null), ("mpv", "198.51.100.9", json!("address")), ("vlc", "203.0.113.9", json!("address"))]
+            {
+                let asked = json!({ "url": answer.json()["url"], "headers": { "user-agent": agent }, "client_ip": address });
+                let said = issuing.ask(READER, "POST", "/v1/explain", asked).await.json();
+                assert_eq!(said["denial"].get("reason").unwrap_or(&Value::Null), &reason, "{agent} {address}: {said}");
+            }
+            assert_eq!(answer.json()["bindings"].as_array().map(Vec::len), Some(1), "{}", answer.json());
+        }
+    }
 }
 
 #[tokio::test]

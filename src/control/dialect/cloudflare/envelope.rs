@@ -12,63 +12,74 @@ use crate::control::gate::Locked;
 use crate::control::{Answer, Refusal};
 use crate::ledger::Fault;
 
-/// Why a call was refused: status, number, message.
+/// Why a call was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused(pub u16, pub u32, pub String);
+pub struct Refused {
+    /// The status.
+    pub status: u16,
+    code: u32,
+    message: String,
+    /// Seconds after which it will be answered.
+    retry_after: Option<u32>,
+}
 
 impl Refused {
+    fn new(status: u16, code: u32, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after: None }
+    }
+
     /// Something in the request is wrong.
     #[must_use]
     pub fn bad(message: impl Into<String>) -> Self {
-        Self(400, 10005, message.into())
+        Self::new(400, 10005, message)
     }
 
     /// There is no such thing.
     #[must_use]
     pub fn not_found() -> Self {
-        Self(404, 10003, "Not found".into())
+        Self::new(404, 10003, "Not found")
     }
 
     /// There is no such address.
     #[must_use]
     pub fn no_address() -> Self {
-        Self(404, 7003, "Could not route to this path, perhaps the object identifier is invalid".into())
+        Self::new(404, 7003, "Could not route to this path, perhaps the object identifier is invalid")
     }
 
     /// The method is not served.
     #[must_use]
     pub fn method() -> Self {
-        Self(405, 10405, "Method not allowed for this authentication scheme".into())
+        Self::new(405, 10405, "Method not allowed for this authentication scheme")
     }
 
     /// No key, or a wrong one.
     #[must_use]
     pub fn unknown() -> Self {
-        Self(401, 10000, "Authentication error".into())
+        Self::new(401, 10000, "Authentication error")
     }
 
     /// Not this key.
     #[must_use]
     pub fn forbidden() -> Self {
-        Self(403, 10000, "Authentication error".into())
+        Self::new(403, 10000, "Authentication error")
     }
 
     /// Something is broken here.
     #[must_use]
     pub fn broken() -> Self {
-        Self(500, 10001, "Internal error".into())
+        Self::new(500, 10001, "Internal error")
     }
 
     /// The answer.
     #[must_use]
     pub fn answer(&self) -> Answer {
-        let Self(status, code, message) = self;
-        let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = json!({ "success": false, "errors": [{ "code": code, "message": message }], "messages": [], "result": null });
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let errors = json!([{ "code": self.code, "message": self.message }]);
+        let body = json!({ "success": false, "errors": errors, "messages": [], "result": null });
         let mut answer = answer(status, "application/json", &body);
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            // SDKs try again by themselves, and honour this.
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(60_u32));
+        // SDKs try again by themselves, and honour this.
+        if let Some(seconds) = self.retry_after {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         answer
     }
@@ -85,7 +96,7 @@ impl From<Locked> for Refused {
         match locked {
             Locked::Unknown => Self::unknown(),
             Locked::Role | Locked::Account => Self::forbidden(),
-            Locked::TooMany(_) => Self(429, 10429, "More requests than allowed".into()),
+            Locked::TooMany(rate) => Self { retry_after: Some(rate.resets), ..Self::new(429, 10429, "More requests than allowed") },
             Locked::Broken => Self::broken(),
         }
     }
@@ -95,8 +106,9 @@ impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Missing => Self::not_found(),
-            Fault::Exists | Fault::Busy | Fault::Away(_) => Self(503, 10002, "Busy; try again".into()),
+            Fault::Exists | Fault::Busy | Fault::Away(_) => Self::new(503, 10002, "Busy; try again"),
             Fault::Full => Self::bad("The account has as many of these as it may"),
+            Fault::TooDeep => Self::bad("The body is nested too deeply"),
             Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
                 tracing::error!(%fault, "the ledger failed a call");
                 Self::broken()
@@ -108,8 +120,8 @@ impl From<Fault> for Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::CrossOrigin => Self(403, 10000, "Not for pages of this origin".into()),
-            Refusal::TooLarge => Self(413, 10005, "The body is too long".into()),
+            Refusal::CrossOrigin => Self::new(403, 10000, "Not for pages of this origin"),
+            Refusal::TooLarge => Self::new(413, 10005, "The body is too long"),
             Refusal::Unreadable => Self::bad("The body broke off"),
         }
     }
