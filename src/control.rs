@@ -33,6 +33,7 @@ use crate::ledger::{Account, Batch, Changed, Fault, KeyRing, Ledger, Record};
 use crate::name::Name;
 use crate::revocation::{Revocation, Target};
 use crate::server::TlsConfig;
+use crate::token::issued::ApiKey;
 use crate::units::{Period, Size};
 use crate::verifier::RouteScheme;
 
@@ -126,6 +127,19 @@ pub struct ApiKeyConfig {
     /// Requests in a minute. Unset: `control.per_minute`. 0: no limit.
     #[serde(default)]
     pub per_minute: Option<u32>,
+}
+
+impl ControlConfig {
+    /// The keys of the config, as routes look them up.
+    pub fn fixed_keys(&self) -> impl Iterator<Item = ApiKey> {
+        self.api_keys.iter().map(|(name, key)| ApiKey {
+            account: key.account.as_ref().map_or(DEFAULT_ACCOUNT, |account| account.as_str()).to_owned(),
+            id: name.as_str().to_owned(),
+            sha256: key.sha256.to_ascii_lowercase(),
+            writes: key.role >= Role::Issuer,
+            until: UnixTime::MAX,
+        })
+    }
 }
 
 /// One policy: a name that issuers use instead of saying everything, and cannot go beyond.

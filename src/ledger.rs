@@ -113,6 +113,17 @@ enum Back {
 /// The work of the ledger's own thread: it blocks on the disk, or speaks to the store.
 pub type Work = Box<dyn FnOnce() + Send>;
 
+/// A use of something that is used up.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// What is used.
+    pub name: String,
+    /// How long that is kept in mind; for good when unset.
+    pub life: Option<std::time::Duration>,
+    /// Who uses it, and how many may, each as often as it likes; unset, it is used once by anybody.
+    pub among: Option<(String, u32)>,
+}
+
 /// What the data path can tell of a record at once.
 #[derive(Debug, Clone)]
 pub enum Recalled {
@@ -368,14 +379,14 @@ impl Ledger {
         }
     }
 
-    /// Notes over the fleet that a token of this name is used, for so long or for good. Whether this is the first use.
+    /// Notes a use over the fleet. Whether there was one left.
     ///
     /// # Errors
     /// [`Fault::Away`] when the store does not answer. Only a shared ledger notes uses.
-    pub async fn claim_use(&self, name: &str, life: Option<std::time::Duration>) -> Result<bool, Fault> {
+    pub async fn claim(&self, claim: Claim) -> Result<bool, Fault> {
         let Back::Shared(shared) = &self.inner.back else { return Err(Fault::Broken("nobody shares the ledger".into())) };
         let (answer, answered) = oneshot::channel();
-        shared.ask(Ask::Claim(name.to_owned(), life, answer))?;
+        shared.ask(Ask::Claim(claim, answer))?;
         answered.await.map_err(|_| gone())?
     }
 

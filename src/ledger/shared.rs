@@ -28,7 +28,7 @@ use self::walk::Walk;
 use self::wire::{News, Part, Reader, Turn, Wire};
 use super::book::Place;
 use super::seal::Seal;
-use super::{Batch, Change, Changed, Fault, Inner, Kind, Listing, Page, Record, Work};
+use super::{Batch, Change, Changed, Claim, Fault, Inner, Kind, Listing, Page, Record, Work};
 use crate::clock::Clock;
 use crate::store::valkey::{Bell, Place as Around, ValkeyStoreConfig, longest};
 
@@ -56,7 +56,7 @@ pub(super) enum Ask {
     /// For a step of a walk, by somebody who blocks.
     Walk(Kind, u64, std::sync::mpsc::SyncSender<Result<(Vec<Record>, u64), Fault>>),
     /// To note a use.
-    Claim(String, Option<Duration>, oneshot::Sender<Result<bool, Fault>>),
+    Claim(Claim, oneshot::Sender<Result<bool, Fault>>),
     /// To tell followers of everything anew, and then to say so, or why not.
     StartOver(std::sync::mpsc::SyncSender<Result<(), Fault>>),
 }
@@ -268,7 +268,7 @@ impl Speaker {
         match ask {
             Ask::List(listing, answer) => drop(tokio::spawn(async move { answer.send(wire.list(&listing).await) })),
             Ask::Walk(kind, from, answer) => drop(tokio::spawn(async move { answer.send(wire.walk(kind, from).await) })),
-            Ask::Claim(what, life, answer) => drop(tokio::spawn(async move { answer.send(wire.claim(&what, life).await) })),
+            Ask::Claim(claim, answer) => drop(tokio::spawn(async move { answer.send(wire.claim(&claim).await) })),
             Ask::StartOver(told) => {
                 self.waiting.push(told);
                 // A follower that is new knows nothing yet.

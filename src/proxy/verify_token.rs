@@ -4,6 +4,7 @@
 //! a fleet.
 
 use super::filter::{Decide, Decision};
+use super::inject::opens_alone;
 use super::request::{Proof, Routed, Verified};
 use super::ticket::{Found, Opened};
 use super::{Error, ticket, upload};
@@ -38,6 +39,10 @@ impl Decide<Routed> for VerifyToken {
 /// The ledger that a fleet shares, where this route's tokens are looked up in it.
 fn shared_ledger(routed: &Routed) -> Option<Ledger> {
     let ledger = routed.request.state.ledger.as_ref().filter(|ledger| ledger.is_shared())?;
+    // Where the address is enough, no token is looked at.
+    if matches!(opens_alone(routed), Ok(true)) {
+        return None;
+    }
     let mut schemes = routed.route.schemes.iter().chain(&routed.route.compare);
     schemes.any(|scheme| scheme.scheme.looks_up()).then(|| ledger.clone())
 }
@@ -74,7 +79,7 @@ async fn informed(mut routed: Routed, ledger: &Ledger) -> Result<Verified, Error
 fn look(routed: &Routed, found: Option<&Found>) {
     let Routed { request, route, mount, .. } = routed;
     let state = &request.state;
-    if let Some(found) = found {
+    if let Some(found) = found.filter(|found| is_meant(routed, found)) {
         let _ = ticket::open(routed, found);
     } else if !route.is_public() && state.slow.wait(request.settled.client_ip).is_none() {
         let (facts, now) = (request.facts(*mount, &*state.geo), state.clock.now());
@@ -104,22 +109,40 @@ async fn claimed(verified: Verified) -> Result<Verified, Error> {
     Ok(verified)
 }
 
-/// The ticket that the request goes by, if it does.
+/// The ticket that came with the request.
 fn find_ticket(routed: &mut Routed) -> Result<Option<Found>, Error> {
-    if routed.route.is_public() {
-        return Ok(None);
-    }
-    let found = ticket::take(routed)?;
-    // A cookie comes along by itself: a token beside it asks for another viewing.
-    let is_meant = |found: &Found| !found.strip.iter().any(|s| matches!(s, Strip::Cookie(_))) || !has_token(routed);
-    Ok(found.filter(is_meant))
+    if routed.route.is_public() { Ok(None) } else { ticket::take(routed) }
+}
+
+/// Whether the request goes by this ticket. A cookie comes along by itself: a token beside it asks for another viewing,
+/// unless it was used up for this one.
+fn is_meant(routed: &Routed, found: &Found) -> bool {
+    let by_cookie = found.strip.iter().any(|strip| matches!(strip, Strip::Cookie(_)));
+    !by_cookie || !has_token(routed) || comes_back(routed, found)
+}
+
+/// Whether the token beside a ticket is the one for one use that began the ticket's viewing.
+fn comes_back(routed: &Routed, found: &Found) -> bool {
+    let session = match ticket::open(routed, found) {
+        Ok(Opened::Here(session)) => Some(session),
+        Ok(Opened::Asked { ticket, .. }) => routed.request.state.sessions.get(ticket.session),
+        Err(_) => None,
+    };
+    let Some(session) = session.filter(|session| session.grant.single_use) else { return false };
+    let facts = routed.request.facts(routed.mount, &crate::token::NoGeo);
+    let scheme = routed.route.schemes.iter().find(|named| named.name == session.scheme);
+    let presented = scheme.and_then(|named| named.scheme.present(&facts).ok().flatten());
+    presented.is_some_and(|presented| Fingerprint::of(presented.token.as_bytes()) == session.seen.fingerprint)
 }
 
 fn judge(routed: &Routed, found: Option<Found>) -> Result<Proof, Error> {
     if routed.route.is_public() {
         return Ok(Proof::Public);
     }
-    let Some(found) = found else { return verify(routed) };
+    if opens_alone(routed)? {
+        return Ok(Proof::Address { strip: token_places(routed) });
+    }
+    let Some(found) = found.filter(|found| is_meant(routed, found)) else { return verify(routed) };
     let opened = ticket::open(routed, &found)?;
     let strip = found.strip.into_iter().chain(token_places(routed)).collect();
     Ok(match opened {

@@ -312,6 +312,12 @@ pub struct UploadTerms {
 }
 
 impl Grant {
+    /// Whether it is the same when it is written down and read again, for what another gateway decides by it.
+    #[must_use]
+    pub fn can_be_written(&self) -> bool {
+        self.details.is_none() && self.combined.is_empty()
+    }
+
     /// Asks everything that depends on the request or the time.
     ///
     /// # Errors

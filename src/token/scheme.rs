@@ -7,6 +7,7 @@
 
 pub mod akamai_edgeauth;
 pub mod amazon_ivs;
+pub mod api_key;
 pub mod apivideo_private;
 pub mod apivideo_upload;
 pub mod ats_access_control;

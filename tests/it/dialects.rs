@@ -7,7 +7,7 @@ mod matrix;
 mod rates;
 mod sdk;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use tollgate::app::{Gateway, Surroundings};
 use tollgate::clock::Clock;
 use tollgate::control::gate::sha256_hex;
 
-use crate::rig::{self, Answer};
+use crate::rig::{self, Answer, Folder};
 use crate::support::Origin;
 use crate::support::gateway::NOW;
 use crate::support::origin::Reply;
@@ -73,6 +73,15 @@ impl Rig {
         let gateway = Gateway::start(&config, &Surroundings { clock: clock.clone() }).unwrap_or_else(|unfit| panic!("{unfit:?}"));
         let (data, control) = (gateway.addresses[0], gateway.control.expect("a control listener"));
         Self { _gateway: gateway, data, control, origin, clock, _folder: folder }
+    }
+
+    /// One whose ledger is in a store that nobody reaches.
+    pub(crate) fn without_ledger(folder: &Folder) -> Self {
+        let key = folder.file("ledger.key", &"5a".repeat(32));
+        // Nobody listens on a port that is given back at once.
+        let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let store = json!({ "url": format!("redis://{closed}"), "connect_timeout": "1s", "timeout": "1s" });
+        Self::with(Clock::System, |config| config["ledger"] = json!({ "key_file": key, "valkey": store }))
     }
 
     fn pass(&self, seconds: i64) {

@@ -9,6 +9,7 @@ mod opening;
 mod outage;
 mod rates;
 mod same;
+mod uses;
 
 use std::time::{Duration, Instant};
 

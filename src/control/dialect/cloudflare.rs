@@ -28,8 +28,6 @@ pub struct Cloudflare;
 
 type Outcome = Result<Answer, Refused>;
 
-/// Keys of one account at most, as the vendor says.
-const MOST_KEYS: u64 = 1000;
 /// What the key is called that signs for callers who bring none.
 const OWN: &str = "cloudflare stream tokens";
 /// Seconds for which what a withdrawn key signed stays withdrawn: longer than tokens should live.
@@ -111,19 +109,9 @@ async fn new_key(call: &Call, caller: &Caller) -> Outcome {
     call.note.action("signing_key.create");
     let id = random_hex(16).map_err(|_| Refused::broken())?;
     call.note.object(&id);
-    if all_keys(call, caller, 1).await?.total > MOST_KEYS {
-        return Err(Refused::bad("The account has as many keys as it may"));
-    }
     let (record, shown) = make_key(&caller.account, &id, None, call.now).await?;
     call.commit(caller, Batch::at(call.now).create(record)).await?;
     Ok(ok(&shown))
-}
-
-async fn all_keys(call: &Call, caller: &Caller, limit: usize) -> Result<crate::ledger::Page, Fault> {
-    let start = Start::Offset(0);
-    let listing =
-        Listing { account: caller.account.clone(), kind: Kind::SigningKey, order: Order::Created, descending: false, start, limit };
-    call.desk.ledger.list(listing, call.now).await
 }
 
 /// Whether a record is a key that this API shows.
@@ -133,8 +121,10 @@ fn is_shown(record: &Record) -> bool {
 
 async fn keys(call: &Call, caller: &Caller) -> Outcome {
     call.note.action("signing_key.list");
-    let limit = usize::try_from(MOST_KEYS).unwrap_or(1000) + 1;
-    let page = all_keys(call, caller, limit).await?;
+    let account = caller.account.clone();
+    // The ledger keeps no more of an account: a thousand, as the vendor says.
+    let (order, start, limit) = (Order::Created, Start::Offset(0), KeySet::MAX);
+    let page = call.desk.ledger.list(Listing { account, kind: Kind::SigningKey, order, descending: false, start, limit }, call.now).await?;
     let shown = page.records.iter().filter(|record| is_shown(record));
     Ok(ok(&shown.map(|record| json!({ "id": record.id, "created": zulu(record.created) })).collect()))
 }

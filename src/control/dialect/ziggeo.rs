@@ -130,7 +130,7 @@ fn broken(fault: &Fault) -> Refused {
     }
 }
 
-/// Fields of the body, over those of the query: Java's SDK sends them there with some methods.
+/// Fields of the body. Java's SDK has them in the query where a method has no body, and there none is asked for.
 fn arguments(call: &Call) -> Result<Map<String, Value>, Refused> {
     form::decode(call.header("content-type"), &call.body).ok_or((400, "the body cannot be read"))
 }

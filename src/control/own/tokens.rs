@@ -117,7 +117,6 @@ async fn issue(call: &Call) -> Outcome {
             once: false,
         },
         claims,
-        ..SignRequest::default()
     };
     let exact = exact::sign(&*scheme.scheme, &request).map_err(|error| Problem::Invalid(error.to_string()))?;
     let paths = wanted.policy.as_deref().and_then(|name| call.desk.config.policies.get(name)).map_or(&[][..], |policy| &policy.paths);

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::{LinkFault, Place, ValkeyStoreConfig, settings};
 
 /// What is noted for good is noted for a year: no store has room for ever.
-const GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// How to get a connection.
 pub(super) enum Way {

@@ -286,13 +286,16 @@ mod tests {
 
     #[test]
     fn sessions_are_given_for_the_asking() {
-        let request = Request::get("/vod/viABC/token/p1/session");
-        let judged = decide(&scheme(), &request, NOW).expect("good");
-        assert!(judged.grant.single_use);
-        let reply = scheme().reply(Some(&judged.grant), &request.facts(), UnixTime(NOW)).expect("a reply");
-        let said: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
-        let session = said["session_token"].as_str().expect("text");
-        assert_eq!(record(false).session_until(session), Some(UnixTime(NOW + 86_400)));
+        for target in ["/vod/viABC/token/p1/session", "/private/p1/viABC/session"] {
+            let request = Request::get(target);
+            let judged = decide(&scheme(), &request, NOW).expect("good");
+            assert!(judged.grant.single_use);
+            let reply = scheme().reply(Some(&judged.grant), &request.facts(), UnixTime(NOW)).expect("a reply");
+            let said: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+            let session = said["session_token"].as_str().expect("text");
+            assert_eq!(record(false).session_until(session), Some(UnixTime(NOW + 86_400)));
+        }
+        let judged = get("/vod/viABC/token/p1/session", NOW).expect("good");
         let other = Request::get("/vod/viABC/token/p1/session.mp4");
         assert_eq!(scheme().reply(Some(&judged.grant), &other.facts(), UnixTime(NOW)), None);
     }

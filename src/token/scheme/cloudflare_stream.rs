@@ -227,10 +227,11 @@ fn page_host(url: &str) -> Option<String> {
     (!host.is_empty() && !host.contains('@')).then(|| host.to_ascii_lowercase())
 }
 
-/// "`*.x.com` covers all levels below, but not `x.com`"; a host with a port (`localhost:8080`) is that port's alone.
+/// "`*.x.com` covers all levels below, but not `x.com`"; a host with a port (`localhost:8080`) is that port's alone, and
+/// `localhost` "needs" one.
 fn page_matches(allowed: &str, host: &str) -> bool {
     let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
-    if allowed.contains(':') { allowed == host } else { host_matches(allowed, bare) }
+    if allowed.contains(':') || allowed == "localhost" { allowed == host } else { host_matches(allowed, bare) }
 }
 
 /// Whether what a token shall say beside its times can be understood again.

@@ -239,10 +239,10 @@ impl Scheme for Ziggeo {
         let reaches = |verb: Verb, object: Option<&str>| verb.of(grants).is_some_and(|reach| self.reaches(reach, object, facts));
         let allowed = match asked(facts, &self.config.application_token)? {
             Asked::Session => false,
-            // Whoever may create may create: what it reaches is about what is there already.
+            // Whoever may create may create: what it reaches is about what is there already, a recording begun by somebody too.
             Asked::Object(Verb::Create, _) => grants.create.is_some(),
             Asked::Object(verb, object) => reaches(verb, object),
-            Asked::Step(object) => grants.create.is_some() || reaches(Verb::Update, Some(object)),
+            Asked::Step(object) => reaches(Verb::Create, Some(object)) || reaches(Verb::Update, Some(object)),
         };
         if allowed { Ok(()) } else { Err(Denial::Entitlement) }
     }

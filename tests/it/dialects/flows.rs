@@ -1,6 +1,9 @@
 //! From making a token to being refused by it, for each vendor.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use tollgate::clock::Clock;
 
 use super::{ADMIN, APP, CLOUDFLARE, Rig, ask, basic, body};
 use crate::rig::Answer;
@@ -24,6 +27,16 @@ pub(crate) fn cloudflare(rig: &Rig, method: &str, rest: &str, fields: Value) -> 
 
 pub(crate) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+fn decoded(bytes: Vec<u8>) -> Value {
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// Header and claims of a JWT.
+fn parts(token: &str) -> (Value, Value) {
+    let mut parts = token.split('.').map(|part| decoded(URL_SAFE_NO_PAD.decode(part).unwrap_or_default()));
+    (parts.next().expect("a header"), parts.next().expect("claims"))
 }
 
 #[test]
@@ -113,13 +126,8 @@ fn access_tokens_stand_for_a_key_and_rotate() {
 #[test]
 fn a_private_video_is_opened_once_and_then_by_its_session() {
     let rig = Rig::start();
-    let look = |name: &str| {
-        let video = body(&apivideo(&rig, "GET", "/videos/vi4k0jvEUuaTdRAEjQ4Jfrgz", ""));
-        let url = text(&video["assets"], name).to_owned();
-        url[url.find("/vod/").expect("a path")..].to_owned()
-    };
-    let hls = look("hls");
-    assert_ne!(hls, look("hls"), "each look makes a token");
+    let hls = look(&rig, "hls");
+    assert_ne!(hls, look(&rig, "hls"), "each look makes a token");
     let first = rig.play("GET", &hls);
     let session = first.field("x-token-session").to_owned();
     assert_eq!((first.status, session.len()), (200, 40), "{first:?}");
@@ -130,7 +138,7 @@ fn a_private_video_is_opened_once_and_then_by_its_session() {
     let child = hls.replace("manifest.m3u8", "480p/seg1.ts");
     assert_eq!(ask(rig.data, "GET", &child, &[("X-Token-Session", &session)], b"").status, 200);
     assert_eq!(rig.play("GET", &format!("{hls}?avh={}", session.replace(&session[20..24], "0000"))).status, 404);
-    let asked = look("mp4").replace("/mp4/source.mp4", "/session");
+    let asked = look(&rig, "mp4").replace("/mp4/source.mp4", "/session");
     let said = rig.play("GET", &asked);
     assert_eq!((said.status, said.field("content-type")), (200, "application/json"), "{said:?}");
     let session = text(&body(&said), "session_token").to_owned();
@@ -139,6 +147,60 @@ fn a_private_video_is_opened_once_and_then_by_its_session() {
     assert_eq!(rig.play("GET", &format!("{mp4}?avh={session}")).status, 200);
     rig.pass(86_400);
     assert_eq!(rig.play("GET", &format!("{mp4}?avh={session}")).status, 404);
+}
+
+/// Looks at a private video: the path of one of its assets, with a new token.
+fn look(rig: &Rig, name: &str) -> String {
+    let video = body(&apivideo(rig, "GET", "/videos/vi4k0jvEUuaTdRAEjQ4Jfrgz", ""));
+    let url = text(&video["assets"], name);
+    url[url.find("/vod/").expect("a path")..].to_owned()
+}
+
+/// A gateway whose private videos have sessions.
+fn private_with_sessions(propagation: &str) -> Rig {
+    let session = json!({ "propagation": propagation, "idle_timeout": "2h", "outlive": "1day", "max_duration": "1day" });
+    Rig::with(Clock::manual(NOW), |config| config["routes"][1]["session"] = session)
+}
+
+#[test]
+fn the_browser_that_opened_a_private_video_comes_back_and_no_other_does() {
+    let rig = private_with_sessions("cookie");
+    let hls = look(&rig, "hls");
+    let first = rig.play("GET", &hls);
+    let cookie = first.field("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    assert_eq!((first.status, cookie.is_empty()), (200, false), "{first:?}");
+    let with_cookie = |target: &str| ask(rig.data, "GET", target, &[("Cookie", &cookie)], b"").status;
+    // What a playlist names relative to itself has the spent token in its path.
+    for target in [&hls, &hls.replace("manifest.m3u8", "480p/seg1.ts")] {
+        assert_eq!((with_cookie(target), rig.play("GET", target).status), (200, 404), "{target}");
+    }
+    let other = hls.replace("vi4k0jvEUuaTdRAEjQ4Jfrgz", "viOTHER");
+    assert_eq!(with_cookie(&other), 404, "another video");
+    let (_, another) = hls.split_once("/token/").expect("a token");
+    let forged = hls.replace(&another[..4], "0000");
+    assert_eq!(with_cookie(&forged), 404, "another token");
+}
+
+#[test]
+fn a_private_video_plays_for_a_day_from_its_first_use() {
+    const HOUR: i64 = 3600;
+    let rig = private_with_sessions("path");
+    let (hls, mp4) = (look(&rig, "hls"), look(&rig, "mp4"));
+    rig.pass(23 * HOUR);
+    let entry = rig.play("GET", &hls);
+    assert_eq!((entry.status, rig.play("GET", &hls).status), (302, 404), "{entry:?}");
+    let segment = entry.field("location").replace("manifest.m3u8", "480p/seg1.ts");
+    let said = body(&rig.play("GET", &mp4.replace("mp4/source.mp4", "session")));
+    let thumbnail = format!("{}?avh={}", mp4.replace("mp4/source.mp4", "thumbnail.jpg"), text(&said, "session_token"));
+    let both = || (rig.play("GET", &segment).status, rig.play("GET", &thumbnail).status);
+    for hour in 1..24 {
+        rig.pass(HOUR);
+        // A listing takes away what is over.
+        apivideo(&rig, "GET", "/upload-tokens", "");
+        assert_eq!(both(), (200, 200), "after {hour} hours");
+    }
+    rig.pass(HOUR);
+    assert_eq!(both(), (403, 404));
 }
 
 #[test]
@@ -206,7 +268,7 @@ fn what_a_session_made_is_its_own() {
         let said = rig.play("POST", &format!("/v1/applications/{APP}/session"));
         text(&body(&said), "token").to_owned()
     };
-    let grants = "grants[create][all]=true&grants[read][session_owned]=true&grants[destroy]=session_owned";
+    let grants = "grants[create][session_owned]=true&grants[read][session_owned]=true&grants[destroy]=session_owned";
     let token = text(&body(&ziggeo(&rig, "POST", "/v1/authtokens/", grants)), "token").to_owned();
     let (ours, theirs) = (session(), session());
     let ask = |method: &str, rest: &str, session: &str| {
@@ -222,6 +284,9 @@ fn what_a_session_made_is_its_own() {
         std::thread::yield_now();
     }
     assert_eq!(ask("GET", "made1/video.mp4", &theirs).code(), "token_entitlement");
+    let (confirm, attach) = ("made1/streams/s1/confirm-video", "made1/streams/s1/videoattach");
+    assert_eq!((ask("POST", confirm, &ours).status, ask("POST", attach, &ours).status), (201, 201));
+    assert_eq!(ask("POST", attach, &theirs).code(), "token_entitlement", "who may create may not record over another's");
     assert_eq!(ask("DELETE", "made1", &theirs).code(), "token_entitlement");
     assert_eq!(ask("DELETE", "made1", &ours).status, 200);
     assert_eq!(ask("GET", "made2/video.mp4", &"0".repeat(32)).code(), "token_entitlement");
@@ -247,8 +312,16 @@ fn stream_tokens_open_until_their_key_is_deleted() {
     let own = text(&minted["result"], "token").to_owned();
     assert_eq!(play(&own).status, 200);
     assert_eq!(rig.origin.last().target, format!("/{UID}/manifest/video.m3u8"));
+    let (header, claims) = parts(&own);
+    assert_eq!(header, json!({ "alg": "RS256", "kid": claims["kid"] }));
+    let (end, start) = (NOW.plus(3600).0.to_string(), NOW.plus(-3600).0.to_string());
+    assert_eq!(claims, json!({ "sub": UID, "kid": header["kid"], "exp": end, "nbf": start }), "times as texts");
     let key = body(&cloudflare(&rig, "POST", "keys", Value::Null))["result"].clone();
     let id = text(&key, "id").to_owned();
+    let jwk = decoded(STANDARD.decode(text(&key, "jwk")).expect("base64"));
+    let names: Vec<&str> = jwk.as_object().expect("a key").keys().map(String::as_str).collect();
+    assert_eq!(names, ["alg", "d", "dp", "dq", "e", "kid", "kty", "n", "p", "q", "qi", "use"]);
+    assert_eq!((&jwk["alg"], &jwk["kty"], &jwk["use"], &jwk["kid"]), (&json!("RS256"), &json!("RSA"), &json!("sig"), &json!(id)));
     let listed = body(&cloudflare(&rig, "GET", "keys", Value::Null))["result"].clone();
     assert_eq!(listed, json!([{ "id": id, "created": key["created"] }]), "no secret, and none of our own");
     let fields = json!({ "id": id, "pem": key["pem"], "exp": NOW.0 + 600, "downloadable": true });
@@ -279,7 +352,7 @@ fn a_video_says_who_may_show_it() {
         &rig,
         "POST",
         UID,
-        json!({ "uid": UID, "requireSignedURLs": false, "allowedOrigins": ["*.example.com", "localhost:8080"] }),
+        json!({ "uid": UID, "requireSignedURLs": false, "allowedOrigins": ["*.example.com", "localhost:8080", "localhost"] }),
     );
     assert_eq!((said.status, &body(&said)["result"]["requireSignedURLs"]), (200, &json!(false)));
     for (origin, wanted) in [

@@ -45,8 +45,10 @@ fn roles_are_kept() {
         }
         for (method, path, text, least) in STREAM {
             let target = format!("/client/v4/accounts/{CLOUDFLARE}/stream/{path}");
-            let answer = rig.call(method, &target, &[("X-Auth-Email", "user@example.com"), ("X-Auth-Key", key)], text);
-            assert_eq!(is_in(answer.status), index >= least, "{key} {method} {path}: {answer:?}");
+            for style in ["X-Auth-Key", "X-Auth-User-Service-Key"] {
+                let answer = rig.call(method, &target, &[("X-Auth-Email", "user@example.com"), (style, key)], text);
+                assert_eq!(is_in(answer.status), index >= least, "{key} {style} {method} {path}: {answer:?}");
+            }
         }
     }
 }

@@ -98,6 +98,29 @@ mod tests {
     }
 
     #[test]
+    fn assets_are_where_players_look_for_them() {
+        let base = "https://media.example.com";
+        for (printed, wanted) in [
+            (
+                video("vi1", "pt", base),
+                [
+                    ("player", "/vod/vi1?token=pt"),
+                    ("hls", "/vod/vi1/token/pt/hls/manifest.m3u8"),
+                    ("mp4", "/vod/vi1/token/pt/mp4/source.mp4"),
+                    ("thumbnail", "/vod/vi1/token/pt/thumbnail.jpg"),
+                ]
+                .as_slice(),
+            ),
+            (live_stream("li1", "pt", base), &[("hls", "/private/pt/li1.m3u8")]),
+        ] {
+            assert_eq!(printed["public"], false);
+            for (name, path) in wanted {
+                assert_eq!(printed["assets"][name], format!("{base}{path}"), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn links_lead_on_and_back() {
         let rels = |page, total| {
             let paging = Paging { order: Order::Created, descending: true, page, size: 25 };

@@ -184,6 +184,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_vendors_list_of_errors() {
+        for (problem, status, slug, title) in [
+            (Problem::NoAuthorization, 401, "authentication-missing-authorization-header", "The \"Authorization\" header is missing."),
+            (
+                Problem::BadAuthorization,
+                401,
+                "authentication-invalid-authorization-header-value",
+                "The \"Authorization\" header value is invalid.",
+            ),
+            (Problem::BadAccessToken, 401, "authentication-invalid-access-token", "The access token is invalid or expired."),
+            (Problem::BadApiKey, 401, "authentication-invalid-api-key", "The API key is invalid."),
+            (Problem::BadCredentials, 400, "authentication-invalid-user-credentials", "The user credentials were incorrect."),
+            (Problem::Required("apiKey"), 400, "attribute-required", "This attribute is required."),
+            (Problem::BadPayload, 400, "invalid-payload", "The payload is invalid."),
+            (Problem::Parameter("sortBy", None), 400, "request-invalid-query-parameter", "A query parameter is invalid."),
+            (Problem::NoAddress, 404, "unrecognized-request-url", "Unrecognized request URL."),
+            (Problem::Method("GET"), 405, "method-not-allowed", "Method is not allowed for this route."),
+            (Problem::TooMany(Rate::default()), 429, "too-many-requests", "Too many requests."),
+        ] {
+            let kind = format!("https://docs.api.video/reference/{slug}");
+            let body = json!({ "type": kind, "title": title, "name": problem.name(), "status": status });
+            assert_eq!((problem.answer().status().as_u16(), problem.body()), (status, body));
+        }
+    }
+
+    #[test]
     fn problems_have_their_slug_and_name() {
         for (problem, body) in [
             (

@@ -63,7 +63,7 @@ fn grants_decide_by_what_is_asked() {
         ("some", Method::GET, "videos/v2/image", Err(Denial::Entitlement)),
         ("some", Method::GET, "videos", Err(Denial::Entitlement)),
         ("some", Method::POST, "videos/videos-upload-url", Ok(())),
-        ("some", Method::POST, "videos/v7/streams/s/confirm-video", Ok(())),
+        ("some", Method::POST, "videos/v7/streams/s/confirm-video", Err(Denial::Entitlement)),
         ("some", Method::POST, "videos/v1", Err(Denial::Entitlement)),
         ("some", Method::DELETE, "videos/v2", Ok(())),
         ("some", Method::DELETE, "videos/v1", Err(Denial::Entitlement)),

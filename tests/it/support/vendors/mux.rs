@@ -123,7 +123,11 @@ impl Mux {
         state.uploads.insert(id.clone(), Upload { end: now.plus(timeout), came: Vec::new(), whole: false });
         state.order.push(id.clone());
         let url = format!("{}/put/{id}", self.url.get().map_or("", String::as_str));
-        vendor::json(201, &json!({ "data": { "url": url, "timeout": timeout, "status": "waiting", "id": id } }))
+        let mut data = json!({ "url": url, "timeout": timeout, "status": "waiting", "id": id });
+        for (name, value) in call.json().into_iter().flatten().filter(|(name, _)| name != "timeout") {
+            data[name] = value;
+        }
+        vendor::json(201, &json!({ "data": data }))
     }
 }
 
