@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tollgate::clock::Clock;
 
-use super::{ADMIN, APP, CLOUDFLARE, PAGE, Rig, ask, basic, body};
+use super::{ADMIN, APP, CLOUDFLARE, OTHER, PAGE, Rig, ask, basic, body};
 use crate::rig::Answer;
 use crate::support::gateway::NOW;
 
@@ -121,6 +121,35 @@ fn access_tokens_stand_for_a_key_and_rotate() {
     assert_eq!(auth("/auth/api-key", "{\"apiKey\":\"wrong\"}").status, 400);
     rig.pass(3600);
     assert_eq!(list(text(&first, "access_token")), 401);
+}
+
+#[test]
+fn a_key_uploads_on_a_route_that_takes_it_until_it_is_withdrawn() {
+    let rig = Rig::with(Clock::manual(NOW), |config| {
+        config["schemes"]["backend"] = json!({ "type": "api-key", "dialect": "apivideo", "account": "acme" });
+        config["routes"]
+            .as_array_mut()
+            .expect("routes")
+            .push(json!({ "name": "videos", "path": "/videos", "methods": ["GET", "POST"], "accept": ["backend"], "origin": "media" }));
+    });
+    let bearer = format!("Bearer {ADMIN}");
+    let admin = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let make = |role: &str| body(&rig.call("POST", "/v1/api-keys", &admin, &json!({ "name": role, "role": role }).to_string()));
+    let send = |method: &str, authorization: &str| rig.send(method, "/videos/vi1/source", &[("Authorization", authorization)]);
+    let (issuer, reader) = (make("issuer"), make("reader"));
+    let (key, read) = (text(&issuer, "key"), text(&reader, "key"));
+    let access = body(&rig.call("POST", "/auth/api-key", &[], &json!({ "apiKey": key }).to_string()));
+    let access = format!("Bearer {}", text(&access, "access_token"));
+    assert_eq!((send("POST", &basic(key, "")).status, send("POST", &access).status), (201, 201));
+    assert_eq!((send("GET", &basic(read, "")).status, send("POST", &basic(read, "")).code()), (200, String::new()));
+    assert!(send("POST", &basic(read, "")).body.contains("authorization-forbidden"));
+    // Nobody else's, though they are as good elsewhere.
+    assert!(send("POST", &basic(OTHER, "")).body.contains("authentication-invalid-api-key"));
+    assert_eq!(rig.origin.last().field("authorization"), None, "the key stays here");
+    let gone = rig.call("DELETE", &format!("/v1/api-keys/{}", text(&issuer, "id")), &admin, "");
+    assert_eq!(gone.status, 200, "{gone:?}");
+    assert!(send("POST", &basic(key, "")).body.contains("authentication-invalid-api-key"));
+    assert!(send("POST", &access).body.contains("authentication-invalid-access-token"), "it ends with its key");
 }
 
 #[test]

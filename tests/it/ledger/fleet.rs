@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{gateway, gateway_with, shared, within_promise};
 use crate::dialects::flows::{UID, apivideo, cloudflare, text, ziggeo};
-use crate::dialects::{ADMIN, APP, Rig, body};
+use crate::dialects::{ADMIN, APP, Rig, basic, body};
 use crate::fleet::server::{self, Server, programs};
 use crate::rig::{self, Answer, Folder};
 
@@ -71,6 +71,35 @@ fn signing_keys_of_one_verify_on_the_other_until_either_deletes_them() {
         let took = within_promise("its tokens are refused elsewhere", || play(&one, &given).code() == "token_invalid");
         eprintln!("{name}: tokens of a key that one gateway deleted were refused by the other {took:?} later");
         assert_eq!((play(&one, &own).status, play(&two, &own).status), (200, 200));
+    }
+}
+
+#[test]
+fn api_keys_of_one_open_routes_of_the_other_until_either_withdraws_them() {
+    for program in programs("API keys of a fleet") {
+        let (server, folder) = (Server::start(&program, &[]), Folder::new());
+        let takes_keys = |config: &mut Value| {
+            config["schemes"]["backend"] = json!({ "type": "api-key", "dialect": "apivideo", "account": "acme" });
+            config["routes"]
+                .as_array_mut()
+                .expect("routes")
+                .push(json!({ "name": "videos", "path": "/videos", "methods": ["POST"], "accept": ["backend"], "origin": "media" }));
+        };
+        let [one, two] = [gateway_with(&server, &folder, takes_keys), gateway_with(&server, &folder, takes_keys)];
+        let admin = format!("Bearer {ADMIN}");
+        let admin = [("Authorization", admin.as_str()), ("Content-Type", "application/json")];
+        let made = body(&one.call("POST", "/v1/api-keys", &admin, "{\"name\":\"app\",\"role\":\"issuer\"}"));
+        let access = body(&one.call("POST", "/auth/api-key", &[], &json!({ "apiKey": made["key"] }).to_string()));
+        let ways = [basic(text(&made, "key"), ""), format!("Bearer {}", text(&access, "access_token"))];
+        let send = |rig: &Rig, way: &str| rig.send("POST", "/videos/vi1/source", &[("Authorization", way)]).status;
+        for way in &ways {
+            assert_eq!((send(&one, way), send(&two, way)), (201, 201), "{}: at once", program.name);
+        }
+        assert_eq!(two.call("DELETE", &format!("/v1/api-keys/{}", text(&made, "id")), &admin, "").status, 200);
+        for way in &ways {
+            assert_eq!(send(&two, way), 401, "{}: here, the very next one", program.name);
+            within_promise("refused elsewhere", || send(&one, way) == 401);
+        }
     }
 }
 
