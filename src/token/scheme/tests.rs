@@ -26,17 +26,18 @@ const FREE: [(&str, &str, &str); 11] = [
     ("flussonic", FILE, "opens a stream, all of its files"),
     ("media-cdn-cookie", FILE, "a cookie opens a folder"),
     ("media-cdn-path", FILE, "a path component opens the folder that it stands in"),
-    ("mux", FILE, "opens all of a playback id's renditions"),
+    ("mux", "/us-east-1.111122223333.channel.AbCd.m3u8", "opens all of a playback id's renditions, in its folder or beside it"),
     ("stream", FILE, "opens all of a video"),
     ("wowza", FILE, "opens a stream, all of its files"),
 ];
 
 /// Schemes that sign the query beside their own fields.
-const WITH_QUERY: [&str; 8] = ["cloudfront", "cookies", "media-cdn", "cloud-cdn", "bunny", "bunny-sha256", "url-sig", "rfc9246"];
+const WITH_QUERY: [&str; 9] =
+    ["cloudfront", "cloudfront-ec", "cookies", "media-cdn", "cloud-cdn", "bunny", "bunny-sha256", "url-sig", "rfc9246"];
 
 /// Schemes that sign the host.
-const WITH_HOST: [&str; 8] =
-    ["cloudfront", "cookies", "media-cdn", "media-cdn-cookie", "media-cdn-path", "cloud-cdn", "url-sig", "rfc9246"];
+const WITH_HOST: [&str; 9] =
+    ["cloudfront", "cloudfront-ec", "cookies", "media-cdn", "media-cdn-cookie", "media-cdn-path", "cloud-cdn", "url-sig", "rfc9246"];
 
 /// A signed request that is taken.
 struct Case {
@@ -103,7 +104,7 @@ fn what_is_signed_is_taken() {
 /// Others of the same alphabet, so that a decoder has to look: a letter in its other case, a digit, a hex digit, a separator.
 fn others(byte: u8) -> impl Iterator<Item = u8> {
     let case = if byte.is_ascii_uppercase() { byte.to_ascii_lowercase() } else { byte.to_ascii_uppercase() };
-    [case, b'A', b'b', b'1', b'_', b'&'].into_iter().filter(move |other| *other != byte)
+    [case, b'A', b'b', b'1', b'_', b'-', b'.', b'=', b'%', b'&'].into_iter().filter(move |other| *other != byte)
 }
 
 /// Whether it is the same digit of a percent-encoding in its other case (RFC 3986 §2.1).
@@ -241,6 +242,7 @@ const WORDS: [(&str, &[&str]); 4] = [
         &[
             "stream",
             "cloudfront",
+            "cloudfront-ec",
             "cookies",
             "akamai",
             "akamai-path",
@@ -263,6 +265,7 @@ const WORDS: [(&str, &[&str]); 4] = [
             "mux",
             "jwt",
             "cloudfront",
+            "cloudfront-ec",
             "cookies",
             "akamai",
             "akamai-path",
@@ -280,6 +283,7 @@ const WORDS: [(&str, &[&str]); 4] = [
         "scope",
         &[
             "cloudfront",
+            "cloudfront-ec",
             "cookies",
             "akamai",
             "akamai-path",

@@ -163,7 +163,7 @@ fn auth_tokens_and_what_sessions_made_hold_on_both() {
 }
 
 /// Asks the gateway's own API.
-fn own(rig: &Rig, key: &str, (method, target): (&str, &str), fields: Value, once: Option<&str>) -> Answer {
+pub(super) fn own(rig: &Rig, key: &str, (method, target): (&str, &str), fields: Value, once: Option<&str>) -> Answer {
     let bearer = format!("Bearer {key}");
     let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     headers.extend(once.map(|once| ("Idempotency-Key", once)));
@@ -171,7 +171,7 @@ fn own(rig: &Rig, key: &str, (method, target): (&str, &str), fields: Value, once
 }
 
 /// With a scheme whose keys are made over the gateway's own API, on a route of its own.
-fn signing(config: &mut Value) {
+pub(super) fn signing(config: &mut Value) {
     config["keys"]["own"] = json!({ "ledger": "acme", "algorithm": "EdDSA" });
     config["schemes"]["own"] = json!({ "type": "jwt", "keys": "own" });
     let route = json!({ "name": "own", "path": "/own", "accept": ["own"], "origin": "media" });

@@ -160,7 +160,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::CrossOrigin => Self::CrossOrigin,
             Refusal::TooLarge => Self::TooLarge,
-            Refusal::Unreadable => Self::BadPayload,
+            Refusal::Unreadable | Refusal::Ambiguous => Self::BadPayload,
         }
     }
 }

@@ -129,6 +129,7 @@ impl From<Refusal> for Refused {
             Refusal::CrossOrigin => Self::new(403, 10000, "Not for pages of this origin"),
             Refusal::TooLarge => Self::new(413, 10005, "The body is too long"),
             Refusal::Unreadable => Self::bad("The body broke off"),
+            Refusal::Ambiguous => Self::bad("A header came twice"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NOW, ed25519, p384, secrets, to_sign};
+use super::{NOW, ed25519, p256, p384, secrets, to_sign};
 use crate::token::scheme::config::SchemeConfig;
 use crate::token::scheme::testkit;
 use crate::token::{Key, KeySet, KeySource, Scheme, SignRequest, Signed, exact};
@@ -36,6 +36,7 @@ pub(crate) fn every_signer() -> Vec<(&'static str, Box<dyn Scheme>)> {
         ("mux", plain("mux"), rsa()),
         ("jwt", plain("jwt"), hs256()),
         ("cloudfront", plain("cloudfront"), one(super::rsa())),
+        ("cloudfront-ec", plain("cloudfront"), one(p256())),
         ("cookies", table("cloudfront", json!({ "sign_into": "cookies" })), one(super::rsa())),
         ("akamai", plain("akamai-edgeauth"), octets(b"akamai")),
         ("akamai-path", table("akamai-edgeauth", json!({ "sign_into": "path" })), octets(b"akamai")),

@@ -88,7 +88,7 @@ fn a_signer_that_can_never_sign_is_a_fault_of_the_config() {
     assert!(Signer::new(&with_name, access.scheme).is_ok());
     // A Cloudflare Stream token opens a whole video, no folder in it.
     let known = [
-        ["cloudfront", "cookies"].as_slice(),
+        ["cloudfront", "cloudfront-ec", "cookies"].as_slice(),
         &["akamai", "akamai-path", "media-cdn", "media-cdn-cookie", "media-cdn-path", "media-cdn-token", "cloud-cdn"],
         &["bunny", "bunny-path", "bunny-sha256", "wowza", "rfc9246", "cat", "url-sig", "smd"],
     ];
