@@ -115,7 +115,7 @@ impl Asked {
         self.facts(scheme, |facts| {
             let presented = scheme.present(facts)?.ok_or(Denial::Missing)?;
             let grant = scheme.open(&presented, facts)?;
-            grant.check(facts, UnixTime(self.now))?;
+            grant.check_presented(&presented, facts, UnixTime(self.now))?;
             scheme.fits(&grant, facts)?;
             let (path, query) = carrier::target(facts, &presented.strip, &grant);
             let mut headers = facts.headers.clone();

@@ -264,6 +264,8 @@ const WORDS: [(&str, &[&str]); 4] = [
             "stream",
             "mux",
             "jwt",
+            "jwt-prefixed",
+            "jwt-parameter",
             "cloudfront",
             "cloudfront-ec",
             "cookies",
@@ -282,6 +284,8 @@ const WORDS: [(&str, &[&str]); 4] = [
     (
         "scope",
         &[
+            "jwt-prefixed",
+            "jwt-parameter",
             "cloudfront",
             "cloudfront-ec",
             "cookies",
@@ -304,7 +308,10 @@ const WORDS: [(&str, &[&str]); 4] = [
             "flussonic",
         ],
     ),
-    ("subject", &["jwt", "akamai", "akamai-path", "media-cdn-token", "rfc9246", "cat", "access-control", "ivs"]),
+    (
+        "subject",
+        &["jwt", "jwt-prefixed", "jwt-parameter", "akamai", "akamai-path", "media-cdn-token", "rfc9246", "cat", "access-control", "ivs"],
+    ),
 ];
 
 /// What `scheme` makes of `request`, with what its tokens cannot do without.
@@ -358,7 +365,7 @@ fn claims_that_a_scheme_does_not_know_and_keys_that_are_none_are_refused() {
         let unsigned = scheme.sign(&SignRequest { key_id: Some("no-such-key".into()), ..request });
         assert_eq!(unsigned, Err(SignError::NoKey(Some("no-such-key".into()))), "{label}");
     }
-    assert_eq!(takes_any, ["stream", "mux", "jwt", "wowza", "rfc9246", "ivs"]);
+    assert_eq!(takes_any, ["stream", "mux", "jwt", "jwt-prefixed", "jwt-parameter", "wowza", "rfc9246", "ivs"]);
 }
 
 /// A token that is bound to much is still found to leave out the rest.

@@ -30,11 +30,14 @@ pub(crate) fn every_signer() -> Vec<(&'static str, Box<dyn Scheme>)> {
         table
     };
     let plain = |kind: &str| table(kind, json!({}));
+    let jwt = |carrier: Value| table("jwt", json!({ "carriers": [carrier], "claims": { "paths": "paths" } }));
     let media = |form: &str| table("google-media-cdn", json!({ "sign_as": form }));
     let mut all: Vec<(&'static str, Value, KeySource)> = vec![
         ("stream", plain("cloudflare-stream"), rsa()),
         ("mux", plain("mux"), rsa()),
         ("jwt", plain("jwt"), hs256()),
+        ("jwt-prefixed", jwt(json!({ "path_prefix": "t=" })), hs256()),
+        ("jwt-parameter", jwt(json!({ "path_parameter": "p" })), hs256()),
         ("cloudfront", plain("cloudfront"), one(super::rsa())),
         ("cloudfront-ec", plain("cloudfront"), one(p256())),
         ("cookies", table("cloudfront", json!({ "sign_into": "cookies" })), one(super::rsa())),
