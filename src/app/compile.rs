@@ -193,6 +193,7 @@ pub fn compile(config: &Config, purpose: Purpose<'_>, world: &World<'_>) -> Resu
     };
     let ids = origins.values().map(|origin| origin.id).collect();
     let state = Arc::new(state);
+    work.withdrawn(&state, purpose);
     work.desk(front, &state, schemes, purpose);
     if !work.unfit.is_empty() {
         return Err(work.unfit);

@@ -394,7 +394,7 @@ async fn tls_with_a_ca_and_a_certificate_of_our_own() {
     let authority = Authority::new();
     let (theirs, ours) = (authority.issue("store", &["localhost"]), authority.issue("gateway", &["gateway"]));
     for program in programs("a store behind TLS") {
-        let port = server::free_port();
+        let port = crate::peer::free_port().port();
         let arguments = server::tls_arguments(port, &authority.ca_file(), &theirs.cert, &theirs.key);
         if !Server::takes(&program, &arguments) {
             eprintln!("skipped: a store behind TLS: this build of {} has no TLS", program.name);

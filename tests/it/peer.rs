@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::rig::Process;
@@ -14,9 +15,14 @@ pub(crate) fn nginx() -> Option<PathBuf> {
     tool::find("nginx").or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|file| file.is_file()))
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody has, and that nobody is given by chance while a server on it is down: it lies below those that the system
+/// gives out itself (32768 and up on Linux), and is named once.
 pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a loopback port")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id().wrapping_mul(97) % 20_000;
+    let ports = std::iter::repeat_with(|| first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).into()) % 20_000 + 12_000);
+    let mut addresses = ports.take(20_000).map(|port| SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("below 32000"))));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("a loopback port")
 }
 
 /// A server of somebody else's; ended with its folder.

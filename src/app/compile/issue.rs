@@ -49,6 +49,14 @@ impl Work<'_> {
         Some(Some(tokio_rustls::TlsAcceptor::from(Arc::new(made))))
     }
 
+    /// Hears what is withdrawn through the ledger, also where nothing is issued: another gateway may share it.
+    pub(super) fn withdrawn(&mut self, state: &State, purpose: Purpose<'_>) {
+        if let (Purpose::Start, Some(ledger)) = (purpose, self.parts.ledger()) {
+            let withdrawn = withdraw(&ledger, state);
+            self.parts.withdrawing = self.note(KeyPath::top("ledger"), withdrawn);
+        }
+    }
+
     /// What the control listener serves by.
     pub(super) fn desk(
         &mut self,
@@ -73,10 +81,6 @@ impl Work<'_> {
             state: state.clone(),
             schemes: schemes.into_values().collect(),
         };
-        if matches!(purpose, Purpose::Start) {
-            let withdrawn = withdraw(&ledger, state);
-            self.parts.withdrawing = self.note(KeyPath::top("ledger"), withdrawn);
-        }
         self.parts.front = Some(Front { tls, dialects: Dialects::new(&control.base), desk: Arc::new(desk) });
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::peer::free_port;
 use crate::tool;
 
 /// A program that is a store.
@@ -41,7 +42,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `program` with further `arguments`.
     pub(crate) fn start(program: &Program, arguments: &[String]) -> Self {
-        let port = free_port();
+        let port = free_port().port();
         let mut server = Self {
             port,
             program: program.clone(),
@@ -56,7 +57,7 @@ impl Server {
     /// Whether it can be started with `arguments`; it ends at once.
     pub(crate) fn takes(program: &Program, arguments: &[String]) -> bool {
         let mut server = Self {
-            port: free_port(),
+            port: free_port().port(),
             program: program.clone(),
             arguments: arguments.to_vec(),
             folder: tempfile::tempdir().expect("a folder"),
@@ -151,7 +152,7 @@ pub(crate) const SLOTS: usize = 16384;
 /// A cluster of so many masters, each with its share of the slots. Returns when all of them say that it is one.
 pub(crate) fn cluster(program: &Program, nodes: usize) -> Vec<Server> {
     let start = || {
-        let bus = free_port().to_string();
+        let bus = free_port().port().to_string();
         // One node's end is not the others'.
         let own = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-require-full-coverage", "no"];
         let arguments = own.iter().copied().chain(["--cluster-node-timeout", "1000", "--cluster-port", &bus]).map(str::to_owned);
@@ -178,11 +179,6 @@ pub(crate) fn cluster(program: &Program, nodes: usize) -> Vec<Server> {
         std::thread::sleep(Duration::from_millis(20));
     }
     all.into_iter().map(|(node, _)| node).collect()
-}
-
-/// A port that nobody has at the moment.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }
 
 /// Arguments for TLS with the files of `folder`, and nothing without.

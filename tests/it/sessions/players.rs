@@ -16,6 +16,7 @@ use tollgate::token::{KeySet, KeySource, SignRequest};
 use crate::browser::{browser_is_here, plays, refused, run_browser};
 use crate::ffmpeg::{assert_whole_film, ffmpegs, played_by};
 use crate::loopback::Loopback;
+use crate::peer::free_port;
 use crate::{rig, tool};
 
 /// A gateway with one route for each way, in front of an origin.
@@ -28,7 +29,7 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(origin: &str, session: &Value) -> Self {
-        let (key, page_port) = (generate(Kind::Ed25519).expect("a key"), free_port());
+        let (key, page_port) = (generate(Kind::Ed25519).expect("a key"), free_port().port());
         let route = |way: &str| {
             let mut session = session.clone();
             session["propagation"] = json!(way);
@@ -83,10 +84,6 @@ fn uuid() -> String {
 }
 
 /// A port that nobody has at the moment.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
-}
-
 fn scheme() -> Value {
     json!({ "type": "jwt", "keys": "jwt", "carriers": [{ "query": "token" }] })
 }
