@@ -201,7 +201,7 @@ impl Signer {
         let verdict = || {
             let presented = self.scheme.present(&facts)?.ok_or(Denial::Missing)?;
             let grant = self.scheme.open(&presented, &facts)?;
-            grant.check(&facts, now)?;
+            grant.check_presented(&presented, &facts, now)?;
             self.scheme.fits(&grant, &facts)
         };
         verdict().is_ok()

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::{Method, Response};
 use serde_json::{Map, Value, json};
 
-use super::vendor::{self, BASE62, Call, HEX, StandIn, Vendor, lock, random_id, set};
+use super::vendor::{self, Call, HEX, StandIn, Vendor, lock, random_id, set};
 use crate::clock::{Clock, UnixTime};
+use crate::secret::random::BASE62;
 
 mod account;
 mod problem;

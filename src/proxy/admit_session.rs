@@ -208,8 +208,7 @@ fn for_children(routed: &Routed, verdict: &Verdict) -> Arc<Grant> {
     let geo = Here { ip: routed.request.settled.client_ip, geo: &*routed.request.state.geo };
     let facts = routed.request.facts(routed.mount, &geo);
     let resource = below_resource(&facts, verdict);
-    let scope =
-        if resource.is_some() || reaches_siblings(&facts, &verdict.grant, opens) { resource } else { Some(folder_of(&facts, verdict)) };
+    let scope = if resource.is_some() || reaches_siblings(&facts, verdict, opens) { resource } else { Some(folder_of(&facts, verdict)) };
     let elsewhere = RequestFacts { client_ip: NOBODY, ..facts };
     let named_network = verdict.grant.bindings.iter().any(|binding| matches!(binding, Binding::Networks(_)));
     let tied = !named.scheme.remembers() && !named_network && !opens(&elsewhere);
@@ -255,16 +254,18 @@ fn would_open(scheme: &dyn Scheme, verdict: &Verdict, facts: &RequestFacts<'_>) 
     }
 }
 
-fn reaches_siblings(facts: &RequestFacts<'_>, grant: &Grant, opens: impl Fn(&RequestFacts<'_>) -> bool) -> bool {
-    let raw = facts.path.raw();
-    let folder = raw.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let Ok(sibling) = CleanPath::parse(&format!("{folder}/tollgate-sibling")) else { return false };
-    let beside = RequestFacts { path: &sibling, ..*facts };
-    let bare = RequestFacts { path: &sibling, query: None, ..*facts };
-    match grant.scope {
-        Scope::Route => opens(&beside),
-        _ => grant.reaches(&bare),
-    }
+fn reaches_siblings(facts: &RequestFacts<'_>, verdict: &Verdict, opens: impl Fn(&RequestFacts<'_>) -> bool) -> bool {
+    let sibling = |raw: &str| {
+        let folder = raw.rsplit_once('/').map_or("", |(folder, _)| folder);
+        CleanPath::parse(&format!("{folder}/tollgate-sibling")).ok()
+    };
+    let reaches = match verdict.grant.scope {
+        Scope::Route => sibling(facts.path.raw()).map(|path| opens(&RequestFacts { path: &path, ..*facts })),
+        // Rules on paths know nothing of a token in one.
+        _ => sibling(&carrier::target(facts, &verdict.strip, &verdict.grant).0)
+            .map(|path| verdict.grant.reaches(&RequestFacts { path: &path, query: None, ..*facts })),
+    };
+    reaches.unwrap_or(false)
 }
 
 /// What a token opens that stood in the place of its resource's id: nothing else in the URL of a child says which one.

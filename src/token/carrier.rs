@@ -12,6 +12,7 @@ use http::HeaderMap;
 use http::header::{COOKIE, HeaderName, HeaderValue, InvalidHeaderValue};
 
 use super::{Denial, Grant, RequestFacts};
+use crate::path::CleanPath;
 use crate::query;
 
 /// A field's value that is kept out of debug output, and out of the compression tables of HTTP/2 (RFC 7541 §7.1.3).
@@ -48,6 +49,21 @@ pub struct Presented<'r> {
     pub token: Cow<'r, str>,
     /// What to take out before the request goes upstream.
     pub strip: Vec<Strip>,
+}
+
+impl Presented<'_> {
+    /// The path without the token, as the origin will see it: what a token that says paths is asked about. `None` where it does
+    /// not stand in the path, or its resource takes its place there.
+    ///
+    /// # Errors
+    /// [`Denial::Path`] when what is left is not clean.
+    pub fn bare_path(&self, facts: &RequestFacts<'_>) -> Result<Option<CleanPath>, Denial> {
+        if !self.strip.iter().any(|strip| matches!(strip, Strip::Segment(_) | Strip::PathParameter(_))) {
+            return Ok(None);
+        }
+        let path = target_path(facts, &self.strip, &Grant::default());
+        CleanPath::parse(&path).map(Some).map_err(|_| Denial::Path)
+    }
 }
 
 /// Something that must not reach the origin.

@@ -152,7 +152,9 @@ impl Rules {
             let presented = scheme.present(facts).ok()??;
             let grant = scheme.open(&presented, facts).ok()?;
             let bindings = exact.grant.bindings.iter().map(|binding| binding.check(facts).is_ok());
-            Some(Self { reached: grant.reaches(facts), kept: bindings.chain([scheme.fits(&grant, facts).is_ok()]).collect() })
+            let path = presented.bare_path(facts).ok()?;
+            let reached = grant.reaches(&RequestFacts { path: path.as_ref().unwrap_or(facts.path), ..*facts });
+            Some(Self { reached, kept: bindings.chain([scheme.fits(&grant, facts).is_ok()]).collect() })
         });
         rules.flatten()
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{self, AccessRule, Country};
 use super::browser::{Referrers, UserAgents};
 use super::url_rule::{self, UrlRule};
-use super::{Denial, Renewal, RequestFacts};
+use super::{Denial, Presented, Renewal, RequestFacts};
 use crate::clock::UnixTime;
 use crate::path;
 
@@ -325,6 +325,15 @@ impl Grant {
     pub fn check(&self, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
         self.window.check(now)?;
         self.covers(facts, now)
+    }
+
+    /// The same for the very request that the token came with: a token in the path is no part of the paths that it says.
+    ///
+    /// # Errors
+    /// As [`Grant::check`], and as [`Presented::bare_path`].
+    pub fn check_presented(&self, presented: &Presented<'_>, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
+        let path = if matches!(self.scope, Scope::Paths(_)) { presented.bare_path(facts)? } else { None };
+        self.check(&RequestFacts { path: path.as_ref().unwrap_or(facts.path), ..*facts }, now)
     }
 
     /// Asks everything but the token's own window: what a session's children are asked.

@@ -14,12 +14,13 @@ use self::envelope::{Refused, ok};
 use self::read::Asked;
 use super::date::zulu;
 use crate::clock::UnixTime;
-use crate::control::gate::{random_hex, sha256_hex};
+use crate::control::gate::sha256_hex;
 use crate::control::{Answer, Call, Caller, Dialect, Refusal, Serving};
 use crate::keygen;
 use crate::ledger::record::{Role, SigningKey, VideoSettings};
 use crate::ledger::{Account, Batch, Body, Fault, Kind, Listing, Order, Record, Start};
 use crate::revocation::Target;
+use crate::secret::random;
 use crate::token::{Algorithm, Key, KeySet, jws};
 
 /// The dialect.
@@ -107,7 +108,7 @@ async fn make_key(account: &Account, id: &str, name: Option<&str>, now: UnixTime
 
 async fn new_key(call: &Call, caller: &Caller) -> Outcome {
     call.note.action("signing_key.create");
-    let id = random_hex(16).map_err(|_| Refused::broken())?;
+    let id = random::hex(16).map_err(|_| Refused::broken())?;
     call.note.object(&id);
     let (record, shown) = make_key(&caller.account, &id, None, call.now).await?;
     call.commit(caller, Batch::at(call.now).create(record)).await?;

@@ -115,7 +115,7 @@ impl Asked {
         self.facts(scheme, |facts| {
             let presented = scheme.present(facts)?.ok_or(Denial::Missing)?;
             let grant = scheme.open(&presented, facts)?;
-            grant.check(facts, UnixTime(self.now))?;
+            grant.check_presented(&presented, facts, UnixTime(self.now))?;
             scheme.fits(&grant, facts)?;
             let (path, query) = carrier::target(facts, &presented.strip, &grant);
             let mut headers = facts.headers.clone();
@@ -142,15 +142,6 @@ pub(crate) fn to_sign(url: &str) -> SignRequest {
         now: Some(UnixTime(NOW)),
         ..SignRequest::default()
     }
-}
-
-/// `text` with the byte at `at` (modulo its length) replaced by another one of `alphabet`.
-pub(crate) fn with_byte(text: &str, at: usize, pick: usize, alphabet: &str) -> String {
-    let at = at % text.len();
-    let mut bytes = text.as_bytes().to_vec();
-    let choices: Vec<u8> = alphabet.bytes().filter(|byte| *byte != bytes[at]).collect();
-    bytes[at] = choices[pick % choices.len()];
-    String::from_utf8(bytes).expect("ascii")
 }
 
 /// A config with the key set `k` and these keys.

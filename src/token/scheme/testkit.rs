@@ -128,7 +128,7 @@ pub(crate) fn decide(scheme: &Arc<dyn Scheme>, request: &Request, now: i64) -> R
     let facts = request.facts();
     let presented = scheme.present(&facts)?.ok_or(Denial::Missing)?;
     let grant = scheme.open(&presented, &facts)?;
-    grant.check(&facts, crate::clock::UnixTime(now))?;
+    grant.check_presented(&presented, &facts, crate::clock::UnixTime(now))?;
     scheme.fits(&grant, &facts)?;
     Ok(Judged { grant, strip: presented.strip })
 }

@@ -26,17 +26,18 @@ const FREE: [(&str, &str, &str); 11] = [
     ("flussonic", FILE, "opens a stream, all of its files"),
     ("media-cdn-cookie", FILE, "a cookie opens a folder"),
     ("media-cdn-path", FILE, "a path component opens the folder that it stands in"),
-    ("mux", FILE, "opens all of a playback id's renditions"),
+    ("mux", "/us-east-1.111122223333.channel.AbCd.m3u8", "opens all of a playback id's renditions, in its folder or beside it"),
     ("stream", FILE, "opens all of a video"),
     ("wowza", FILE, "opens a stream, all of its files"),
 ];
 
 /// Schemes that sign the query beside their own fields.
-const WITH_QUERY: [&str; 8] = ["cloudfront", "cookies", "media-cdn", "cloud-cdn", "bunny", "bunny-sha256", "url-sig", "rfc9246"];
+const WITH_QUERY: [&str; 9] =
+    ["cloudfront", "cloudfront-ec", "cookies", "media-cdn", "cloud-cdn", "bunny", "bunny-sha256", "url-sig", "rfc9246"];
 
 /// Schemes that sign the host.
-const WITH_HOST: [&str; 8] =
-    ["cloudfront", "cookies", "media-cdn", "media-cdn-cookie", "media-cdn-path", "cloud-cdn", "url-sig", "rfc9246"];
+const WITH_HOST: [&str; 9] =
+    ["cloudfront", "cloudfront-ec", "cookies", "media-cdn", "media-cdn-cookie", "media-cdn-path", "cloud-cdn", "url-sig", "rfc9246"];
 
 /// A signed request that is taken.
 struct Case {
@@ -103,7 +104,7 @@ fn what_is_signed_is_taken() {
 /// Others of the same alphabet, so that a decoder has to look: a letter in its other case, a digit, a hex digit, a separator.
 fn others(byte: u8) -> impl Iterator<Item = u8> {
     let case = if byte.is_ascii_uppercase() { byte.to_ascii_lowercase() } else { byte.to_ascii_uppercase() };
-    [case, b'A', b'b', b'1', b'_', b'&'].into_iter().filter(move |other| *other != byte)
+    [case, b'A', b'b', b'1', b'_', b'-', b'.', b'=', b'%', b'&'].into_iter().filter(move |other| *other != byte)
 }
 
 /// Whether it is the same digit of a percent-encoding in its other case (RFC 3986 §2.1).
@@ -241,6 +242,7 @@ const WORDS: [(&str, &[&str]); 4] = [
         &[
             "stream",
             "cloudfront",
+            "cloudfront-ec",
             "cookies",
             "akamai",
             "akamai-path",
@@ -262,7 +264,10 @@ const WORDS: [(&str, &[&str]); 4] = [
             "stream",
             "mux",
             "jwt",
+            "jwt-prefixed",
+            "jwt-parameter",
             "cloudfront",
+            "cloudfront-ec",
             "cookies",
             "akamai",
             "akamai-path",
@@ -279,7 +284,10 @@ const WORDS: [(&str, &[&str]); 4] = [
     (
         "scope",
         &[
+            "jwt-prefixed",
+            "jwt-parameter",
             "cloudfront",
+            "cloudfront-ec",
             "cookies",
             "akamai",
             "akamai-path",
@@ -300,7 +308,10 @@ const WORDS: [(&str, &[&str]); 4] = [
             "flussonic",
         ],
     ),
-    ("subject", &["jwt", "akamai", "akamai-path", "media-cdn-token", "rfc9246", "cat", "access-control", "ivs"]),
+    (
+        "subject",
+        &["jwt", "jwt-prefixed", "jwt-parameter", "akamai", "akamai-path", "media-cdn-token", "rfc9246", "cat", "access-control", "ivs"],
+    ),
 ];
 
 /// What `scheme` makes of `request`, with what its tokens cannot do without.
@@ -354,7 +365,7 @@ fn claims_that_a_scheme_does_not_know_and_keys_that_are_none_are_refused() {
         let unsigned = scheme.sign(&SignRequest { key_id: Some("no-such-key".into()), ..request });
         assert_eq!(unsigned, Err(SignError::NoKey(Some("no-such-key".into()))), "{label}");
     }
-    assert_eq!(takes_any, ["stream", "mux", "jwt", "wowza", "rfc9246", "ivs"]);
+    assert_eq!(takes_any, ["stream", "mux", "jwt", "jwt-prefixed", "jwt-parameter", "wowza", "rfc9246", "ivs"]);
 }
 
 /// A token that is bound to much is still found to leave out the rest.

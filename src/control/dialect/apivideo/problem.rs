@@ -136,7 +136,7 @@ impl From<Locked> for Problem {
             Locked::Unknown => Self::BadApiKey,
             Locked::Role | Locked::Account => Self::Forbidden,
             Locked::TooMany(rate) => Self::TooMany(rate),
-            Locked::Broken => Self::Broken,
+            Locked::Broken => Self::Busy,
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::token::{Binding, Country, Denial, Grant, PathRule, Scope, SessionTerm
 pub struct ClaimNames {
     /// Who holds the token.
     pub subject: String,
-    /// Paths it opens: one or a list; each opens what is below it, or is a glob when it has a `*`. Tokens
-    /// without the claim are refused. Unset: every path of the route.
+    /// Paths it opens: one or a list; each opens what is below it, or is a glob when it has a `*`. A token that rides in the path
+    /// is no part of it. Tokens without the claim are refused. Unset: every path of the route.
     pub paths: Option<String>,
     /// Addresses or ranges of the viewer. Tokens without the claim are not bound by it; so with the claims below.
     pub networks: Option<String>,

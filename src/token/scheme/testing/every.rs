@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NOW, ed25519, p384, secrets, to_sign};
+use super::{NOW, ed25519, p256, p384, secrets, to_sign};
 use crate::token::scheme::config::SchemeConfig;
 use crate::token::scheme::testkit;
 use crate::token::{Key, KeySet, KeySource, Scheme, SignRequest, Signed, exact};
@@ -30,12 +30,16 @@ pub(crate) fn every_signer() -> Vec<(&'static str, Box<dyn Scheme>)> {
         table
     };
     let plain = |kind: &str| table(kind, json!({}));
+    let jwt = |carrier: Value| table("jwt", json!({ "carriers": [carrier], "claims": { "paths": "paths" } }));
     let media = |form: &str| table("google-media-cdn", json!({ "sign_as": form }));
     let mut all: Vec<(&'static str, Value, KeySource)> = vec![
         ("stream", plain("cloudflare-stream"), rsa()),
         ("mux", plain("mux"), rsa()),
         ("jwt", plain("jwt"), hs256()),
+        ("jwt-prefixed", jwt(json!({ "path_prefix": "t=" })), hs256()),
+        ("jwt-parameter", jwt(json!({ "path_parameter": "p" })), hs256()),
         ("cloudfront", plain("cloudfront"), one(super::rsa())),
+        ("cloudfront-ec", plain("cloudfront"), one(p256())),
         ("cookies", table("cloudfront", json!({ "sign_into": "cookies" })), one(super::rsa())),
         ("akamai", plain("akamai-edgeauth"), octets(b"akamai")),
         ("akamai-path", table("akamai-edgeauth", json!({ "sign_into": "path" })), octets(b"akamai")),

@@ -57,8 +57,12 @@ fn every_scheme_knows_its_own_places() {
     for scheme in every() {
         let signed = sign(&scheme, &for_viewer());
         let had: Vec<&str> = URL.split('/').collect();
-        let segments = signed.path.split('/').filter(|segment| !segment.is_empty() && !had.contains(segment));
-        let mut places: Vec<Where<'_>> = segments.map(Where::Segment).collect();
+        let mut places: Vec<Where<'_>> = Vec::new();
+        for segment in signed.path.split('/').filter(|segment| !had.contains(segment)) {
+            let (name, parameters) = segment.split_once(';').unwrap_or((segment, ""));
+            places.extend((!had.contains(&name)).then_some(Where::Segment(segment)));
+            places.extend(parameters.split_once('=').map(|(name, _)| Where::PathParameter(name)));
+        }
         places.extend(crate::query::pairs(signed.query.as_deref().unwrap_or("")).map(|(name, _)| Where::Query(name)));
         places.extend(signed.headers.iter().map(|(name, _)| Where::Header(name)));
         places.extend(signed.cookies.iter().map(|(name, _)| Where::Cookie(name)));
@@ -88,7 +92,7 @@ fn a_signer_that_can_never_sign_is_a_fault_of_the_config() {
     assert!(Signer::new(&with_name, access.scheme).is_ok());
     // A Cloudflare Stream token opens a whole video, no folder in it.
     let known = [
-        ["cloudfront", "cookies"].as_slice(),
+        ["jwt-prefixed", "cloudfront", "cloudfront-ec", "cookies"].as_slice(),
         &["akamai", "akamai-path", "media-cdn", "media-cdn-cookie", "media-cdn-path", "media-cdn-token", "cloud-cdn"],
         &["bunny", "bunny-path", "bunny-sha256", "wowza", "rfc9246", "cat", "url-sig", "smd"],
     ];

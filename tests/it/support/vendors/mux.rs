@@ -9,8 +9,9 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 
 use tollgate::clock::UnixTime;
-use tollgate::demo::vendor::{self, BASE62, Call, Vendor, basic_of, random_id, set};
+use tollgate::demo::vendor::{self, Call, Vendor, basic_of, random_id, set};
 use tollgate::keygen::{Kind, generate};
+use tollgate::secret::random::BASE62;
 
 /// The access token that is good.
 pub(crate) const TOKEN: (&str, &str) = ("tid", "tsec");
