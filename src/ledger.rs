@@ -20,7 +20,7 @@ mod shared;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -106,7 +106,12 @@ struct Inner {
 
 /// Where records are kept.
 enum Back {
-    File { book: Book, jobs: SyncSender<Job> },
+    File {
+        book: Book,
+        jobs: SyncSender<Job>,
+        /// Whether it takes changes.
+        is_up: AtomicBool,
+    },
     Shared(Shared),
 }
 
@@ -160,7 +165,7 @@ impl Ledger {
         let book = book.map_err(|fault| format!("{}: {fault}", file.display()))?;
         config::private(&file)?;
         let (jobs, received) = std::sync::mpsc::sync_channel(WAITING);
-        let ledger = Self::new(config, seal, Back::File { book, jobs });
+        let ledger = Self::new(config, seal, Back::File { book, jobs, is_up: AtomicBool::new(true) });
         let weak = Arc::downgrade(&ledger.inner);
         spawn(Box::new(move || writer::run(&weak, &received)))?;
         Ok(ledger)
@@ -249,10 +254,13 @@ impl Ledger {
         if let Back::Shared(shared) = &self.inner.back { !shared.is_trusted() } else { false }
     }
 
-    /// Whether it can be asked: its file always, a shared one while its store answers.
+    /// Whether it can be asked: its file while it takes changes, a shared one while its store answers.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        if let Back::Shared(shared) = &self.inner.back { shared.is_up() } else { true }
+        match &self.inner.back {
+            Back::File { is_up, .. } => is_up.load(Ordering::Acquire),
+            Back::Shared(shared) => shared.is_up(),
+        }
     }
 
     /// Whether a fleet shares it.
@@ -356,8 +364,9 @@ impl Ledger {
     /// [`Fault::Broken`] when the file cannot be written, [`Fault::Away`] when the store cannot.
     pub async fn sweep(&self, now: UnixTime) -> Result<u64, Fault> {
         match &self.inner.back {
-            Back::File { book, jobs } => {
-                if book.next_due()?.is_none_or(|due| due > now) {
+            Back::File { book, jobs, .. } => {
+                // A file that cannot be read is for the writer to open anew.
+                if book.next_due().is_ok_and(|due| due.is_none_or(|due| due > now)) {
                     return Ok(0);
                 }
                 let (answer, answered) = oneshot::channel();
@@ -404,7 +413,7 @@ impl Ledger {
     /// Commits made by this process: what shared one is counted once.
     #[must_use]
     pub fn commits(&self) -> u64 {
-        self.inner.commits.load(std::sync::atomic::Ordering::Relaxed)
+        self.inner.commits.load(Ordering::Relaxed)
     }
 
     /// Every change from now on. Who falls behind is told so and has to look anew.

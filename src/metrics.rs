@@ -161,8 +161,10 @@ impl Metrics {
             reload_successful: make.gauge("config_last_reload_successful", "Whether the last reload of the config was taken.")?,
             reload_success_timestamp: make.float("config_last_reload_success_timestamp_seconds", "When the running config was taken.")?,
             reloads: make.counters("config_reloads_total", "Reloads tried, by result.", &["result"])?,
-            ledger_up: make
-                .gauge("ledger_up", "1 while the ledger can be asked: its file always, a shared one while its store answers.")?,
+            ledger_up: make.gauge(
+                "ledger_up",
+                "1 while the ledger can be asked: its file while it takes changes, a shared one while its store answers.",
+            )?,
             ledger_records: make.gauges("ledger_records", "Records of the ledger, by kind.", &["kind"])?,
             ledger_commits: make.counter("ledger_commits_total", "Commits of the ledger; changes made at the same time share one.")?,
             control_requests: make.counters(

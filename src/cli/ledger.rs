@@ -74,12 +74,18 @@ fn export(ledger: &Ledger, file: &Path, asked: (bool, bool)) -> Result<u64, Stri
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut out = std::io::BufWriter::new(options.open(file).map_err(cannot)?);
-    let count = ledger.export(form, Clock::System.now(), &mut out).map_err(|fault| fault.to_string())?;
-    out.flush().and_then(|()| out.get_ref().sync_all()).map_err(cannot)?;
-    Ok(count)
+    let count = ledger.export(form, Clock::System.now(), &mut out).map_err(|fault| fault.to_string());
+    let count = count.and_then(|count| out.flush().and_then(|()| out.get_ref().sync_all()).map(|()| count).map_err(cannot));
+    if count.is_err() {
+        // Half a copy would be taken for one.
+        let _ = std::fs::remove_file(file);
+    }
+    count
 }
 
 fn import(ledger: &Ledger, file: &Path) -> Result<u64, String> {
-    let open = std::fs::File::open(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    ledger.import(Clock::System.now(), &mut BufReader::new(open)).map_err(|fault| fault.to_string())
+    let open = || std::fs::File::open(file).map(BufReader::new).map_err(|e| format!("{}: {e}", file.display()));
+    // The whole of it first: one that breaks off would leave a ledger of two times.
+    let taken = ledger.check_copy(&mut open()?).map_err(|fault| fault.to_string());
+    taken.and_then(|_| ledger.import(Clock::System.now(), &mut open()?).map_err(|fault| fault.to_string()))
 }

@@ -63,7 +63,7 @@ fn server(config: &Config, found: &mut Vec<Finding>) {
             }
         }
     }
-    if config.admin.enabled && seen.contains(&config.admin.address) && config.admin.address.port() != 0 {
+    if config.admin.enabled && config.admin.address.port() != 0 && seen.iter().any(|address| is_same(*address, config.admin.address)) {
         let message = format!("{} is a listener for callers already", config.admin.address);
         found.push(Finding::value(KeyPath::top("admin").key("address"), message));
     }
@@ -73,6 +73,11 @@ fn server(config: &Config, found: &mut Vec<Finding>) {
             found.push(Finding::warning(path, format!("{net} believes every peer's `X-Forwarded-For`")));
         }
     }
+}
+
+/// Whether what comes in by one address may come in by the other: the system lets both be bound.
+fn is_same(one: std::net::SocketAddr, other: std::net::SocketAddr) -> bool {
+    one.port() == other.port() && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 /// Something that must not be zero.

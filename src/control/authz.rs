@@ -207,28 +207,35 @@ impl Journal for Silent {
     fn write(&self, _record: &Record) {}
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+/// What a field says, if it is there. `None`: it says two things, or none that can be read.
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<&'h str>> {
     let mut all = headers.get_all(name).iter();
+    let Some(first) = all.next() else { return Some(None) };
     // Twice means that somebody else than the server that asks has said one of them.
-    let first = all.next()?.to_str().ok()?;
-    all.next().is_none().then_some(first)
+    all.next().is_none().then(|| first.to_str().ok()).flatten().map(Some)
 }
 
-/// The right-most address: the one that the server that asks has seen itself.
-fn last_hop(headers: &HeaderMap, name: &str) -> Option<IpAddr> {
-    let all = headers.get_all(name).iter().next_back()?.to_str().ok()?;
-    let last = all.rsplit(',').next()?.trim();
-    last.parse().ok().or_else(|| last.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+/// The right-most address of a field that is there: the one that the server that asks has seen itself. `None`: it is no address.
+fn last_hop(headers: &HeaderMap, name: &str) -> Option<Option<IpAddr>> {
+    let Some(all) = headers.get_all(name).iter().next_back() else { return Some(None) };
+    let last = all.to_str().ok()?.rsplit(',').next()?.trim();
+    let ip = last.parse().ok().or_else(|| last.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()));
+    ip.map(Some)
+}
+
+/// Who the viewer is by the first of two fields that is there; whoever asks, where neither is.
+fn viewer(headers: &HeaderMap, [first, other]: [&str; 2], peer: IpAddr) -> Option<IpAddr> {
+    Some(last_hop(headers, first)?.or(last_hop(headers, other)?).unwrap_or(peer))
 }
 
 /// nginx: the operator's `proxy_set_header` lines say it; `Host` is the viewer's by `$host`.
 fn nginx(headers: &HeaderMap, peer: IpAddr) -> Option<Asked> {
     Some(Asked {
-        method: text(headers, "x-original-method").unwrap_or("GET").parse().ok()?,
-        target: text(headers, "x-original-uri")?.to_owned(),
+        method: text(headers, "x-original-method")?.unwrap_or("GET").parse().ok()?,
+        target: text(headers, "x-original-uri")??.to_owned(),
         host: None,
-        https: text(headers, "x-forwarded-proto") == Some("https"),
-        viewer: last_hop(headers, "x-real-ip").or_else(|| last_hop(headers, "x-forwarded-for")).unwrap_or(peer),
+        https: text(headers, "x-forwarded-proto")? == Some("https"),
+        viewer: viewer(headers, ["x-real-ip", "x-forwarded-for"], peer)?,
         token: None,
     })
 }
@@ -236,11 +243,11 @@ fn nginx(headers: &HeaderMap, peer: IpAddr) -> Option<Asked> {
 /// Traefik's `forwardAuth` and Caddy's `forward_auth` say it in the same fields.
 fn forwarded(headers: &HeaderMap, peer: IpAddr) -> Option<Asked> {
     Some(Asked {
-        method: text(headers, "x-forwarded-method")?.parse().ok()?,
-        target: text(headers, "x-forwarded-uri")?.to_owned(),
-        host: text(headers, "x-forwarded-host").map(str::to_owned),
-        https: text(headers, "x-forwarded-proto") == Some("https"),
-        viewer: last_hop(headers, "x-forwarded-for").unwrap_or(peer),
+        method: text(headers, "x-forwarded-method")??.parse().ok()?,
+        target: text(headers, "x-forwarded-uri")??.to_owned(),
+        host: text(headers, "x-forwarded-host")?.map(str::to_owned),
+        https: text(headers, "x-forwarded-proto")? == Some("https"),
+        viewer: last_hop(headers, "x-forwarded-for")?.unwrap_or(peer),
         token: None,
     })
 }
@@ -253,8 +260,8 @@ fn envoy(head: &Parts, rest: &str, peer: IpAddr) -> Option<Asked> {
         method: head.method.clone(),
         target: format!("{}{query}", if rest.is_empty() { "/" } else { rest }),
         host: None,
-        https: text(headers, "x-forwarded-proto") == Some("https"),
-        viewer: last_hop(headers, "x-envoy-external-address").or_else(|| last_hop(headers, "x-forwarded-for")).unwrap_or(peer),
+        https: text(headers, "x-forwarded-proto")? == Some("https"),
+        viewer: viewer(headers, ["x-envoy-external-address", "x-forwarded-for"], peer)?,
         token: None,
     })
 }
@@ -280,10 +287,11 @@ fn media_mtx(asked: MediaMtx) -> Option<Asked> {
 
 /// Makes the head that of the request that is asked about. Whether it could.
 fn put(asked: &Asked, head: &mut Parts) -> bool {
-    let Ok(uri) = asked.target.parse::<Uri>() else { return false };
-    if !asked.target.starts_with('/') {
+    // What follows a `#` would be left out here, and may be part of the path to whoever is asked next.
+    if !asked.target.starts_with('/') || asked.target.contains('#') {
         return false;
     }
+    let Ok(uri) = asked.target.parse::<Uri>() else { return false };
     let headers = &mut head.headers;
     for name in ABOUT {
         headers.remove(name);
@@ -336,8 +344,27 @@ mod tests {
         // What nginx, Traefik and Caddy append stands last.
         let spoofed = head(&[("x-forwarded-for", "1.1.1.1, 203.0.113.9"), ("x-forwarded-method", "GET"), ("x-forwarded-uri", "/a")]);
         assert_eq!(forwarded(&spoofed.headers, PEER).expect("asked").viewer.to_string(), "203.0.113.9");
-        let twice = head(&[("x-original-uri", "/open"), ("x-original-uri", "/closed")]);
-        assert!(nginx(&twice.headers, PEER).is_none());
+    }
+
+    #[test]
+    fn what_is_said_twice_or_cannot_be_read_is_not_guessed() {
+        let good = [("x-original-uri", "/a"), ("x-forwarded-uri", "/a"), ("x-forwarded-method", "GET")];
+        assert!(nginx(&head(&good).headers, PEER).is_some() && forwarded(&head(&good).headers, PEER).is_some());
+        for (more, by_nginx, by_forward, by_envoy) in [
+            (&[("x-original-uri", "/open")][..], false, true, true),
+            (&[("x-original-method", "GET"), ("x-original-method", "POST")], false, true, true),
+            (&[("x-forwarded-uri", "/open")], true, false, true),
+            (&[("x-forwarded-method", "POST")], true, false, true),
+            (&[("x-forwarded-host", "a.test"), ("x-forwarded-host", "b.test")], true, false, true),
+            (&[("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")], false, false, false),
+            (&[("x-real-ip", "unknown")], false, true, true),
+            (&[("x-forwarded-for", "203.0.113.9, unknown")], false, false, false),
+            (&[("x-envoy-external-address", "")], true, true, false),
+        ] {
+            let asking = head(&[&good, more].concat());
+            let asked = [nginx(&asking.headers, PEER), forwarded(&asking.headers, PEER), envoy(&asking, "/a", PEER)];
+            assert_eq!(asked.map(|asked| asked.is_some()), [by_nginx, by_forward, by_envoy], "{more:?}");
+        }
     }
 
     #[test]
@@ -346,7 +373,7 @@ mod tests {
         let asked = nginx(&asking.headers, PEER).expect("asked");
         assert!(put(&asked, &mut asking));
         assert_eq!((asking.uri.to_string().as_str(), asking.headers.len()), ("/a?b=c", 1));
-        for target in ["a", "http://h/a", "/a b", ""] {
+        for target in ["a", "http://h/a", "/a b", "", "/a#/../b", "/a?b#c", "#"] {
             assert!(
                 !put(
                     &Asked { target: target.into(), ..nginx(&head(&[("x-original-uri", "/")]).headers, PEER).expect("asked") },

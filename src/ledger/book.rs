@@ -4,10 +4,13 @@
 //! a crash all of a batch is there or nothing of it. A page is read from its place in an index, so
 //! that listing a million records needs the memory of one page.
 
+mod file;
+
 use std::path::Path;
 
 use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable, Table, TableDefinition, WriteTransaction};
 
+use self::file::File;
 use super::layout::SCHEMA;
 use super::record::{Account, Kind, Record};
 use super::seal::Seal;
@@ -186,22 +189,27 @@ pub(super) struct Done {
 
 /// The open file.
 pub(super) struct Book {
-    database: Database,
+    file: File,
     seal: std::sync::Arc<Seal>,
 }
 
 impl Book {
     /// Opens or makes the file, and sees that this key fits it.
     pub(super) fn open(file: &Path, seal: std::sync::Arc<Seal>, cache: usize) -> Result<Self, Fault> {
-        let database = Database::builder().set_cache_size(cache).create(file).map_err(Fault::broken)?;
-        let book = Self { database, seal };
+        let book = Self { file: File::open(file, cache)?, seal };
         book.settle()?;
         Ok(book)
     }
 
+    /// As [`File::reopen`].
+    pub(super) fn reopen(&self) -> Result<(), Fault> {
+        self.file.reopen()?;
+        self.settle()
+    }
+
     fn settle(&self) -> Result<(), Fault> {
         const CHECK: &[u8] = b"tollgate ledger";
-        let txn = self.database.begin_write().map_err(Fault::broken)?;
+        let txn = self.file.begin(Database::begin_write)?;
         {
             let mut meta = txn.open_table(META).map_err(Fault::broken)?;
             let schema = meta.get("schema").map_err(Fault::broken)?.map(|value| value.value().to_vec());
@@ -230,7 +238,7 @@ impl Book {
 
     /// The record at `place`, whether it is over or not.
     pub(super) fn get(&self, place: &Place) -> Result<Option<Record>, Fault> {
-        let txn = self.database.begin_read().map_err(Fault::broken)?;
+        let txn = self.file.begin(Database::begin_read)?;
         let records = txn.open_table(RECORDS).map_err(Fault::broken)?;
         let Some(value) = records.get(place.0).map_err(Fault::broken)? else { return Ok(None) };
         let (_, sealed) = Head::split(value.value())?;
@@ -239,7 +247,7 @@ impl Book {
 
     /// A page of what is not over at `now`. What is over and not yet swept must have been swept.
     pub(super) fn list(&self, listing: &Listing) -> Result<Page, Fault> {
-        let txn = self.database.begin_read().map_err(Fault::broken)?;
+        let txn = self.file.begin(Database::begin_read)?;
         let account = self.seal.account(&listing.account);
         let counts = txn.open_table(COUNTS).map_err(Fault::broken)?;
         let total = counts.get(count_key(listing.kind as u8, account)).map_err(Fault::broken)?.map_or(0, |count| count.value());
@@ -308,7 +316,7 @@ impl Book {
 
     /// Records in the order of the file, at most `limit`, after `after`: for those that take them all.
     fn walk(&self, kind: Option<Kind>, after: Option<Place>, limit: usize) -> Result<Vec<(Place, Record)>, Fault> {
-        let txn = self.database.begin_read().map_err(Fault::broken)?;
+        let txn = self.file.begin(Database::begin_read)?;
         let records = txn.open_table(RECORDS).map_err(Fault::broken)?;
         let edge = |number: u8, fill: u8| {
             let mut place = [fill; 17];
@@ -345,7 +353,7 @@ impl Book {
 
     /// How many records of each kind there are, over all accounts.
     pub(super) fn counts(&self) -> Result<Vec<(Kind, u64)>, Fault> {
-        let txn = self.database.begin_read().map_err(Fault::broken)?;
+        let txn = self.file.begin(Database::begin_read)?;
         let counts = txn.open_table(COUNTS).map_err(Fault::broken)?;
         let mut all: Vec<(Kind, u64)> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
         for entry in counts.iter().map_err(Fault::broken)? {
@@ -359,7 +367,7 @@ impl Book {
 
     /// When the next record is over, if any ever is.
     pub(super) fn next_due(&self) -> Result<Option<UnixTime>, Fault> {
-        let txn = self.database.begin_read().map_err(Fault::broken)?;
+        let txn = self.file.begin(Database::begin_read)?;
         let due = txn.open_table(DUE).map_err(Fault::broken)?;
         let first = due.first().map_err(Fault::broken)?;
         Ok(first.map(|(key, _)| UnixTime(unsortable(<[u8; 8]>::try_from(&key.value()[..8]).unwrap_or_default()))))
@@ -367,7 +375,7 @@ impl Book {
 
     /// Begins a transaction that several batches share.
     pub(super) fn begin(&self) -> Result<Turn<'_>, Fault> {
-        Ok(Turn { txn: self.database.begin_write().map_err(Fault::broken)?, seal: &self.seal })
+        Ok(Turn { txn: self.file.begin(Database::begin_write)?, seal: &self.seal })
     }
 }
 

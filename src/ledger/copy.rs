@@ -74,8 +74,29 @@ impl Ledger {
     /// Takes in a copy; records that are there already are replaced. Gives how many. For those who may block.
     ///
     /// # Errors
-    /// At the first line that cannot be taken in; those before it are.
+    /// At the first line that cannot be taken in. Of those before it some are: [`Ledger::check_copy`] tells in advance.
     pub fn import(&self, now: UnixTime, lines: &mut dyn BufRead) -> Result<u64, Fault> {
+        let (mut taken, mut batch) = (0, Batch::at(now));
+        for record in self.records(lines)? {
+            taken += 1;
+            batch = batch.put(record?);
+            if batch.ops.len() == TOGETHER {
+                self.write_blocking(std::mem::replace(&mut batch, Batch::at(now)))?;
+            }
+        }
+        self.write_blocking(batch)?;
+        Ok(taken)
+    }
+
+    /// Whether a copy can be taken in, every line of it. Gives how many records it has.
+    ///
+    /// # Errors
+    /// At the first line that cannot be taken in.
+    pub fn check_copy(&self, lines: &mut dyn BufRead) -> Result<u64, Fault> {
+        self.records(lines)?.try_fold(0, |count, record| record.map(|_| count + 1))
+    }
+
+    fn records<'l>(&'l self, lines: &'l mut dyn BufRead) -> Result<impl Iterator<Item = Result<Record, Fault>> + 'l, Fault> {
         let mut lines = lines.lines().map(|line| line.map_err(|e| Fault::Broken(e.to_string())));
         let first = lines.next().ok_or_else(|| Fault::Broken("the copy is empty".into()))??;
         let first: First = serde_json::from_str(&first).map_err(|_| Fault::Broken("not a copy of a ledger".into()))?;
@@ -85,19 +106,10 @@ impl Ledger {
         if first.form == Form::Plain {
             return Err(Fault::Broken("a copy without secrets cannot be taken in".into()));
         }
-        let (mut taken, mut batch) = (0, Batch::at(now));
-        for (number, line) in lines.enumerate() {
-            let line = line?;
-            let record = self.read(&line, first.form);
-            let record = record.ok_or_else(|| Fault::Broken(format!("line {}: not a record of this copy", number + 2)))?;
-            taken += 1;
-            batch = batch.put(record);
-            if batch.ops.len() == TOGETHER {
-                self.write_blocking(std::mem::replace(&mut batch, Batch::at(now)))?;
-            }
-        }
-        self.write_blocking(batch)?;
-        Ok(taken)
+        Ok(lines.enumerate().map(move |(number, line)| {
+            let record = self.read(&line?, first.form);
+            record.ok_or_else(|| Fault::Broken(format!("line {}: not a record of this copy", number + 2)))
+        }))
     }
 
     fn read(&self, line: &str, form: Form) -> Option<Record> {

@@ -62,3 +62,34 @@ fn another_key_is_refused_with_words() {
     std::fs::remove_file(&key).expect("removed");
     assert!(said("cannot be read without it").is_some());
 }
+
+#[tokio::test]
+async fn what_is_nested_as_deep_as_may_be_is_read_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let ledger = open(folder.path()).expect("ledger");
+    let record = |levels: usize| {
+        let deep = (1..levels).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]));
+        let other = [("meta".to_owned(), deep)].into_iter().collect();
+        Record::new(&acme(), "v", T, Body::VideoSettings(record::VideoSettings { other, ..record::VideoSettings::default() }))
+    };
+    assert_eq!(ledger.write(Batch::at(T).put(record(record::DEEPEST + 1))).await.expect_err("too deep"), Fault::TooDeep);
+    ledger.write(Batch::at(T).put(record(record::DEEPEST))).await.expect("kept");
+    let mut copy = Vec::new();
+    assert_eq!(ledger.export(Form::WithSecrets, T, &mut copy), Ok(1));
+    assert_eq!(ledger.check_copy(&mut &copy[..]), Ok(1));
+}
+
+#[test]
+fn a_copy_with_a_broken_line_is_told_in_advance() {
+    let folder = tempfile::tempdir().expect("folder");
+    let ledger = open(folder.path()).expect("ledger");
+    ledger.write_blocking((0..3).fold(Batch::at(T), |batch, n| batch.put(token(&format!("to{n}"))))).expect("made");
+    for form in [Form::Sealed, Form::WithSecrets] {
+        let mut copy = Vec::new();
+        ledger.export(form, T, &mut copy).expect("exported");
+        assert_eq!(ledger.check_copy(&mut &copy[..]), Ok(3));
+        let cut = &copy[..copy.len() - 5];
+        let fault = ledger.check_copy(&mut &*cut).expect_err("cut");
+        assert!(fault.to_string().contains("line 4"), "{fault}");
+    }
+}

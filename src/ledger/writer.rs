@@ -4,8 +4,9 @@
 //! its commit is done, and by then memory and followers know of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -18,6 +19,9 @@ const TOGETHER: usize = 512;
 /// Records that one commit of a sweep takes away.
 const SWEPT: usize = 5_000;
 
+/// The least time between two openings of a file whose disk fails: each reads much of it.
+const REOPENED: Duration = Duration::from_secs(5);
+
 /// What the writer is asked.
 pub(super) enum Job {
     /// To make changes.
@@ -28,12 +32,15 @@ pub(super) enum Job {
 
 /// Serves until nobody holds the ledger any more.
 pub(super) fn run(inner: &std::sync::Weak<Inner>, jobs: &Receiver<Job>) {
+    let mut reopened = None;
     loop {
         match jobs.recv_timeout(Duration::from_secs(1)) {
             Ok(first) => {
                 let Some(inner) = inner.upgrade() else { return };
                 let rest = std::iter::from_fn(|| jobs.try_recv().ok()).take(TOGETHER - 1);
-                turn(&inner, std::iter::once(first).chain(rest));
+                if !turn(&inner, std::iter::once(first).chain(rest)) {
+                    mend(&inner, &mut reopened);
+                }
             }
             Err(RecvTimeoutError::Timeout) if inner.strong_count() > 0 => {}
             Err(_) => return,
@@ -41,22 +48,57 @@ pub(super) fn run(inner: &std::sync::Weak<Inner>, jobs: &Receiver<Job>) {
     }
 }
 
+/// Opens the file anew where it takes nothing more. What others know of it is told again: of a change that failed, it is not
+/// known whether it is there.
+fn mend(inner: &Inner, reopened: &mut Option<Instant>) {
+    let Back::File { book, is_up, .. } = &inner.back else { return };
+    if book.begin().is_ok() {
+        return;
+    }
+    if is_up.swap(false, Ordering::AcqRel) {
+        tracing::error!("the ledger's file takes no changes; it is opened anew every {REOPENED:?} until it does");
+    }
+    if reopened.is_some_and(|at| at.elapsed() < REOPENED) {
+        return;
+    }
+    let mut followed = Vec::new();
+    let opened = book.reopen().and_then(|()| {
+        let kinds = super::Kind::FOLLOWED.into_iter();
+        kinds.map(Some).try_for_each(|kind| book.each(kind, |record| followed.push(Arc::new(record))))
+    });
+    *reopened = Some(Instant::now());
+    match opened {
+        Ok(()) => {
+            inner.memory.clear();
+            inner.start_over(&followed);
+            is_up.store(true, Ordering::Release);
+            tracing::info!("the ledger's file is open again");
+        }
+        Err(fault) => tracing::error!(%fault, "the ledger's file cannot be opened"),
+    }
+}
+
 type Waiting = (oneshot::Sender<Result<Changed, Fault>>, Vec<Done>);
 
-fn turn(inner: &Inner, jobs: impl Iterator<Item = Job>) {
-    let Back::File { book, .. } = &inner.back else { return };
-    let mut batches = Vec::new();
+/// Whether the file took it.
+fn turn(inner: &Inner, jobs: impl Iterator<Item = Job>) -> bool {
+    let Back::File { book, .. } = &inner.back else { return true };
+    let (mut batches, mut took) = (Vec::new(), true);
     for job in jobs {
         match job {
             Job::Write(batch, answer) => batches.push((batch, answer)),
             // Sweeps have commits of their own, each small enough to wait for.
-            Job::Sweep(now, answer) => _ = answer.send(sweep((inner, book), now)),
+            Job::Sweep(now, answer) => {
+                let swept = sweep((inner, book), now);
+                took &= swept.is_ok();
+                let _ = answer.send(swept);
+            }
         }
     }
     if batches.is_empty() {
-        return;
+        return took;
     }
-    inner.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    inner.commits.fetch_add(1, Ordering::Relaxed);
     match together(book, batches) {
         Ok(waiting) => {
             let changes: Vec<&Done> = waiting.iter().flat_map(|(_, done)| done).collect();
@@ -65,11 +107,13 @@ fn turn(inner: &Inner, jobs: impl Iterator<Item = Job>) {
                 let before = done.into_iter().map(|done| done.before.map(Arc::new)).collect();
                 let _ = answer.send(Ok(Changed { before }));
             }
+            took
         }
         Err((fault, answers)) => {
             for answer in answers {
                 let _ = answer.send(Err(fault.clone()));
             }
+            false
         }
     }
 }

@@ -3,6 +3,7 @@
 mod authz;
 mod crash;
 mod described;
+mod disk;
 mod hostile;
 mod matrix;
 mod own;

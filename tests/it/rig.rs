@@ -135,6 +135,10 @@ impl Process {
         lines.filter(|line| line["message"] == message).collect()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, such as `HUP`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().expect("kill");

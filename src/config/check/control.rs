@@ -1,6 +1,6 @@
 //! Rules of what is issued: what needs the ledger, where the control listener may be, who may call it.
 
-use super::{leads_to, not_zero, origins};
+use super::{is_same, leads_to, not_zero, origins};
 use crate::config::Config;
 use crate::config::fault::Finding;
 use crate::config::key_path::KeyPath;
@@ -21,7 +21,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         found.push(Finding::key(path.clone(), "what `control` issues is kept in a ledger, and there is none").hint(LEDGER));
     }
     let taken = config.server.listeners.iter().map(|listener| listener.address).chain(config.admin.enabled.then_some(config.admin.address));
-    if control.address.port() != 0 && taken.into_iter().any(|address| address == control.address) {
+    if control.address.port() != 0 && taken.into_iter().any(|address| is_same(address, control.address)) {
         found.push(Finding::value(path.key("address"), format!("{} is another listener's already", control.address)));
     }
     if control.tls.is_none() && !control.address.ip().is_loopback() {

@@ -12,13 +12,13 @@ use tollgate::control::gate::sha256_hex;
 use crate::rig::{Folder, Process};
 use crate::support::client;
 
-const KEY: &str = "an-admin-key";
+pub(super) const KEY: &str = "an-admin-key";
 /// Creates that are acknowledged before the gateway is killed, in each round.
 const ROUNDS: [usize; 4] = [1, 499, 2500, 7000];
 /// Callers at the same time.
 const CALLERS: usize = 24;
 
-fn config(folder: &Folder) -> std::path::PathBuf {
+pub(super) fn config(folder: &Folder) -> std::path::PathBuf {
     let config = json!({
         "server": { "listeners": [{ "address": "127.0.0.1:0" }], "workers": 1 },
         "admin": { "address": "127.0.0.1:0" },
