@@ -161,14 +161,15 @@ fn look(rig: &Rig, name: &str) -> String {
 }
 
 /// A gateway whose private videos have sessions.
-fn private_with_sessions(propagation: &str) -> Rig {
-    let session = json!({ "propagation": propagation, "idle_timeout": "2h", "outlive": "1day", "max_duration": "1day" });
+fn private_with_sessions(propagation: &str, entries: &[&str]) -> Rig {
+    let session =
+        json!({ "propagation": propagation, "entries": entries, "idle_timeout": "2h", "outlive": "1day", "max_duration": "1day" });
     Rig::with(Clock::manual(NOW), |config| config["routes"][1]["session"] = session)
 }
 
 #[test]
 fn the_browser_that_opened_a_private_video_comes_back_and_no_other_does() {
-    let rig = private_with_sessions("cookie");
+    let rig = private_with_sessions("cookie", &["m3u8"]);
     let hls = look(&rig, "hls");
     let first = rig.play("GET", &hls);
     let cookie = first.field("set-cookie").split(';').next().unwrap_or_default().to_owned();
@@ -186,9 +187,25 @@ fn the_browser_that_opened_a_private_video_comes_back_and_no_other_does() {
 }
 
 #[test]
+fn the_page_of_a_player_is_loaded_again_and_gets_its_session_token() {
+    let rig = private_with_sessions("cookie", &["*"]);
+    let hls = look(&rig, "hls");
+    let (video, token) = hls.trim_end_matches("/hls/manifest.m3u8").split_once("/token/").expect("a token");
+    let (page, session) = (format!("{video}?token={token}"), format!("{video}/token/{token}/session"));
+    let first = rig.play("GET", &page);
+    let cookie = first.field("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    let ask = |target: &str| (ask(rig.data, "GET", target, &[("Cookie", &cookie)], b""), rig.play("GET", target).status);
+    assert_eq!((first.status, ask(&page).0.status, ask(&page).1), (200, 200, 404), "{first:?}");
+    let (said, elsewhere) = ask(&session);
+    assert_eq!((said.status, elsewhere), (200, 404));
+    let by_session = format!("{hls}?avh={}", text(&body(&said), "session_token"));
+    assert_eq!(rig.play("GET", &by_session).status, 200);
+}
+
+#[test]
 fn a_private_video_plays_for_a_day_from_its_first_use() {
     const HOUR: i64 = 3600;
-    let rig = private_with_sessions("path");
+    let rig = private_with_sessions("path", &["m3u8"]);
     let (hls, mp4) = (look(&rig, "hls"), look(&rig, "mp4"));
     rig.pass(23 * HOUR);
     let entry = rig.play("GET", &hls);
