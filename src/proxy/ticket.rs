@@ -180,7 +180,6 @@ fn check(routed: &Routed, strip: &[Strip], session: &Session, state: &State) -> 
     // A scheme that a reload took off the route lets nobody in any more.
     let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == session.scheme).ok_or(Error::SessionGone(Gone::Unknown))?;
     scheme.scheme.fits(&session.grant, &facts)?;
-    scheme.scheme.lasts(&session.grant, &facts, state.clock.now())?;
     if state.revocations.is_revoked(&session.into(), state.clock.now()) {
         return Err(Error::Denied(crate::token::Denial::Revoked));
     }
