@@ -59,6 +59,9 @@ pub enum Fault {
     /// The account has as many of this kind as it may.
     #[error("the account has as many of these as it may")]
     Full,
+    /// What callers chose of it is nested too deeply to be read again.
+    #[error("what is to be kept is nested more than {} levels deep", record::DEEPEST)]
+    TooDeep,
     /// Too many changes wait for the disk, or for the store.
     #[error("too many changes wait already")]
     Busy,
@@ -110,6 +113,17 @@ enum Back {
 /// The work of the ledger's own thread: it blocks on the disk, or speaks to the store.
 pub type Work = Box<dyn FnOnce() + Send>;
 
+/// A use of something that is used up.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// What is used.
+    pub name: String,
+    /// How long that is kept in mind; for good when unset.
+    pub life: Option<std::time::Duration>,
+    /// Who uses it, and how many may, each as often as it likes; unset, it is used once by anybody.
+    pub among: Option<(String, u32)>,
+}
+
 /// What the data path can tell of a record at once.
 #[derive(Debug, Clone)]
 pub enum Recalled {
@@ -121,7 +135,7 @@ pub enum Recalled {
 
 impl Ledger {
     /// Opens the ledger that `config` names, making folder, key and file where they are not there yet. A shared one opens also
-    /// while its store does not answer.
+    /// while its store does not answer, or is slow: after twice the longest wait for it at the latest.
     /// `spawn` is given the work of its thread.
     ///
     /// # Errors
@@ -162,14 +176,23 @@ impl Ledger {
         let seal = Arc::new(Seal::new(&crate::files::read_secret(key_file)?)?);
         let (shared, beginning) = Shared::new((valkey, config.trust_for.0), around, clock, seal.clone())?;
         let ledger = Self::new(config, seal, Back::Shared(shared));
-        let (first, told) = std::sync::mpsc::channel();
-        spawn(beginning.work(Arc::downgrade(&ledger.inner), first)?)?;
-        match told.recv() {
-            Ok(Err(Fault::Away(why))) => tracing::warn!(why, "the ledger's store does not answer; nothing of it is known until it does"),
-            Ok(outcome) => outcome.map_err(|fault| fault.to_string())?,
-            Err(_) => return Err(gone().to_string()),
-        }
+        spawn(beginning.work(Arc::downgrade(&ledger.inner))?)?;
+        ledger.catch_up().map_err(|fault| fault.to_string())?;
         Ok(ledger)
+    }
+
+    /// Has followers of a shared ledger told of everything anew, now or as soon as its store tells it.
+    fn catch_up(&self) -> Result<(), Fault> {
+        let Back::Shared(shared) = &self.inner.back else { return Ok(()) };
+        match shared.catch_up() {
+            // These do not pass by themselves.
+            Err(fault @ (Fault::WrongKey | Fault::Schema { .. })) => Err(fault),
+            Err(fault) => {
+                tracing::warn!(%fault, "the ledger's store has not told everything; what it holds lets nobody in until it has");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     fn new(config: &LedgerConfig, seal: Arc<Seal>, back: Back) -> Self {
@@ -266,6 +289,9 @@ impl Ledger {
         if batch.ops.iter().any(Op::is_too_long) {
             return Err(Fault::Broken("a record's id is empty or too long".into()));
         }
+        if batch.ops.iter().any(Op::is_too_deep) {
+            return Err(Fault::TooDeep);
+        }
         let (answer, answered) = oneshot::channel();
         match &self.inner.back {
             Back::File { jobs, .. } => send(jobs, Job::Write(batch, answer))?,
@@ -353,14 +379,14 @@ impl Ledger {
         }
     }
 
-    /// Notes over the fleet that a token of this name is used, for so long or for good. Whether this is the first use.
+    /// Notes a use over the fleet. Whether there was one left.
     ///
     /// # Errors
     /// [`Fault::Away`] when the store does not answer. Only a shared ledger notes uses.
-    pub async fn claim_use(&self, name: &str, life: Option<std::time::Duration>) -> Result<bool, Fault> {
+    pub async fn claim(&self, claim: Claim) -> Result<bool, Fault> {
         let Back::Shared(shared) = &self.inner.back else { return Err(Fault::Broken("nobody shares the ledger".into())) };
         let (answer, answered) = oneshot::channel();
-        shared.ask(Ask::Claim(name.to_owned(), life, answer))?;
+        shared.ask(Ask::Claim(claim, answer))?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -387,19 +413,23 @@ impl Ledger {
         self.inner.changes.subscribe()
     }
 
-    /// Has `follower` told of every change before that is acknowledged, for as long as it lives.
-    pub fn follow(&self, follower: &Arc<dyn Follower>) {
+    /// Has `follower` told of all that there is (of a file, of one kind), and of every change before that is acknowledged, for as
+    /// long as it lives. Of a shared ledger whose store is slow or away it is told as soon as that can be.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn follow(&self, follower: &Arc<dyn Follower>, kind: Kind) -> Result<(), Fault> {
+        // First the changes, then what is there: what is made meanwhile comes twice rather than never.
         let mut followers = self.inner.followers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         followers.retain(|follower| follower.strong_count() > 0);
         followers.push(Arc::downgrade(follower));
-    }
-
-    /// Has followers told of everything anew, where changes may have come between reading and following.
-    pub(crate) fn start_over(&self) {
-        if let Back::Shared(shared) = &self.inner.back {
-            // Where the task is too busy to take it, there are changes, and it does not matter: they are told.
-            let _ = shared.ask(Ask::StartOver);
+        drop(followers);
+        if let Back::File { book, .. } = &self.inner.back {
+            let mut records = Vec::new();
+            book.each(Some(kind), |record| records.push(Arc::new(record)))?;
+            follower.start_over(&records);
         }
+        self.catch_up()
     }
 }
 
@@ -419,6 +449,10 @@ impl Inner {
 
     fn start_over(&self, records: &[Arc<Record>]) {
         self.each_follower(|follower| follower.start_over(records));
+    }
+
+    fn is_followed(&self) -> bool {
+        self.followers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().any(|follower| follower.strong_count() > 0)
     }
 
     fn each_follower(&self, tell: impl Fn(&dyn Follower)) {

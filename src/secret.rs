@@ -3,6 +3,8 @@
 //! A [`Secret`] prints `[redacted]` in every formatter, is not `Serialize`, and is wiped when
 //! dropped. What a caller presented may be named in logs only by its [`Fingerprint`].
 
+pub mod random;
+
 use std::fmt;
 use std::sync::OnceLock;
 

@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod browser;
 pub mod carrier;
 pub mod denial;
+pub mod exact;
 pub mod facts;
 pub mod grant;
 pub mod issued;

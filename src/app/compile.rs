@@ -12,6 +12,7 @@ use super::Unfit;
 use super::fetch::HttpFetch;
 use crate::clock::Clock;
 use crate::config::{Config, KeyPath};
+use crate::control::ControlConfig;
 use crate::control::serve::Front;
 use crate::credential::config::Around;
 use crate::credential::keeper::Spawn;
@@ -270,7 +271,7 @@ impl Work<'_> {
     fn schemes(&mut self, sources: &BTreeMap<Name, KeySource>, clock: &Clock) -> HashMap<Name, RouteScheme> {
         let mut schemes = HashMap::new();
         let issued: Arc<dyn Issued> = match self.parts.ledger() {
-            Some(ledger) => Arc::new(Lookups::new(ledger, clock.clone())),
+            Some(ledger) => Arc::new(Lookups::new(ledger, clock.clone(), self.config.control.iter().flat_map(ControlConfig::fixed_keys))),
             None => Arc::new(NothingIssued),
         };
         for (name, table) in &self.config.schemes {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::credential::fleet::{SharedPlaces, Told};
-use crate::ledger::Ledger;
+use crate::ledger::{Claim, Ledger};
 use crate::session::valkey::ValkeyStore;
 use crate::verifier::used::Claims;
 
@@ -37,6 +37,7 @@ impl Claims for ValkeyStore {
 
 impl Claims for Ledger {
     fn claim<'c>(&'c self, name: &'c str, life: Option<Duration>) -> Claimed<'c> {
-        Box::pin(async move { self.claim_use(name, life).await.map_err(|fault| fault.to_string()) })
+        let claim = Claim { name: name.to_owned(), life, among: None };
+        Box::pin(async move { self.claim(claim).await.map_err(|fault| fault.to_string()) })
     }
 }

@@ -1,4 +1,4 @@
-//! `tollgate sign`: a token or a signed URL, made by a scheme of the config.
+//! `tollgate sign`: a token or a signed URL, made by a scheme of the config. What the scheme cannot say is refused.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{ConfigArgs, Output, failed, put, put_json};
 use crate::clock::{Clock, UnixTime};
 use crate::config::Config;
-use crate::token::{Country, SignRequest, Signed};
+use crate::token::{Country, SignRequest, Signed, exact};
 
 #[derive(Debug, Args)]
 pub(super) struct SignArgs {
@@ -26,25 +26,28 @@ pub(super) struct SignArgs {
     /// Until when it is good, in seconds since 1970
     #[arg(long, allow_negative_numbers = true)]
     expires: Option<i64>,
+    /// Without an end, where the scheme can do without one
+    #[arg(long, conflicts_with_all = ["expires", "expires_in"])]
+    forever: bool,
     /// From when on it is good, in seconds since 1970
     #[arg(long)]
     not_before: Option<i64>,
     /// Who it is for
     #[arg(long)]
     subject: Option<String>,
-    /// The path or prefix that it opens, where the scheme can say that
+    /// The path or prefix that it opens
     #[arg(long)]
     scope: Option<String>,
-    /// The address that it is bound to, where the scheme can say that
+    /// The address that it is bound to
     #[arg(long)]
     client_ip: Option<std::net::IpAddr>,
-    /// The country of that address, for schemes that cover it
+    /// The country that it is bound to
     #[arg(long, value_parser = country)]
     country: Option<Country>,
-    /// The autonomous system of that address, by number, for the same
+    /// The autonomous system that it is bound to, by number
     #[arg(long)]
     system: Option<u32>,
-    /// A header that the viewer will send, for the same
+    /// A header of the viewer's that it is bound to
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
     header: Vec<(HeaderName, String)>,
     /// A further claim or field, by the scheme's own name; the value is JSON, or text
@@ -113,7 +116,7 @@ fn signed(args: &SignArgs, config: &Config) -> Result<(Uri, Signed), String> {
         query: uri.query().map(str::to_owned),
         mount: mount(config, &name, host, path),
         scope: args.scope.clone(),
-        expires: Some(args.expires.map_or_else(|| now.plus(lasts), UnixTime)),
+        expires: if args.forever { None } else { Some(args.expires.map_or_else(|| now.plus(lasts), UnixTime)) },
         not_before: args.not_before.map(UnixTime),
         now: Some(now),
         subject: args.subject.clone(),
@@ -125,8 +128,8 @@ fn signed(args: &SignArgs, config: &Config) -> Result<(Uri, Signed), String> {
         claims: claims(&args.claim),
         ..SignRequest::default()
     };
-    let signed = scheme.sign(&request).map_err(|e| e.to_string())?;
-    Ok((uri, signed))
+    let exact = exact::sign(&*scheme, &request).map_err(|e| e.to_string())?;
+    Ok((uri, exact.signed))
 }
 
 fn scheme_name(args: &SignArgs, config: &Config) -> Result<String, String> {

@@ -400,20 +400,31 @@ fn blame(tree: &Value, refusal: &Refusal) -> KeyPath {
             None => return path,
         }
     }
-    while let Some(culprit) = steps_below(lookup(tree, &path)).into_iter().find_map(|step| {
-        let below = path.with(step);
-        // The key that tells a union's variants apart is right by now, and without it all else is refused.
-        if tag_of(&path).is_some_and(|tag| below == path.key(tag)) {
-            return None;
-        }
-        let mut without = tree.clone();
-        remove(&mut without, &below)?;
-        let same = take(&without).err().is_some_and(|other| other == *refusal);
-        (!same).then_some(below)
-    }) {
+    while let Some(culprit) = blame_below(tree, &path, refusal) {
         path = culprit;
     }
     path
+}
+
+/// The one of the keys in a table, or of the entries of a list. A key that must be there is the last to be suspected: keys of
+/// a part that several tables share are read after it was missed, and without it nothing is heard of them.
+fn blame_below(tree: &Value, path: &KeyPath, refusal: &Refusal) -> Option<KeyPath> {
+    let mut needed = None;
+    for step in steps_below(lookup(tree, path)) {
+        let below = path.with(step);
+        // The key that tells a union's variants apart is right by now, and without it all else is refused.
+        if tag_of(path).is_some_and(|tag| below == path.key(tag)) {
+            continue;
+        }
+        let mut without = tree.clone();
+        remove(&mut without, &below)?;
+        match take(&without) {
+            Err(other) if other == *refusal => {}
+            Err(other) if other.message.starts_with("missing field") => needed = needed.or(Some(below)),
+            _ => return Some(below),
+        }
+    }
+    needed
 }
 
 fn tag_of(path: &KeyPath) -> Option<&'static str> {

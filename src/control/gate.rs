@@ -16,7 +16,7 @@ use crate::clock::UnixTime;
 use crate::ledger::record::{ApiKey, Role};
 use crate::ledger::{Account, Body, Kind, Ledger};
 use crate::proxy::slow::Slow;
-use crate::secret::Secret;
+use crate::secret::{Secret, random};
 
 /// Wrong keys that an address may present at once, and each second after that.
 const WRONG: (u32, u32) = (20, 1);
@@ -228,8 +228,8 @@ fn caller_of_fixed(fixed: &Fixed) -> Caller {
 /// # Errors
 /// A sentence, when the system gives no random numbers.
 pub fn new_key() -> Result<(String, Secret<String>), String> {
-    let id = random_base62(10)?;
-    let secret = Secret::new(random_base62(32)?);
+    let id = random::base62(10)?;
+    let secret = Secret::new(random::base62(32)?);
     let key = Secret::new(format!("tg_{id}_{}", secret.expose()));
     Ok((id, key))
 }
@@ -238,34 +238,6 @@ pub fn new_key() -> Result<(String, Secret<String>), String> {
 #[must_use]
 pub fn sha256_hex(text: &str) -> String {
     sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// So many letters and digits, each of the 62 as likely as any other.
-///
-/// # Errors
-/// A sentence, when the system gives no random numbers.
-pub fn random_base62(length: usize) -> Result<String, String> {
-    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut text = String::with_capacity(length);
-    let mut bytes = zeroize::Zeroizing::new([0_u8; 64]);
-    while text.len() < length {
-        aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| "the system gives no random numbers")?;
-        // 248 is the last multiple of 62 in a byte: what lies above would make some letters likelier.
-        let letters = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(LETTERS[usize::from(byte % 62)]));
-        let missing = length - text.len();
-        text.extend(letters.take(missing));
-    }
-    Ok(text)
-}
-
-/// So many random bytes in hexadecimal.
-///
-/// # Errors
-/// A sentence, when the system gives no random numbers.
-pub fn random_hex(bytes: usize) -> Result<String, String> {
-    let mut filled = zeroize::Zeroizing::new(vec![0_u8; bytes]);
-    aws_lc_rs::rand::fill(&mut filled).map_err(|_| "the system gives no random numbers")?;
-    Ok(filled.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -345,12 +317,5 @@ mod tests {
         assert!((20..30).contains(&guesses), "{guesses} were looked at");
         let elsewhere = IpAddr::from([192, 0, 2, 1]);
         assert!(gate.enter(Some("fixed"), elsewhere, T).await.is_ok());
-    }
-
-    #[test]
-    fn random_texts_have_their_length_and_alphabet() {
-        let text = random_base62(1000).expect("text");
-        assert!(text.len() == 1000 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-        assert!(text.bytes().collect::<std::collections::BTreeSet<_>>().len() > 55);
     }
 }

@@ -127,6 +127,18 @@ impl Scope {
     }
 }
 
+/// How a vendor's values are shared, kept and got: a part of the vendor's own table, which is the one that refuses unknown keys.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Upkeep {
+    /// What one value serves: of tokens that play a video `resource`, of uploads best `session`.
+    pub scope: Scope,
+    /// How its values are kept.
+    pub keep: KeepConfig,
+    /// How the vendor is reached.
+    pub endpoint: EndpointConfig,
+}
+
 /// A credential's `keep` table: how its values are kept.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -299,5 +311,42 @@ impl<'a> Around<'a> {
     #[must_use]
     pub fn seen(&self) -> Vec<u8> {
         self.read.borrow().clone().finish().as_ref().to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{CredentialConfig, Scope};
+
+    /// The vendor's own table takes these keys in, and no others besides its own.
+    #[test]
+    fn every_vendor_has_the_keys_of_upkeep_and_stays_closed() {
+        for own in [
+            json!({ "type": "apivideo" }),
+            json!({ "type": "cloudflare-stream", "account_id": "a", "issue": "tus" }),
+            json!({ "type": "mux", "issue": "direct-upload" }),
+            json!({ "type": "ziggeo", "application_token": "a", "grants": {} }),
+        ] {
+            let table = |key: &str, value: Value| {
+                let mut table = own.clone();
+                table[key] = value;
+                serde_json::from_value::<CredentialConfig>(table).map_err(|fault| fault.to_string())
+            };
+            let parsed = |key, value| table(key, value).unwrap_or_else(|fault| panic!("{own}: {fault}"));
+            assert_eq!(parsed("scope", json!("session")).table().scope(), Scope::Session);
+            assert_eq!(parsed("keep", json!({ "max_values": 7 })).table().keep().max_values, 7);
+            assert_eq!(parsed("endpoint", json!({ "timeout": "3s" })).table().endpoint().expect("is asked").timeout.as_unix(), 3);
+            for (key, value, says) in [
+                ("scop", json!("session"), "unknown field `scop`"),
+                ("keep", json!({ "max_value": 7 }), "unknown field `max_value`"),
+                ("endpoint", json!({ "time": "3s" }), "unknown field `time`"),
+                ("scope", json!("everyone"), "unknown variant `everyone`"),
+            ] {
+                let fault = table(key, value).expect_err("not a key");
+                assert!(fault.contains(says), "{own}: {fault}");
+            }
+        }
     }
 }

@@ -6,15 +6,13 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::COOKIE;
 use moka::sync::Cache;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
 use crate::name::Name;
-use crate::path::CleanPath;
-use crate::token::carrier::field_value;
+use crate::token::exact::Carrying;
 use crate::token::{Denial, RequestFacts, Scheme, SignError, SignRequest, Signed, Strip, Where, carrier};
 use crate::units::Period;
 
@@ -180,7 +178,7 @@ impl Signer {
         let bucket = now.0.div_euclid(self.half);
         let under = |path: &str| (target.https, target.host.to_owned(), path.to_owned(), target.query.map(str::to_owned), bucket);
         let shared = folder.and_then(|folder| self.kept.get(&under(folder)));
-        if let Some(signed) = shared.and_then(|kept| kept.moved_to(target.path)) {
+        if let Some(signed) = shared.and_then(|kept| kept.signed.moved(&kept.path, target.path)) {
             return Ok(signed);
         }
         if let Some(kept) = self.kept.get(&under(target.path)) {
@@ -197,19 +195,9 @@ impl Signer {
     /// Whether the signature is good for the rest of the folder: not every scheme can say that, and some sign on without.
     fn opens_siblings(&self, kept: &Kept, target: Target<'_>, (folder, now): (&str, UnixTime)) -> bool {
         let sibling = format!("{folder}sibling-of-this");
-        let Some(signed) = kept.moved_to(&sibling) else { return false };
-        let Ok(path) = CleanPath::parse_or_with_tokens(&signed.path, &self.scheme.path_tokens()) else { return false };
-        let Some(headers) = headers(&signed) else { return false };
-        let (host, port) = match target.host.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
-            _ => (target.host, None),
-        };
-        let facts = RequestFacts {
-            https: target.https,
-            port,
-            query: signed.query.as_deref(),
-            ..RequestFacts::bare(host.trim_start_matches('[').trim_end_matches(']'), &path, &headers)
-        };
+        let Some(signed) = kept.signed.moved(&kept.path, &sibling) else { return false };
+        let Some(carrying) = Carrying::new(&*self.scheme, target.host, &signed) else { return false };
+        let facts = RequestFacts { https: target.https, ..carrying.facts() };
         let verdict = || {
             let presented = self.scheme.present(&facts)?.ok_or(Denial::Missing)?;
             let grant = self.scheme.open(&presented, &facts)?;
@@ -234,33 +222,12 @@ impl Signer {
     }
 }
 
-impl Kept {
-    /// The same for another path, where the token stands beside the path or before it.
-    fn moved_to(&self, path: &str) -> Option<Signed> {
-        let before = self.signed.path.strip_suffix(&self.path)?;
-        Some(Signed { path: format!("{before}{path}"), ..self.signed.clone() })
-    }
-}
-
-/// The headers that carry a token, cookies in one `Cookie`; `None` when they cannot be sent.
-#[must_use]
-pub fn headers(signed: &Signed) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &signed.headers {
-        headers.insert(name.clone(), field_value(value).ok()?);
-    }
-    if !signed.cookies.is_empty() {
-        let pairs: Vec<String> = signed.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(COOKIE, field_value(&pairs.join("; ")).ok()?);
-    }
-    Some(headers)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http::HeaderValue;
+    use http::header::COOKIE;
     use serde_json::json;
 
     use super::*;

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::{Method, Response};
 use serde_json::{Map, Value, json};
 
-use super::vendor::{self, BASE62, Call, HEX, StandIn, Vendor, lock, random_id, set};
+use super::vendor::{self, Call, HEX, StandIn, Vendor, lock, random_id, set};
 use crate::clock::{Clock, UnixTime};
+use crate::secret::random::BASE62;
 
 mod account;
 mod problem;
@@ -132,6 +133,11 @@ impl Apivideo {
     /// Makes an upload token, as a call would; `ttl` in seconds, 0 for no end.
     pub fn make_upload_token(&self, ttl: i64, now: UnixTime) -> String {
         lock(&self.state).make_token(ttl, now)
+    }
+
+    /// Makes a video that waits for its file, as a call would, and gives its id.
+    pub fn make_video(&self, title: &str, now: UnixTime) -> String {
+        lock(&self.state).add_video(videos::Video::new(title, true, now))
     }
 
     /// Makes a private video with a file, and gives its id.

@@ -433,8 +433,6 @@ pub fn random_id(prefix: &str, alphabet: &[u8], length: usize) -> String {
     prefix.chars().chain(letters).collect()
 }
 
-/// Letters and digits.
-pub const BASE62: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Hex digits.
 pub const HEX: &[u8] = b"0123456789abcdef";
 

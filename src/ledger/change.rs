@@ -122,6 +122,13 @@ impl Op {
         self.id().is_empty() || self.id().len() > ID_MAX
     }
 
+    pub(super) fn is_too_deep(&self) -> bool {
+        match self {
+            Self::Create(record) | Self::Put(record) | Self::Replace(record) => record.body.is_too_deep(),
+            Self::Delete { .. } => false,
+        }
+    }
+
     pub(super) fn place(&self, seal: &Seal) -> Place {
         match self {
             Self::Create(record) | Self::Put(record) | Self::Replace(record) => seal.place(record.kind(), &record.id),

@@ -9,15 +9,18 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::record::{self, Body};
+use super::record::{self, Body, Role};
 use super::{Batch, Fault, Ledger, Op, Recalled, Record};
 use crate::clock::{Clock, UnixTime};
-use crate::token::issued::{AuthToken, PrivateToken, StreamVideo, UploadToken};
+use crate::token::issued::{AccessToken, ApiKey, AuthToken, PrivateToken, StreamVideo, UploadToken};
+use crate::token::scheme::digest::same;
 use crate::token::ziggeo::fields;
 use crate::token::{Issue, Issued, Kind};
 
 /// Seconds that it is remembered which session made an object.
 const OWNER_FOR: i64 = 24 * 3600;
+/// Hexadecimal digits of a SHA-256; ids of keys are shorter.
+const SHA256: usize = 64;
 
 thread_local! {
     /// What the rules that decide on this thread right now have at hand. Rules are asked through types that know nothing of
@@ -83,6 +86,7 @@ pub async fn informed<T>(ledger: Option<&Ledger>, mut rule: impl FnMut() -> T) -
 pub struct Lookups {
     ledger: Ledger,
     clock: Clock,
+    keys: Arc<[Arc<Issue>]>,
 }
 
 impl std::fmt::Debug for Lookups {
@@ -92,10 +96,16 @@ impl std::fmt::Debug for Lookups {
 }
 
 impl Lookups {
-    /// Looks things up in `ledger`.
+    /// Looks things up in `ledger`, and API keys among those of the config first.
     #[must_use]
-    pub const fn new(ledger: Ledger, clock: Clock) -> Self {
-        Self { ledger, clock }
+    pub fn new(ledger: Ledger, clock: Clock, keys: impl IntoIterator<Item = ApiKey>) -> Self {
+        Self { ledger, clock, keys: keys.into_iter().map(|key| Arc::new(Issue::ApiKey(key))).collect() }
+    }
+
+    /// A key of the config, by its name or by its hash: all of them are compared, so that how long it takes tells nothing.
+    fn fixed(&self, id: &str) -> Option<Arc<Issue>> {
+        let is = |issue: &Issue| matches!(issue, Issue::ApiKey(key) if key.id == id || same(key.sha256.as_bytes(), id.as_bytes()));
+        self.keys.iter().fold(None, |found, issue| if is(issue) { Some(issue) } else { found }).cloned()
     }
 
     fn record(&self, kind: record::Kind, id: &str) -> Option<Arc<Record>> {
@@ -120,11 +130,18 @@ impl Lookups {
 
 impl Issued for Lookups {
     fn find(&self, kind: Kind, id: &str) -> Option<Arc<Issue>> {
+        let fixed = if kind == Kind::ApiKey { self.fixed(id) } else { None };
+        // By their hash only keys of the config are found: a wrong key is not asked for over the network.
+        if fixed.is_some() || (kind == Kind::ApiKey && id.len() == SHA256) {
+            return fixed;
+        }
         let of = match kind {
             Kind::UploadToken => record::Kind::UploadToken,
             Kind::PrivateToken => record::Kind::PrivateToken,
             Kind::AuthToken => record::Kind::AuthToken,
             Kind::StreamVideo => record::Kind::VideoSettings,
+            Kind::ApiKey => record::Kind::ApiKey,
+            Kind::AccessToken => record::Kind::Access,
         };
         self.record(of, id).and_then(|record| issue(&record)).map(Arc::new)
     }
@@ -177,6 +194,17 @@ pub fn issue(record: &Record) -> Option<Issue> {
             created: record.created.0,
             modified: settings.other.get("modified").and_then(serde_json::Value::as_i64).unwrap_or(record.created.0),
         }),
+        Body::ApiKey(key) => Issue::ApiKey(ApiKey {
+            account,
+            id: record.id.to_string(),
+            sha256: key.sha256.clone(),
+            writes: key.role >= Role::Issuer,
+            until: record.expires,
+        }),
+        // A refresh token opens nothing.
+        Body::Access(access) if !access.refresh => {
+            Issue::AccessToken(AccessToken { account, api_key: access.api_key.clone(), until: record.expires })
+        }
         _ => return None,
     })
 }

@@ -15,6 +15,10 @@ use crate::revocation::Revocation;
 use crate::secret::{Fingerprint, Secret};
 use crate::token::{Algorithm, SessionTerms};
 
+/// Levels that JSON of a caller's choice may be nested in a record. A record is read with 128 at most, its own included, and
+/// one that cannot be read again would stand in the way of every listing and sweep.
+pub const DEEPEST: usize = 100;
+
 /// The kinds of records. Their numbers are in the file and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -224,6 +228,24 @@ impl Body {
             Self::ViewerSession(_) => Kind::ViewerSession,
             Self::Revoked(_) => Kind::Revoked,
         }
+    }
+
+    /// Whether what a caller chose of it is nested deeper than [`DEEPEST`].
+    pub(super) fn is_too_deep(&self) -> bool {
+        match self {
+            Self::Issued(token) => token.claims.values().any(|value| is_deeper(value, DEEPEST)),
+            Self::VideoSettings(settings) => settings.other.values().any(|value| is_deeper(value, DEEPEST)),
+            Self::AuthToken(token) => is_deeper(&token.grants, DEEPEST),
+            _ => false,
+        }
+    }
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(members) => levels == 0 || members.values().any(|member| is_deeper(member, levels - 1)),
+        _ => false,
     }
 }
 

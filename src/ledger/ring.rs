@@ -34,14 +34,7 @@ impl KeyRing {
     pub fn of(ledger: &Ledger) -> Result<Arc<Self>, Fault> {
         let ring = Arc::new(Self::default());
         let follower: Arc<dyn Follower> = ring.clone();
-        // First the changes, then what is there: a key that is made meanwhile comes twice rather than never.
-        ledger.follow(&follower);
-        match ledger.each(Some(Kind::SigningKey), |record| ring.lock().take(&Arc::new(record))) {
-            // They come with the store.
-            Err(Fault::Away(_)) => {}
-            outcome => outcome?,
-        }
-        ledger.start_over();
+        ledger.follow(&follower, Kind::SigningKey)?;
         Ok(ring)
     }
 

@@ -5,13 +5,18 @@
 //! order in which the store made them, and nothing that was read before a change can be remembered after it. Other
 //! gateways ring a bell (pub/sub); where it is not heard, the task asks every `poll_every`.
 //!
+//! What followers hold ready is walked over at the beginning, and whenever changes may have been missed: some steps after each
+//! turn. Until a walk is through the ledger counts as not heard, and nobody waits for it longer than [`Shared::catch_up`] says.
+//!
 //! # While the store does not answer
 //! Changes are refused ([`Fault::Away`]). What is remembered holds for `trust_for` since the store was heard last; then
 //! it is forgotten, signing keys with it, and look-ups are refused until the store is back.
 
+mod walk;
 mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -19,12 +24,13 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::walk::Walk;
 use self::wire::{News, Part, Reader, Turn, Wire};
 use super::book::Place;
 use super::seal::Seal;
-use super::{Batch, Change, Changed, Fault, Inner, Kind, Listing, Page, Record, Work};
+use super::{Batch, Change, Changed, Claim, Fault, Inner, Kind, Listing, Page, Record, Work};
 use crate::clock::Clock;
-use crate::store::valkey::{Bell, Place as Around, ValkeyStoreConfig};
+use crate::store::valkey::{Bell, Place as Around, ValkeyStoreConfig, longest};
 
 /// Asks that may wait for a turn; more are refused.
 const WAITING: usize = 4096;
@@ -34,6 +40,8 @@ const TOGETHER: usize = 500;
 pub(super) const SWEPT: usize = 2_000;
 /// Pause before a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a walk goes on before the next turn.
+const STRIDE: Duration = Duration::from_millis(20);
 
 /// What the task is asked.
 pub(super) enum Ask {
@@ -48,9 +56,9 @@ pub(super) enum Ask {
     /// For a step of a walk, by somebody who blocks.
     Walk(Kind, u64, std::sync::mpsc::SyncSender<Result<(Vec<Record>, u64), Fault>>),
     /// To note a use.
-    Claim(String, Option<Duration>, oneshot::Sender<Result<bool, Fault>>),
-    /// To tell followers of everything anew.
-    StartOver,
+    Claim(Claim, oneshot::Sender<Result<bool, Fault>>),
+    /// To tell followers of everything anew, and then to say so, or why not.
+    StartOver(std::sync::mpsc::SyncSender<Result<(), Fault>>),
 }
 
 /// How it stands with the store.
@@ -67,6 +75,7 @@ pub(super) struct Shared {
     asks: mpsc::Sender<Ask>,
     standing: Arc<Standing>,
     timeout: Duration,
+    longest: Duration,
 }
 
 /// The task.
@@ -82,11 +91,19 @@ struct Speaker {
     listen_at: Instant,
     reader: Reader,
     is_settled: bool,
-    /// Whether followers have to be told everything anew.
-    start_over: bool,
+    /// Under way while followers have to be told everything anew.
+    walk: Option<Walk>,
+    /// Who waits for its end.
+    waiting: Vec<std::sync::mpsc::SyncSender<Result<(), Fault>>>,
     heard: Instant,
-    /// When a store that does not answer is asked again.
-    away_until: Option<Instant>,
+    away: Option<Away>,
+}
+
+/// The store cannot be used.
+struct Away {
+    /// When it is asked again.
+    until: Instant,
+    why: Fault,
 }
 
 /// What is needed to begin: made before the ledger is, run after it.
@@ -109,7 +126,7 @@ impl Shared {
         let standing = Arc::new(Standing { trusted: AtomicBool::new(false), up: AtomicBool::new(false), counts: Mutex::default() });
         let (asks, received) = mpsc::channel(WAITING);
         let beginning = Beginning { asks: received, standing: standing.clone(), wire, poll_every: config.poll_every.0, trust_for };
-        Ok((Self { asks, standing, timeout: config.timeout.0 }, beginning))
+        Ok((Self { asks, standing, timeout: config.timeout.0, longest: longest(config) }, beginning))
     }
 
     pub(super) fn ask(&self, ask: Ask) -> Result<(), Fault> {
@@ -142,14 +159,29 @@ impl Shared {
         answered.recv().map_err(|_| super::gone())?
     }
 
+    /// Has followers told of everything anew, and waits for it, but not for long: it goes on behind.
+    ///
+    /// # Errors
+    /// Why they are not told yet.
+    pub(super) fn catch_up(&self) -> Result<(), Fault> {
+        // A connection, and an answer.
+        let most = self.longest * 2;
+        let (told, outcome) = std::sync::mpsc::sync_channel(1);
+        self.ask(Ask::StartOver(told))?;
+        outcome.recv_timeout(most).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => Err(Fault::Away(format!("not all of it was told within {most:?}"))),
+            RecvTimeoutError::Disconnected => Err(super::gone()),
+        })
+    }
+
     pub(super) fn counts(&self) -> Vec<(Kind, u64)> {
         self.standing.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Beginning {
-    /// The task's work, for a thread of its own. `first` is told how the first turn went.
-    pub(super) fn work(self, inner: Weak<Inner>, first: std::sync::mpsc::Sender<Result<(), Fault>>) -> Result<Work, String> {
+    /// The task's work, for a thread of its own.
+    pub(super) fn work(self, inner: Weak<Inner>) -> Result<Work, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("no runtime: {e}"))?;
         let Self { asks, standing, wire, poll_every, trust_for } = self;
         Ok(Box::new(move || {
@@ -165,26 +197,28 @@ impl Beginning {
                     listen_at: Instant::now(),
                     reader: Reader::default(),
                     is_settled: false,
-                    start_over: true,
+                    walk: Some(Walk::default()),
+                    waiting: Vec::new(),
                     heard: Instant::now(),
-                    away_until: None,
+                    away: None,
                 };
-                speaker.run(&first).await;
+                speaker.run().await;
             });
         }))
     }
 }
 
 impl Speaker {
-    async fn run(mut self, first: &std::sync::mpsc::Sender<Result<(), Fault>>) {
-        if let Some(inner) = self.inner.upgrade() {
-            // Whoever opened the ledger may have stopped waiting.
-            let _ = first.send(self.hear(&inner, Vec::new()).await);
-        }
+    async fn run(mut self) {
         while let Some(asked) = self.next().await {
             let Some(inner) = self.inner.upgrade() else { return };
             let asked = asked.into_iter().filter_map(|ask| self.aside(ask)).collect::<Vec<_>>();
-            if let Err(fault) = self.hear(&inner, asked).await {
+            let outcome = self.hear(&inner, asked).await;
+            if outcome.is_err() || self.walk.is_none() {
+                // Whoever waited may have stopped waiting.
+                self.waiting.drain(..).for_each(|told| drop(told.try_send(outcome.clone())));
+            }
+            if let Err(fault) = outcome {
                 tracing::debug!(%fault, "the ledger's store");
             }
         }
@@ -192,7 +226,11 @@ impl Speaker {
 
     /// What waits by now; nothing when it is time to ask what others did; `None` at the end.
     async fn next(&mut self) -> Option<Vec<Ask>> {
-        let pause = self.away_until.map_or(self.poll_every, |until| until.saturating_duration_since(Instant::now()));
+        let pause = match &self.away {
+            Some(away) => away.until.saturating_duration_since(Instant::now()),
+            None if self.walk.is_some() => Duration::ZERO,
+            None => self.poll_every,
+        };
         let read = self.reader.cursor();
         let rung = async {
             let Some(bell) = self.bell.as_mut() else { return std::future::pending().await };
@@ -230,8 +268,13 @@ impl Speaker {
         match ask {
             Ask::List(listing, answer) => drop(tokio::spawn(async move { answer.send(wire.list(&listing).await) })),
             Ask::Walk(kind, from, answer) => drop(tokio::spawn(async move { answer.send(wire.walk(kind, from).await) })),
-            Ask::Claim(what, life, answer) => drop(tokio::spawn(async move { answer.send(wire.claim(&what, life).await) })),
-            Ask::StartOver => self.start_over = true,
+            Ask::Claim(claim, answer) => drop(tokio::spawn(async move { answer.send(wire.claim(&claim).await) })),
+            Ask::StartOver(told) => {
+                self.waiting.push(told);
+                // A follower that is new knows nothing yet.
+                self.standing.trusted.store(false, Ordering::Release);
+                self.walk.get_or_insert_default();
+            }
             turned @ (Ask::Write(..) | Ask::Get(..) | Ask::Sweep(_)) => return Some(turned),
         }
         None
@@ -239,26 +282,34 @@ impl Speaker {
 
     /// One turn, or the reason why there is none now.
     async fn hear(&mut self, inner: &Inner, asked: Vec<Ask>) -> Result<(), Fault> {
-        if self.away_until.is_some_and(|until| until > Instant::now()) {
+        if self.away.as_ref().is_some_and(|away| away.until > Instant::now()) {
             let fault = Fault::Away("it did not answer before".into());
             refuse(asked, &fault);
             return Err(fault);
         }
         let outcome = match self.turn(&asked).await {
             // A connection that was lost while nobody spoke is not worth refusing anybody.
-            Err(Fault::Away(_)) if self.away_until.is_none() && !asked.iter().any(|ask| matches!(ask, Ask::Write(..))) => {
+            Err(Fault::Away(_)) if self.away.is_none() && !asked.iter().any(|ask| matches!(ask, Ask::Write(..))) => {
+                self.walk_anew();
                 self.turn(&asked).await
             }
             outcome => outcome,
         };
-        match outcome {
-            Ok(turn) => self.take(inner, turn, asked).await,
+        let outcome = match outcome {
+            Ok(turn) => {
+                self.take(inner, turn, asked);
+                self.catch_up(inner).await
+            }
             Err(fault) => {
                 refuse(asked, &fault);
-                self.lost(inner, &fault);
                 Err(fault)
             }
+        };
+        match &outcome {
+            Ok(()) => self.heard(),
+            Err(fault) => self.lost(inner, fault),
         }
+        outcome
     }
 
     async fn turn(&mut self, asked: &[Ask]) -> Result<Turn, Fault> {
@@ -276,32 +327,31 @@ impl Speaker {
         self.wire.turn(&parts, &mut self.reader).await
     }
 
+    /// Whether it is the same server after a fault is not known, and another one counts steps otherwise.
+    fn walk_anew(&mut self) {
+        self.walk = self.walk.take().map(|_| Walk::default());
+    }
+
     fn part<'a>(&self, ask: &'a Ask) -> Option<Part<'a>> {
         match ask {
             Ask::Write(batch, _) => Some(Part::Batch(batch)),
             Ask::Get(kind, id, _) => Some(Part::Get(self.wire.seal.place(*kind, id))),
             Ask::Sweep(_) => Some(Part::Sweep(SWEPT)),
-            Ask::List(..) | Ask::Walk(..) | Ask::Claim(..) | Ask::StartOver => None,
+            Ask::List(..) | Ask::Walk(..) | Ask::Claim(..) | Ask::StartOver(_) => None,
         }
     }
 
     /// First what happened, then the answers: whoever is answered finds memory and followers as they are to be.
-    async fn take(&mut self, inner: &Inner, mut turn: Turn, asked: Vec<Ask>) -> Result<(), Fault> {
-        if self.away_until.take().is_some() {
-            tracing::info!("the ledger's store answers again");
-        }
-        self.heard = Instant::now();
-        self.standing.up.store(true, Ordering::Release);
+    fn take(&mut self, inner: &Inner, mut turn: Turn, asked: Vec<Ask>) {
         // Another store: it has to be told which key it is sealed with.
         self.is_settled &= !turn.is_new;
         match std::mem::replace(&mut turn.news, News::Unknown) {
             News::Changes(changes) => self.follow(inner, changes),
             News::Unknown => {
                 inner.memory.clear();
-                self.start_over = true;
+                self.walk = Some(Walk::default());
             }
         }
-        let caught_up = if self.start_over { self.catch_up(inner).await } else { Ok(()) };
         if asked.iter().any(|ask| matches!(ask, Ask::Write(..))) {
             inner.commits.fetch_add(1, Ordering::Relaxed);
         }
@@ -311,7 +361,6 @@ impl Speaker {
         if let Ok(counts) = turn.counts() {
             *self.standing.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
         }
-        caught_up
     }
 
     fn follow(&mut self, inner: &Inner, changes: Vec<Result<wire::Told, Fault>>) {
@@ -328,26 +377,27 @@ impl Speaker {
                 }
             }
         }
+        if let Some(walk) = &mut self.walk {
+            walk.note(told.iter().map(|(_, change)| change));
+        }
         inner.tell(told);
     }
 
-    /// Tells followers of all that they hold, as it is in the store now.
+    /// Walks on, and at the end tells followers of all that they hold.
     async fn catch_up(&mut self, inner: &Inner) -> Result<(), Fault> {
-        let mut records = Vec::new();
-        for kind in Kind::FOLLOWED {
-            let mut from = 0;
-            loop {
-                let (step, next) = self.wire.walk(kind, from).await?;
-                records.extend(step.into_iter().map(Arc::new));
-                if next == 0 {
-                    break;
+        let began = Instant::now();
+        while let Some(walk) = &mut self.walk {
+            match walk.next().filter(|_| inner.is_followed()) {
+                Some((kind, from)) => walk.step(self.wire.walk(kind, from).await?),
+                None => {
+                    inner.start_over(&self.walk.take().unwrap_or_default().whole());
+                    self.standing.trusted.store(true, Ordering::Release);
                 }
-                from = next;
+            }
+            if began.elapsed() > STRIDE {
+                break;
             }
         }
-        inner.start_over(&records);
-        self.start_over = false;
-        self.standing.trusted.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -367,23 +417,36 @@ impl Speaker {
                 let _ = answer.send(found);
             }
             Ask::Sweep(answer) => _ = answer.send(turn.number()),
-            Ask::List(..) | Ask::Walk(..) | Ask::Claim(..) | Ask::StartOver => {}
+            Ask::List(..) | Ask::Walk(..) | Ask::Claim(..) | Ask::StartOver(_) => {}
         }
     }
 
-    /// The store did not answer. What is remembered holds for a while.
-    fn lost(&mut self, inner: &Inner, fault: &Fault) {
-        if self.away_until.is_none() {
-            tracing::warn!(%fault, "the ledger's store does not answer; what is remembered holds for {:?}", self.trust_for);
+    /// The store answered.
+    fn heard(&mut self) {
+        if self.away.take().is_some() {
+            tracing::info!("the ledger's store answers again");
         }
-        self.away_until = Some(Instant::now() + PAUSE);
+        self.standing.up.store(true, Ordering::Release);
+        if self.walk.is_none() {
+            self.heard = Instant::now();
+        }
+    }
+
+    /// The store did not answer, or said something that is of no use. What is remembered holds for a while.
+    fn lost(&mut self, inner: &Inner, fault: &Fault) {
+        let is_the_same = |away: &Away| std::mem::discriminant(&away.why) == std::mem::discriminant(fault);
+        if !self.away.as_ref().is_some_and(is_the_same) {
+            tracing::warn!(%fault, "the ledger's store cannot be used; what is remembered holds for {:?}", self.trust_for);
+        }
+        self.away = Some(Away { until: Instant::now() + PAUSE, why: fault.clone() });
         self.standing.up.store(false, Ordering::Release);
         (self.bell, self.listen_at) = (None, Instant::now());
+        self.walk_anew();
         if self.heard.elapsed() >= self.trust_for && self.standing.trusted.swap(false, Ordering::AcqRel) {
             tracing::error!("the ledger's store was not heard for {:?}: what it holds lets nobody in until it is back", self.trust_for);
             inner.memory.clear();
             inner.start_over(&[]);
-            self.start_over = true;
+            self.walk = Some(Walk::default());
         }
     }
 }
@@ -397,7 +460,7 @@ fn refuse(asked: Vec<Ask>, fault: &Fault) {
             Ask::List(_, answer) => _ = answer.send(Err(fault.clone())),
             Ask::Walk(.., answer) => _ = answer.send(Err(fault.clone())),
             Ask::Claim(.., answer) => _ = answer.send(Err(fault.clone())),
-            Ask::StartOver => {}
+            Ask::StartOver(told) => drop(told.try_send(Err(fault.clone()))),
         }
     }
 }

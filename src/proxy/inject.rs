@@ -30,7 +30,7 @@ use super::{Body, Error, Route};
 use crate::clock::UnixTime;
 use crate::credential::{Held, Scope, Unavailable};
 
-pub use trail::{Trail, take_ticket};
+pub use trail::{Trail, opens_alone, take_ticket};
 
 /// A request that shows what its origin wants to see, where its route says so.
 pub struct Credentialed {

@@ -56,7 +56,7 @@ fn maker(admitted: &Admitted) -> Option<(Arc<dyn Scheme>, String)> {
     let name = match &admitted.proof {
         Proof::Token(verdict) => &verdict.scheme,
         Proof::Session { session, .. } => &session.scheme,
-        Proof::Public | Proof::Ticket { .. } | Proof::Shadow { .. } => return None,
+        Proof::Public | Proof::Ticket { .. } | Proof::Shadow { .. } | Proof::Address { .. } => return None,
     };
     let named = routed.route.schemes.iter().find(|named| named.name == *name)?;
     let session = named.scheme.maker(&routed.request.facts(routed.mount, &NoGeo))?;

@@ -15,7 +15,7 @@ use super::origin::HostPolicy;
 use super::request::{Admitted, Outbound, Proof, Request, Routed};
 use super::{Error, Filter, Route};
 use crate::clock::UnixTime;
-use crate::credential::signed::{self, Target};
+use crate::credential::signed::Target;
 use crate::path::CleanPath;
 use crate::token::carrier::{self, Strip};
 use crate::token::{Grant, RequestFacts, SignError, Signed};
@@ -108,7 +108,7 @@ const KEY_AWAITED: Duration = Duration::from_secs(1);
 fn unsigned(route: &Route, fault: &SignError) -> Error {
     match fault {
         // What a caller asks for is no fault of ours, and must not fill the log of faults.
-        SignError::CannotExpress(_) => {
+        SignError::CannotExpress(_) | SignError::NoWords(_) | SignError::Refused(_) => {
             tracing::debug!(route = %route.name, %fault, "a request cannot be signed for its origin");
             Error::Unsignable
         }
@@ -132,7 +132,7 @@ fn uri_of(signed: &Signed) -> Result<Uri, Error> {
 /// Cookies stand beside the viewer's own; nothing that the origin would read as a signature comes from the viewer.
 fn add(headers: &mut HeaderMap, anew: &SignedAnew) -> Result<(), Error> {
     carrier::strip_headers(headers, &anew.strip);
-    for (name, value) in &signed::headers(&anew.signed).ok_or(Error::Unsignable)? {
+    for (name, value) in &anew.signed.fields().ok_or(Error::Unsignable)? {
         if name == COOKIE {
             headers.append(COOKIE, value.clone());
         } else {

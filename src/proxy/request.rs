@@ -81,6 +81,11 @@ pub enum Proof {
         /// What must not reach the origin: the tokens that came along.
         strip: Vec<Strip>,
     },
+    /// The request came to an address that was handed out and opens by itself.
+    Address {
+        /// What must not reach the origin: tokens that came along.
+        strip: Vec<Strip>,
+    },
     /// A token was found good.
     Token(Verdict),
     /// A ticket was found good.
@@ -107,7 +112,7 @@ impl Proof {
     pub fn strip_and_grant(&self) -> (&[Strip], Option<&Grant>) {
         match self {
             Self::Public => (&[], None),
-            Self::Shadow { strip } => (strip, None),
+            Self::Shadow { strip } | Self::Address { strip } => (strip, None),
             Self::Token(verdict) => (&verdict.strip, Some(&verdict.grant)),
             Self::Session { session, strip } => (strip, Some(&session.grant)),
             Self::Ticket { strip, .. } => (strip, None),
@@ -115,7 +120,7 @@ impl Proof {
     }
 }
 
-/// A request that may be answered: the route is public, a token or a ticket was found good, or the route is in shadow mode.
+/// A request that may be answered: the route is public, a token, a ticket or an address was found good, or the route is in shadow mode.
 pub struct Verified {
     /// The request with its route.
     pub routed: Routed,

@@ -4,6 +4,7 @@
 //! a fleet.
 
 use super::filter::{Decide, Decision};
+use super::inject::opens_alone;
 use super::request::{Proof, Routed, Verified};
 use super::ticket::{Found, Opened};
 use super::{Error, ticket, upload};
@@ -38,6 +39,10 @@ impl Decide<Routed> for VerifyToken {
 /// The ledger that a fleet shares, where this route's tokens are looked up in it.
 fn shared_ledger(routed: &Routed) -> Option<Ledger> {
     let ledger = routed.request.state.ledger.as_ref().filter(|ledger| ledger.is_shared())?;
+    // Where the address is enough, no token is looked at.
+    if matches!(opens_alone(routed), Ok(true)) {
+        return None;
+    }
     let mut schemes = routed.route.schemes.iter().chain(&routed.route.compare);
     schemes.any(|scheme| scheme.scheme.looks_up()).then(|| ledger.clone())
 }
@@ -134,6 +139,9 @@ fn judge(routed: &Routed, found: Option<Found>) -> Result<Proof, Error> {
     if routed.route.is_public() {
         return Ok(Proof::Public);
     }
+    if opens_alone(routed)? {
+        return Ok(Proof::Address { strip: token_places(routed) });
+    }
     let Some(found) = found.filter(|found| is_meant(routed, found)) else { return verify(routed) };
     let opened = ticket::open(routed, &found)?;
     let strip = found.strip.into_iter().chain(token_places(routed)).collect();
@@ -170,7 +178,7 @@ fn verify(routed: &Routed) -> Result<Proof, Error> {
             let state = &routed.request.state;
             // Keys of the ledger are forgotten while it is not heard: which one this was cannot be told.
             if refusal.denial == Denial::UnknownKey && state.ledger.as_ref().is_some_and(Ledger::is_lapsed) && !shadow {
-                return Err(Error::LedgerAway);
+                return goes_on(routed).ok_or(Error::LedgerAway);
             }
             refused(routed, refusal)
         }

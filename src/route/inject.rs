@@ -87,6 +87,9 @@ pub struct AnswersConfig {
     pub lifetime: Period,
     /// What the path segment of a ticket begins with, before `~`.
     pub marker: String,
+    /// Lets in who comes to such an address without a token, as the vendors' own do: for SDKs that send their key in a header, and back
+    /// ends that hand an address on. It opens for `lifetime`, whatever becomes of the token that it was asked for with.
+    pub tokenless: bool,
     /// Fields of JSON answers.
     pub json: Vec<JsonConfig>,
     /// Longest JSON answer that is read; a longer one is withheld where `json` names fields.
@@ -124,6 +127,7 @@ impl Default for AnswersConfig {
             origins: Vec::new(),
             lifetime: Period::seconds(24 * 3600),
             marker: "up".into(),
+            tokenless: false,
             json: Vec::new(),
             max_json: Size::kib(1024),
             keep_cookies: false,
@@ -309,6 +313,8 @@ pub struct Answers<O> {
     pub lifetime: i64,
     /// What a ticket's segment begins with.
     pub marker: String,
+    /// Whether a ticket opens without a token.
+    pub tokenless: bool,
     /// Fields of JSON answers.
     pub json: Vec<(Field, JsonAction)>,
     /// Longest JSON answer that is read.
@@ -350,6 +356,7 @@ impl AnswersConfig {
             origins,
             lifetime: self.lifetime.as_unix(),
             marker: format!("{}~", self.marker),
+            tokenless: self.tokenless,
             json: self.json.iter().map(|rule| Ok((Field::parse(&rule.field)?, rule.action))).collect::<Result<_, String>>()?,
             max_json: self.max_json.as_usize(),
             keep_cookies: self.keep_cookies,

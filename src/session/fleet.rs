@@ -12,7 +12,9 @@
 //!
 //! After [`FAULTS`] faults in a row the store counts as away: entries do not wait for it until a renewal has got through.
 
-use std::collections::{HashSet, VecDeque};
+mod errands;
+
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use tokio::sync::{Notify, watch};
 
+use self::errands::{Errand, Errands};
 use super::store::{Answer, AskRecord, Change, SharedStore, StoreFault};
 use super::{Admission, Ask, End, Gone, Key, Limit, OnStoreError, Seen, Session, SessionId, SessionRefusal, Sessions};
 use crate::clock::{Clock, UnixTime};
@@ -30,11 +33,6 @@ use crate::revocation::{Full, Revocation, Revocations, Target};
 
 /// Faults in a row after which the store counts as away.
 pub const FAULTS: u32 = 3;
-/// Most things that wait for the store to come back. Over it the oldest is dropped: it holds here, and ends by itself.
-const ERRANDS: usize = 100_000;
-/// Most ends that are told at once.
-const BATCH: usize = 256;
-
 /// How long the store is not asked again for a session that it does not have.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
 /// How many of those are remembered.
@@ -89,7 +87,7 @@ struct Inner {
     parts: FleetParts,
     /// Sessions that the store knows as living here.
     held: Mutex<HashSet<SessionId>>,
-    errands: Mutex<VecDeque<Errand>>,
+    errands: Mutex<Errands>,
     /// Held while errands are run: their order is what was meant.
     telling: tokio::sync::Mutex<()>,
     /// Sessions that the store did not have a moment ago: who goes on asking for one that is over does not reach the store.
@@ -99,23 +97,6 @@ struct Inner {
     all: AtomicBool,
     nudge: Notify,
     progress: watch::Sender<Progress>,
-}
-
-/// What the store has still to be told.
-#[derive(Debug, Clone)]
-enum Errand {
-    End(SessionId, End),
-    Revoke(Revocation),
-    Restore(Revocation),
-}
-
-impl Errand {
-    const fn end(&self) -> Option<(SessionId, End)> {
-        match self {
-            Self::End(id, end) => Some((*id, *end)),
-            Self::Revoke(_) | Self::Restore(_) => None,
-        }
-    }
 }
 
 /// What is to be made up for.
@@ -393,7 +374,7 @@ impl Inner {
     async fn run_errands(&self) -> Result<(), StoreFault> {
         let _turn = self.telling.lock().await;
         loop {
-            let next = self.next_errands();
+            let (next, until) = self.lock_errands().next();
             let told = match next.as_slice() {
                 [] => return Ok(()),
                 [Errand::Revoke(revocation), ..] => self.timed("revoke", self.store.revoke(revocation.clone())).await,
@@ -405,17 +386,8 @@ impl Inner {
                 Err(StoreFault::Odd(error)) => tracing::error!(error, errands = ?next, "the session store does not take this"),
                 Err(away) => return Err(away),
             }
-            let mut errands = self.lock_errands();
-            let done = next.len().min(errands.len());
-            errands.drain(..done);
+            self.lock_errands().told(until);
         }
-    }
-
-    /// The next thing to tell, or several ends at once.
-    fn next_errands(&self) -> Vec<Errand> {
-        let errands = self.lock_errands();
-        let ends = errands.iter().take(BATCH).take_while(|errand| errand.end().is_some()).count();
-        errands.iter().take(ends.max(1)).cloned().collect()
     }
 
     async fn keep_following(&self) {
@@ -492,12 +464,7 @@ impl Inner {
     }
 
     fn send(&self, errand: Errand) {
-        let mut errands = self.lock_errands();
-        if errands.len() >= ERRANDS {
-            errands.pop_front();
-        }
-        errands.push_back(errand);
-        drop(errands);
+        self.lock_errands().push(errand);
         self.nudge.notify_one();
     }
 
@@ -505,7 +472,7 @@ impl Inner {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_errands(&self) -> MutexGuard<'_, VecDeque<Errand>> {
+    fn lock_errands(&self) -> MutexGuard<'_, Errands> {
         self.errands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -522,3 +489,6 @@ impl std::fmt::Debug for Fleet {
         f.debug_struct("Fleet").field("progress", &*self.0.progress.borrow()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,8 @@ pub trait SharedStore: Send + Sync {
     /// first, then each limit; nothing is taken or evicted unless all of them can be met.
     fn admit(&self, ask: AskRecord) -> Pending<'_, Answer>;
 
-    /// The record of a session that another gateway admitted, for a ticket that came here. `None`: there is none.
+    /// The record of a session that another gateway admitted, for a ticket that came here. `None`: there is none, or its grant
+    /// cannot be written down ([`Grant::can_be_written`]), so that only the gateway that saw the token can go on with it.
     fn find(&self, id: SessionId) -> Pending<'_, Option<AskRecord>>;
 
     /// Says which sessions are alive. Answers with those that ended, and those that the store does not have.

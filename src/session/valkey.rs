@@ -170,6 +170,9 @@ impl SharedStore for ValkeyStore {
         Box::pin(async move {
             let found: Vec<String> = self.call("find", &FindAsk { id }, self.timeout).await?;
             let [text, bytes, idle] = found.as_slice() else { return Ok(None) };
+            if text.is_empty() {
+                return Ok(None);
+            }
             let mut record: AskRecord = serde_json::from_str(text).map_err(|e| StoreFault::Odd(e.to_string()))?;
             record.bytes = bytes.parse().unwrap_or(record.bytes);
             record.terms.idle = idle.parse().unwrap_or(record.terms.idle);
@@ -316,6 +319,7 @@ struct ScriptAsk {
     on_full: OnFull,
     idle: u32,
     bytes: i64,
+    /// For another gateway that takes the session in; empty where its grant cannot be written down, and then none can.
     rec: String,
 }
 
@@ -348,7 +352,7 @@ impl ScriptAsk {
             on_full: terms.on_full,
             idle: terms.idle,
             bytes: bounded(ask.bytes),
-            rec: json(ask)?,
+            rec: if ask.grant.can_be_written() { json(ask)? } else { String::new() },
         })
     }
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use link::{Bell, Link, millis};
+pub use link::{Bell, GOOD, Link, millis};
 pub use settings::{Place, base, longest};
 
 use crate::units::Period;

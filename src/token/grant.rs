@@ -264,7 +264,11 @@ pub enum Binding {
 }
 
 impl Binding {
-    fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
+    /// Whether the request keeps it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(&self, facts: &RequestFacts<'_>) -> Result<(), Denial> {
         let (holds, denial) = match self {
             Self::Networks(nets) => (facts.comes_from(nets), Denial::Address),
             Self::Countries(list) => (facts.country().is_some_and(|c| list.contains(&c)), Denial::Country),
@@ -308,6 +312,12 @@ pub struct UploadTerms {
 }
 
 impl Grant {
+    /// Whether it is the same when it is written down and read again, for what another gateway decides by it.
+    #[must_use]
+    pub fn can_be_written(&self) -> bool {
+        self.details.is_none() && self.combined.is_empty()
+    }
+
     /// Asks everything that depends on the request or the time.
     ///
     /// # Errors

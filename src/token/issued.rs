@@ -22,11 +22,15 @@ pub enum Kind {
     AuthToken,
     /// Rules of a Cloudflare Stream video, by its uid.
     StreamVideo,
+    /// API keys, by their public id; those of the config by the SHA-256 of the whole key as well.
+    ApiKey,
+    /// api.video access tokens, by their SHA-256.
+    AccessToken,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::UploadToken, Self::PrivateToken, Self::AuthToken, Self::StreamVideo];
+    pub const ALL: [Self; 6] = [Self::UploadToken, Self::PrivateToken, Self::AuthToken, Self::StreamVideo, Self::ApiKey, Self::AccessToken];
 
     /// Its one word.
     #[must_use]
@@ -36,6 +40,8 @@ impl Kind {
             Self::PrivateToken => "private-token",
             Self::AuthToken => "auth-token",
             Self::StreamVideo => "stream-video",
+            Self::ApiKey => "api-key",
+            Self::AccessToken => "access-token",
         }
     }
 }
@@ -52,6 +58,10 @@ pub enum Issue {
     AuthToken(AuthToken),
     /// Rules of a Cloudflare Stream video.
     StreamVideo(StreamVideo),
+    /// An API key.
+    ApiKey(ApiKey),
+    /// An api.video access token.
+    AccessToken(AccessToken),
 }
 
 /// Looks records up.
@@ -109,6 +119,8 @@ impl Issue {
             Self::PrivateToken(_) => Kind::PrivateToken,
             Self::AuthToken(_) => Kind::AuthToken,
             Self::StreamVideo(_) => Kind::StreamVideo,
+            Self::ApiKey(_) => Kind::ApiKey,
+            Self::AccessToken(_) => Kind::AccessToken,
         }
     }
 
@@ -120,6 +132,8 @@ impl Issue {
             Self::PrivateToken(token) => &token.account,
             Self::AuthToken(token) => &token.account,
             Self::StreamVideo(video) => &video.account,
+            Self::ApiKey(key) => &key.account,
+            Self::AccessToken(access) => &access.account,
         }
     }
 
@@ -131,6 +145,8 @@ impl Issue {
             Self::PrivateToken(token) => token.until,
             Self::AuthToken(token) => token.until(),
             Self::StreamVideo(_) => UnixTime::MAX,
+            Self::ApiKey(key) => key.until,
+            Self::AccessToken(access) => access.until,
         }
     }
 }
@@ -293,6 +309,32 @@ pub struct StreamVideo {
     pub created: i64,
     /// When something was last said of it.
     pub modified: i64,
+}
+
+/// A key of the control API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Whose it is.
+    pub account: String,
+    /// Its public id; the name of one of the config.
+    pub id: String,
+    /// SHA-256 of the whole key, lower-case hexadecimal.
+    pub sha256: String,
+    /// Whether it may change anything.
+    pub writes: bool,
+    /// The first second at which it is no longer good.
+    pub until: UnixTime,
+}
+
+/// A bearer token that stands for an API key for a while (api.video, `POST /auth/api-key`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessToken {
+    /// Whose it is.
+    pub account: String,
+    /// The API key by its id; when that is gone, so is this.
+    pub api_key: String,
+    /// The first second at which it is no longer good.
+    pub until: UnixTime,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod akamai_edgeauth;
 pub mod amazon_ivs;
+pub mod api_key;
 pub mod apivideo_private;
 pub mod apivideo_upload;
 pub mod ats_access_control;
@@ -39,9 +40,11 @@ pub mod times;
 pub mod wowza;
 pub mod ziggeo;
 
-use http::HeaderName;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
+use super::carrier::field_value;
 use super::{Denial, Grant, Presented, RequestFacts, Where};
 use crate::clock::UnixTime;
 
@@ -180,7 +183,7 @@ pub struct Reply {
     pub body: String,
 }
 
-/// What a new token shall allow.
+/// What a new token shall allow. [`Scheme::sign`] may leave out what the scheme has no words for; [`exact::sign`](super::exact::sign) refuses.
 #[derive(Debug, Clone, Default)]
 pub struct SignRequest {
     /// `https` or `http`, for schemes that sign whole URLs.
@@ -234,6 +237,34 @@ pub struct Signed {
     pub cookies: Vec<(String, String)>,
 }
 
+impl Signed {
+    /// The headers that carry it, cookies in one `Cookie`; `None` when they cannot be sent.
+    #[must_use]
+    pub fn fields(&self) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), field_value(value).ok()?);
+        }
+        if !self.cookies.is_empty() {
+            let pairs: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            headers.insert(COOKIE, field_value(&pairs.join("; ")).ok()?);
+        }
+        Some(headers)
+    }
+
+    /// The same for the path `to` instead of `from`; `None` where the token stands below what both have in common.
+    #[must_use]
+    pub fn moved(&self, from: &str, to: &str) -> Option<Self> {
+        if self.path == from {
+            return Some(Self { path: to.to_owned(), ..self.clone() });
+        }
+        let alike = from.bytes().zip(self.path.bytes()).take_while(|(one, other)| one == other).count();
+        let (before, after) = from.split_at(from.as_bytes()[..alike].iter().rposition(|byte| *byte == b'/')? + 1);
+        let token = self.path.strip_prefix(before)?.strip_suffix(after)?;
+        Some(Self { path: format!("{before}{token}{}", to.strip_prefix(before)?), ..self.clone() })
+    }
+}
+
 /// Why no token could be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
@@ -246,6 +277,12 @@ pub enum SignError {
     /// The scheme has no words for what was asked.
     #[error("{0}")]
     CannotExpress(String),
+    /// The scheme signs on without this field of the request.
+    #[error("the scheme has no words for `{0}`")]
+    NoWords(&'static str),
+    /// The scheme does not take what it signed.
+    #[error("the scheme refuses such a token: {0}")]
+    Refused(Denial),
     /// The crypto library refused.
     #[error("signing failed")]
     Crypto,

@@ -62,7 +62,11 @@ pub(super) fn every() -> &'static [Box<dyn Scheme>] {
         let jwt = json!({ "type": "jwt", "carriers": carriers, "claims": { "paths": "paths", "networks": "ip", "countries": "co" } });
         let ziggeo = json!({ "type": "ziggeo", "application_token": "0123456789abcdef" });
         let issued = ["apivideo-private", "apivideo-upload"].map(|kind| json!({ "type": kind }));
-        plain.chain(digests).chain([jwt, ziggeo]).chain(issued).map(build).collect()
+        let keys = ["apivideo", "cloudflare", "ziggeo"].map(|dialect| {
+            let application = (dialect == "ziggeo").then_some("app");
+            json!({ "type": "api-key", "dialect": dialect, "application_token": application })
+        });
+        plain.chain(digests).chain([jwt, ziggeo]).chain(issued).chain(keys).map(build).collect()
     })
 }
 
@@ -78,7 +82,7 @@ fn build(mut table: Value) -> Box<dyn Scheme> {
         let around = keys::Surroundings { folder: std::path::Path::new("/"), variable: &|_| None };
         KeySource::new(keys::read(&Name::new("k").expect("a name"), &set, around).expect("a key set"))
     });
-    if !table["type"].as_str().is_some_and(|kind| kind.starts_with("apivideo")) {
+    if !table["type"].as_str().is_some_and(|kind| kind.starts_with("api")) {
         table["keys"] = "k".into();
     }
     let table: SchemeConfig = serde_json::from_value(table).expect("a scheme");

@@ -152,6 +152,45 @@ fn explain_says_why_not() {
     assert_eq!(line.trim(), "deny: route vod, token_expired (expired), status 403");
 }
 
+/// A link that is bound to nobody is not handed out where one was asked for that is.
+#[test]
+fn what_a_scheme_cannot_say_is_not_signed() {
+    let folder = Folder::new();
+    let schemes = r#"
+[schemes.cat]
+type = "cta-5007"
+keys = "main"
+[schemes.key]
+type = "digest-url"
+keys = "main"
+preset = "keycdn"
+[schemes.endless]
+type = "digest-url"
+keys = "main"
+preset = "nginx-secure-link-secret"
+[origins.media]"#;
+    folder.file("tollgate.toml", &config("http://127.0.0.1:9").replace("[origins.media]", schemes));
+    let cases: [(&str, &[&str], &str); 7] = [
+        ("cat", &["--client-ip", "198.51.100.7"], "client_ip"),
+        ("cat", &["--subject", "ann", "--not-before", "5"], ""),
+        ("key", &["--scope", "/vod/"], "scope"),
+        ("key", &["--subject", "ann"], "subject"),
+        ("key", &["--country", "SE"], "country"),
+        ("endless", &[], "expires"),
+        ("endless", &["--forever"], ""),
+    ];
+    for (scheme, arguments, field) in cases {
+        let ended = rig::run(&[&["sign", "https://video.example.com/vod/a", "--scheme", scheme], arguments].concat(), folder.path());
+        if field.is_empty() {
+            assert!(ended.well() && ended.stdout.starts_with("https://video.example.com/"), "{scheme} {arguments:?}: {ended:?}");
+        } else {
+            let says = format!("the scheme has no words for `{field}`");
+            let refused = code(&ended) == Some(1) && ended.stdout.is_empty() && ended.stderr.contains(&says);
+            assert!(refused, "{scheme} {arguments:?}: {ended:?}");
+        }
+    }
+}
+
 /// The gateway holds the ledger's file, so that what is in it cannot be known beside the gateway, and is not guessed.
 #[test]
 fn what_is_in_the_ledger_is_left_to_the_gateway() {

@@ -3,9 +3,11 @@
 mod authz;
 mod crash;
 mod described;
+mod hostile;
 mod matrix;
 mod own;
 mod proxies;
+mod secrets;
 
 use std::net::SocketAddr;
 

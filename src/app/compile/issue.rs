@@ -10,7 +10,7 @@ use crate::config::KeyPath;
 use crate::control::dialects::Dialects;
 use crate::control::serve::Front;
 use crate::control::{Desk, Gate};
-use crate::ledger::{Body, Change, Fault, Follower, KeyRing, Kind, Ledger, LedgerConfig, Record};
+use crate::ledger::{Body, Change, Follower, KeyRing, Kind, Ledger, LedgerConfig, Record};
 use crate::name::Name;
 use crate::proxy::State;
 use crate::revocation::Revocations;
@@ -132,15 +132,7 @@ impl Follower for Withdrawing {
 /// What was withdrawn stays withdrawn over a restart, and over the fleet.
 fn withdraw(ledger: &Ledger, state: &State) -> Result<Arc<dyn Follower>, String> {
     let (sessions, revocations, clock) = (state.sessions.clone(), state.revocations.clone(), state.clock.clone());
-    let withdrawing = Arc::new(Withdrawing { sessions, revocations, clock });
-    let follower: Arc<dyn Follower> = withdrawing.clone();
-    ledger.follow(&follower);
-    let now = state.clock.now();
-    match ledger.each(Some(Kind::Revoked), |record| withdrawing.take(&record, now)) {
-        // It comes with the store.
-        Ok(()) | Err(Fault::Away(_)) => {}
-        Err(fault) => return Err(fault.to_string()),
-    }
-    ledger.start_over();
+    let follower: Arc<dyn Follower> = Arc::new(Withdrawing { sessions, revocations, clock });
+    ledger.follow(&follower, Kind::Revoked).map_err(|fault| fault.to_string())?;
     Ok(follower)
 }

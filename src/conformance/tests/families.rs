@@ -235,7 +235,7 @@ fn no_vector_is_of_an_unknown_family() {
 /// A new type of scheme needs its file.
 #[test]
 fn every_type_of_scheme_has_vectors() {
-    let mut kinds: BTreeSet<String> = ["apivideo-private", "apivideo-upload"].map(str::to_owned).into();
+    let mut kinds: BTreeSet<String> = ["api-key", "apivideo-private", "apivideo-upload"].map(str::to_owned).into();
     for (scheme, vector) in vectors() {
         let build = builder(&scheme).map(|build| build(&serde_json::json!({ "scheme": scheme }), &vector));
         kinds.extend(build.flatten().and_then(Result::ok).map(|scheme| scheme.kind().to_owned()));

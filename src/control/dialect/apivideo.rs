@@ -13,11 +13,11 @@ use serde_json::Value;
 use self::problem::{Problem, put_rate};
 use self::read::Asked;
 use super::{answer, nothing};
-use crate::control::gate::{Locked, Rate, random_base62, random_hex, sha256_hex};
+use crate::control::gate::{Locked, Rate, sha256_hex};
 use crate::control::{Answer, Call, Caller, Dialect, Refusal, Serving};
 use crate::ledger::record::{Access, PrivateToken, Role, UploadToken};
 use crate::ledger::{Batch, Body, Kind, Listing, Record, Start};
-use crate::secret::Secret;
+use crate::secret::{Secret, random};
 
 /// The dialect.
 #[derive(Debug, Clone, Copy)]
@@ -146,14 +146,14 @@ async fn give(call: &Call, caller: &Caller, batch: Batch) -> Outcome {
 }
 
 fn random() -> Result<String, Problem> {
-    random_hex(32).map_err(|_| Problem::Broken)
+    random::hex(32).map_err(|_| Problem::Broken)
 }
 
 async fn create(call: &Call) -> Outcome {
     call.note.action("upload_token.create");
     let caller = enter(call, Role::Issuer).await?;
     let ttl = read::ttl(&call.body)?;
-    let id = format!("to{}", random_base62(22).map_err(|_| Problem::Broken)?);
+    let id = format!("to{}", random::base62(22).map_err(|_| Problem::Broken)?);
     call.note.token(&id);
     let record = Record::new(&caller.account, &id, call.now, Body::UploadToken(UploadToken { ttl }));
     let record = if ttl == 0 { record } else { record.until(call.now.plus(i64::from(ttl))) };

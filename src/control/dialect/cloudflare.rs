@@ -14,12 +14,13 @@ use self::envelope::{Refused, ok};
 use self::read::Asked;
 use super::date::zulu;
 use crate::clock::UnixTime;
-use crate::control::gate::{random_hex, sha256_hex};
+use crate::control::gate::sha256_hex;
 use crate::control::{Answer, Call, Caller, Dialect, Refusal, Serving};
 use crate::keygen;
 use crate::ledger::record::{Role, SigningKey, VideoSettings};
 use crate::ledger::{Account, Batch, Body, Fault, Kind, Listing, Order, Record, Start};
 use crate::revocation::Target;
+use crate::secret::random;
 use crate::token::{Algorithm, Key, KeySet, jws};
 
 /// The dialect.
@@ -107,7 +108,7 @@ async fn make_key(account: &Account, id: &str, name: Option<&str>, now: UnixTime
 
 async fn new_key(call: &Call, caller: &Caller) -> Outcome {
     call.note.action("signing_key.create");
-    let id = random_hex(16).map_err(|_| Refused::broken())?;
+    let id = random::hex(16).map_err(|_| Refused::broken())?;
     call.note.object(&id);
     let (record, shown) = make_key(&caller.account, &id, None, call.now).await?;
     call.commit(caller, Batch::at(call.now).create(record)).await?;
@@ -134,9 +135,9 @@ async fn delete_key(call: &Call, caller: &Caller, id: &str) -> Outcome {
     call.note.object(id);
     let record = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?;
     record.filter(|record| is_shown(record)).ok_or_else(Refused::not_found)?;
-    call.commit(caller, Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id)).await?;
-    // Tokens are refused already; what is being watched by them ends here.
-    call.desk.withdraw(call, caller, Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN)).await?;
+    // Tokens are refused from here on, and what is being watched by them ends.
+    let gone = Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id);
+    call.desk.withdraw(call, caller, gone, (Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN))).await?;
     Ok(ok(&"Revoked".into()))
 }
 

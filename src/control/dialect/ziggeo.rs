@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::{answer, form};
 use crate::clock::UnixTime;
-use crate::control::gate::{Locked, random_hex};
+use crate::control::gate::Locked;
 use crate::control::{Answer, Call, Caller, Dialect, Refusal, Serving};
 use crate::ledger::record::{self, Role};
 use crate::ledger::{Account, Batch, Body, Fault, Kind, Record, lookups};
 use crate::path::CleanPath;
 use crate::query;
+use crate::secret::random;
 use crate::token::RequestFacts;
 use crate::token::issued::AuthToken;
 use crate::token::ziggeo::fields;
@@ -53,6 +54,7 @@ impl Dialect for Ziggeo {
             Refusal::CrossOrigin => (403, "not for pages of this origin"),
             Refusal::TooLarge => (413, "the body is too long"),
             Refusal::Unreadable => (400, "the body broke off"),
+            Refusal::Ambiguous => (400, "a header came twice"),
         })
     }
 }
@@ -119,6 +121,7 @@ fn broken(fault: &Fault) -> Refused {
     match fault {
         Fault::Missing => (404, "not found"),
         Fault::Exists => (400, "this key is taken"),
+        Fault::TooDeep => (400, "nested too deeply"),
         Fault::Full => (403, "no more tokens"),
         Fault::Busy | Fault::Away(_) => (503, "not now"),
         Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
@@ -177,7 +180,7 @@ async fn create(call: &Call) -> Result<Answer, Refused> {
     let caller = enter(call, Role::Issuer).await?;
     let mut token = AuthToken { account: caller.account.as_str().to_owned(), changed: call.now.0, ..AuthToken::default() };
     fields::apply(&mut token, &arguments(call)?).map_err(|name| (400, name))?;
-    let id = random_hex(16).map_err(|_| (500, "something went wrong"))?;
+    let id = random::hex(16).map_err(|_| (500, "something went wrong"))?;
     call.note.token(&id);
     let mut batch = Batch::at(call.now).create(record_of(&caller.account, &id, call.now, &token));
     if let Some(key) = &token.key {

@@ -3,13 +3,16 @@
 //! A token is signed, then opened again by its own scheme before it is handed out: what the scheme could
 //! not say is refused here and not found out by a viewer. Its text is not kept, only its digest.
 
+mod within;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use http::{StatusCode, Uri};
+use http::{HeaderName, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
+use super::{Outcome, Problem, enter, found, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::clock::UnixTime;
 use crate::control::gate::sha256_hex;
 use crate::control::{Call, Caller, PolicyConfig};
@@ -18,7 +21,8 @@ use crate::ledger::{Batch, Body, Kind, Record};
 use crate::path::{self, CleanPath};
 use crate::revocation::Target;
 use crate::session::Key;
-use crate::token::{Grant, RequestFacts, SessionTerms, SignRequest, Signed};
+use crate::token::exact::{self, Exact};
+use crate::token::{Country, SessionTerms, SignRequest, Signed};
 use crate::verifier::RouteScheme;
 
 /// What a `POST` holds.
@@ -33,6 +37,10 @@ struct Wanted {
     ttl: Option<i64>,
     not_before: Option<i64>,
     client_ip: Option<IpAddr>,
+    country: Option<Country>,
+    system: Option<u32>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     key_id: Option<String>,
     #[serde(default)]
     session: Session,
@@ -79,7 +87,8 @@ async fn issue(call: &Call) -> Outcome {
     let name = wanted.scheme.as_deref().ok_or_else(|| Problem::Invalid("name a `scheme` or a `policy`".into()))?;
     let scheme = call.desk.scheme(name).ok_or_else(|| invalid("scheme"))?;
     let uri: Uri = wanted.url.parse().map_err(|_| invalid("url"))?;
-    let host = uri.authority().ok_or_else(|| invalid("url"))?.as_str().to_ascii_lowercase();
+    // Who logs in is no part of a URL for viewers, and would be kept and shown with it (RFC 3986 §3.2.1).
+    let host = uri.authority().filter(|it| !it.as_str().contains('@')).ok_or_else(|| invalid("url"))?.as_str().to_ascii_lowercase();
     let id = uuid::Uuid::now_v7().simple().to_string();
     let mut claims = wanted.claims.clone();
     if scheme.scheme.kind() == "jwt" {
@@ -98,6 +107,9 @@ async fn issue(call: &Call) -> Outcome {
         subject: wanted.subject.clone(),
         key_id: wanted.key_id.clone(),
         client_ip: wanted.client_ip,
+        country: wanted.country,
+        system: wanted.system,
+        headers: headers(&wanted)?,
         session: SessionTerms {
             concurrent: wanted.session.concurrent,
             total: wanted.session.total,
@@ -105,12 +117,12 @@ async fn issue(call: &Call) -> Outcome {
             once: false,
         },
         claims,
-        ..SignRequest::default()
     };
-    let signed = scheme.scheme.sign(&request).map_err(|error| Problem::Invalid(error.to_string()))?;
-    let (grant, text) = opened(scheme, &request, &signed)?;
-    kept(&grant, &request)?;
-    let record = record(call, &caller, (&id, &wanted), (scheme, &grant, &text));
+    let exact = exact::sign(&*scheme.scheme, &request).map_err(|error| Problem::Invalid(error.to_string()))?;
+    let paths = wanted.policy.as_deref().and_then(|name| call.desk.config.policies.get(name)).map_or(&[][..], |policy| &policy.paths);
+    within::check(paths, &*scheme.scheme, (&request, &exact))?;
+    let record = record(call, &caller, (&id, &wanted), (scheme, &exact));
+    let signed = exact.signed;
     call.note.object(&id);
     let mut answer = shown(&record).unwrap_or_default();
     answer["token"] = signed.token.as_str().into();
@@ -129,6 +141,9 @@ fn under_policy(call: &Call, mut wanted: Wanted) -> Result<(Wanted, i64), Proble
     };
     let (ttl, most) = policy.map_or((TTL, MAX_TTL), |policy| (policy.ttl.as_unix(), policy.max_ttl.as_unix()));
     let ttl = wanted.ttl.unwrap_or(ttl);
+    if wanted.not_before.is_some_and(|from| from >= call.now.plus(ttl).0) {
+        return Err(Problem::Invalid("`not_before` lies behind the token's end".into()));
+    }
     if !(1..=most).contains(&ttl) {
         return Err(Problem::Invalid(format!("`ttl` is 1 to {most} seconds")));
     }
@@ -160,11 +175,22 @@ fn within(policy: &PolicyConfig, wanted: &Wanted) -> Result<(), Problem> {
     }
     let asked = wanted.url.parse::<Uri>().ok().and_then(|uri| path::percent_decode(uri.path())).unwrap_or_default();
     let asked = [Some(asked.as_str()), wanted.scope.as_deref()];
-    let inside = |path: &str| !path.contains("..") && policy.paths.iter().any(|prefix| path::is_under(path, prefix.trim_end_matches('/')));
-    if !policy.paths.is_empty() && !asked.into_iter().flatten().all(inside) {
+    if !policy.paths.is_empty() && !asked.into_iter().flatten().all(|path| within::is_inside(path, &policy.paths)) {
         return beyond("url");
     }
+    if !policy.paths.is_empty() && wanted.scope.as_deref().is_some_and(|scope| !within::is_one(scope)) {
+        return beyond("scope");
+    }
     Ok(())
+}
+
+/// Headers that the viewer will send.
+fn headers(wanted: &Wanted) -> Result<Vec<(HeaderName, String)>, Problem> {
+    let named = wanted.headers.iter().map(|(name, value)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.clone())));
+    let named: Option<BTreeMap<_, _>> = named.map(|header| header.map(|(name, value)| (name.to_string(), (name, value)))).collect();
+    // A name in two spellings is one header with two values.
+    let named = named.filter(|named| named.len() == wanted.headers.len());
+    named.map(|named| named.into_values().collect()).ok_or_else(|| Problem::Invalid("`headers` cannot be used".into()))
 }
 
 /// How much of the path is the prefix of the route that takes this URL by this scheme.
@@ -177,54 +203,8 @@ fn mount(call: &Call, scheme: &RouteScheme, host: &str, raw: &str) -> usize {
     }
 }
 
-/// What the scheme itself makes of the token it made, and the token as it finds it.
-fn opened(scheme: &RouteScheme, request: &SignRequest, signed: &Signed) -> Result<(Grant, String), Problem> {
-    let unfit = || Problem::Invalid("the scheme does not take a token like that".into());
-    let mut headers = http::HeaderMap::new();
-    for (name, value) in &signed.headers {
-        headers.append(name, value.parse().map_err(|_| unfit())?);
-    }
-    if !signed.cookies.is_empty() {
-        let cookies: Vec<String> = signed.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        headers.insert(http::header::COOKIE, cookies.join("; ").parse().map_err(|_| unfit())?);
-    }
-    let (host, port) = request.host.rsplit_once(':').map_or((&*request.host, None), |(host, port)| (host, port.parse().ok()));
-    let path = CleanPath::parse_with_tokens(&signed.path, &scheme.scheme.path_tokens()).map_err(|_| unfit())?;
-    let facts = RequestFacts {
-        https: request.https,
-        port,
-        mount: request.mount,
-        query: signed.query.as_deref(),
-        client_ip: request.client_ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
-        ..RequestFacts::bare(host, &path, &headers)
-    };
-    let presented = scheme.scheme.present(&facts).ok().flatten().ok_or_else(unfit)?;
-    let grant =
-        scheme.scheme.open(&presented, &facts).map_err(|denial| Problem::Invalid(format!("the scheme refuses it: {}", denial.reason())))?;
-    Ok((grant, presented.token.into_owned()))
-}
-
-/// Whether the token says what was asked: a limit that the scheme has no words for would not be one.
-fn kept(grant: &Grant, request: &SignRequest) -> Result<(), Problem> {
-    let cannot = |what: &str| Err(Problem::Invalid(format!("the scheme has no words for `{what}`")));
-    let terms = [
-        (request.session.concurrent, grant.session.concurrent),
-        (request.session.total, grant.session.total),
-        (request.session.seconds, grant.session.seconds),
-    ];
-    if terms.into_iter().any(|(asked, said)| asked.is_some() && asked != said) {
-        return cannot("session");
-    }
-    if request.client_ip.is_some() && grant.bindings.is_empty() {
-        return cannot("client_ip");
-    }
-    if request.expires.is_some_and(|expires| grant.window.until > expires.plus(1)) {
-        return cannot("ttl");
-    }
-    Ok(())
-}
-
-fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, grant, text): (&RouteScheme, &Grant, &str)) -> Record {
+fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, exact): (&RouteScheme, &Exact)) -> Record {
+    let Exact { grant, text, .. } = exact;
     let expires = grant.window.until;
     let key = Key::token(&scheme.name, text, grant);
     let issued = Issued {
@@ -246,17 +226,15 @@ fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, 
 
 async fn revoke(call: &Call, id: &str) -> Outcome {
     call.note.action("issued.revoke");
-    call.note.object(id);
     let caller = enter(call, Role::Issuer).await?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now).await?.ok_or(Problem::NotFound)?;
+    let record = found(call, &caller, Kind::Issued, id).await?;
     let Body::Issued(issued) = &record.body else { return Err(Problem::NotFound) };
     let key = issued.token_key.ok_or(Problem::NotFound)?;
-    let ended = call.desk.withdraw(call, &caller, Target::Token(key), record.expires).await?;
     let revoked = Issued { revoked: Some(issued.revoked.unwrap_or(call.now)), ..issued.clone() };
     let record = Record { body: Body::Issued(revoked), ..Record::clone(&record) };
-    let mut answer = shown(&record).unwrap_or_default();
+    let (mut answer, until) = (shown(&record).unwrap_or_default(), record.expires);
+    let ended = call.desk.withdraw(call, &caller, Batch::at(call.now).replace(record), (Target::Token(key), until)).await?;
     answer["sessions_ended"] = ended.into();
-    call.desk.ledger.write(Batch::at(call.now).replace(record)).await?;
     Ok(ok(StatusCode::OK, &answer))
 }
 

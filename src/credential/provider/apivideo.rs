@@ -16,7 +16,7 @@ use super::fixed::Fixed;
 use super::vendor::{self, Faults};
 use super::{Ask, Issued, Provider, Refused, Serves};
 use crate::credential::base_url::BaseUrl;
-use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
+use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table, Upkeep};
 use crate::secret::Secret;
 use crate::units::Period;
 
@@ -56,15 +56,9 @@ pub struct ApivideoConfig {
     /// How long an upload token lives, in whole seconds; `0`: until it is withdrawn.
     #[serde(default = "one_hour")]
     pub ttl: Period,
-    /// What one value serves: of private videos `resource`, of recorders best `session`.
-    #[serde(default)]
-    pub scope: Scope,
-    /// How its values are kept.
-    #[serde(default)]
-    pub keep: KeepConfig,
-    /// How the vendor is reached.
-    #[serde(default)]
-    pub endpoint: EndpointConfig,
+    /// How its values are shared, kept and got.
+    #[serde(flatten)]
+    pub upkeep: Upkeep,
 }
 
 /// What is got with an API key.
@@ -123,15 +117,15 @@ impl ApivideoConfig {
 
 impl Table for ApivideoConfig {
     fn scope(&self) -> Scope {
-        self.scope
+        self.upkeep.scope
     }
 
     fn keep(&self) -> &KeepConfig {
-        &self.keep
+        &self.upkeep.keep
     }
 
     fn endpoint(&self) -> Option<&EndpointConfig> {
-        (self.issue != ApivideoIssue::Basic).then_some(&self.endpoint)
+        (self.issue != ApivideoIssue::Basic).then_some(&self.upkeep.endpoint)
     }
 
     fn faults(&self) -> Vec<(&'static str, String)> {
@@ -141,7 +135,7 @@ impl Table for ApivideoConfig {
         faults.when("ttl", !whole, format!("`ttl` is whole seconds, {LONGEST_TTL} at most"));
         faults.when(
             "scope",
-            of_a_video != (self.scope == Scope::Resource),
+            of_a_video != (self.upkeep.scope == Scope::Resource),
             "`resource` is for tokens of private videos, and they are for nothing else",
         );
         faults.0.extend(self.api_key().fault(true));

@@ -17,7 +17,7 @@ use super::vendor::{self, Faults, LocalSigner};
 use super::{Ask, Issued, Mint, Provider, Refused, Serves};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
-use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
+use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table, Upkeep};
 use crate::secret::Secret;
 use crate::token::jws::{self, Dates, Jws};
 use crate::units::Period;
@@ -111,15 +111,9 @@ pub struct CloudflareConfig {
     /// The watermark profile of uploaded videos.
     #[serde(default)]
     pub watermark: Option<String>,
-    /// What one value serves: of tokens `resource`, of uploads `session`.
-    #[serde(default)]
-    pub scope: Scope,
-    /// How its values are kept.
-    #[serde(default)]
-    pub keep: KeepConfig,
-    /// How the vendor is reached.
-    #[serde(default)]
-    pub endpoint: EndpointConfig,
+    /// How its values are shared, kept and got.
+    #[serde(flatten)]
+    pub upkeep: Upkeep,
 }
 
 /// What is got of Cloudflare Stream.
@@ -231,15 +225,15 @@ impl CloudflareConfig {
 
 impl Table for CloudflareConfig {
     fn scope(&self) -> Scope {
-        self.scope
+        self.upkeep.scope
     }
 
     fn keep(&self) -> &KeepConfig {
-        &self.keep
+        &self.upkeep.keep
     }
 
     fn endpoint(&self) -> Option<&EndpointConfig> {
-        (self.issue != CloudflareIssue::Signed).then_some(&self.endpoint)
+        (self.issue != CloudflareIssue::Signed).then_some(&self.upkeep.endpoint)
     }
 
     fn faults(&self) -> Vec<(&'static str, String)> {
@@ -263,13 +257,17 @@ impl Table for CloudflareConfig {
         faults.when("max_duration_seconds", self.issue == DirectUpload && self.max_duration_seconds.is_none(), "a direct upload needs it");
         faults.when("max_duration_seconds", self.max_duration_seconds.is_some_and(|most| most == 0 || most < -1), "it is 1 or more, or -1");
         faults.when("delete_after", self.delete_after.is_some_and(|after| after.as_unix() < SOONEST_DELETION), "it is 30 days or more");
-        faults.when("scope", makes_token && self.scope != Scope::Resource, "each video has its own: `scope` must be \"resource\"");
+        faults.when("scope", makes_token && self.upkeep.scope != Scope::Resource, "each video has its own: `scope` must be \"resource\"");
         faults.when(
             "scope",
-            self.issue == SigningKey && self.scope != Scope::Route,
+            self.issue == SigningKey && self.upkeep.scope != Scope::Route,
             "one signing key serves all: `scope` must be \"route\"",
         );
-        faults.when("scope", self.issue == Tus && self.scope != Scope::Session, "each upload has its own: `scope` must be \"session\"");
+        faults.when(
+            "scope",
+            self.issue == Tus && self.upkeep.scope != Scope::Session,
+            "each upload has its own: `scope` must be \"session\"",
+        );
         faults.0.extend(self.signing_key().fault(named));
         if self.issue != Signed {
             faults.0.extend(if self.email.is_some() { self.api_key().fault(true) } else { self.api_token().fault(true) });

@@ -15,7 +15,7 @@ use super::vendor::{self, Faults, LocalSigner};
 use super::{Ask, Issued, Mint, Provider, Refused, Serves};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
-use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
+use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table, Upkeep};
 use crate::secret::Secret;
 use crate::token::jws;
 use crate::units::Period;
@@ -80,15 +80,9 @@ pub struct MuxConfig {
     /// Who may play uploaded videos: `signed`, `public`.
     #[serde(default = "signed")]
     pub playback_policies: Vec<MuxPolicy>,
-    /// What one value serves: of tokens `resource`, of uploads `session`.
-    #[serde(default)]
-    pub scope: Scope,
-    /// How its values are kept.
-    #[serde(default)]
-    pub keep: KeepConfig,
-    /// How the vendor is reached.
-    #[serde(default)]
-    pub endpoint: EndpointConfig,
+    /// How its values are shared, kept and got.
+    #[serde(flatten)]
+    pub upkeep: Upkeep,
 }
 
 /// What is got of Mux.
@@ -172,15 +166,15 @@ impl MuxConfig {
 
 impl Table for MuxConfig {
     fn scope(&self) -> Scope {
-        self.scope
+        self.upkeep.scope
     }
 
     fn keep(&self) -> &KeepConfig {
-        &self.keep
+        &self.upkeep.keep
     }
 
     fn endpoint(&self) -> Option<&EndpointConfig> {
-        (self.issue != MuxIssue::Signed).then_some(&self.endpoint)
+        (self.issue != MuxIssue::Signed).then_some(&self.upkeep.endpoint)
     }
 
     fn faults(&self) -> Vec<(&'static str, String)> {
@@ -193,10 +187,10 @@ impl Table for MuxConfig {
             "an upload address waits for a minute to a week",
         );
         faults.when("signing_key_id", signs && self.signing_key_id.is_none(), "`signed` needs a signing key");
-        faults.when("scope", signs && self.scope != Scope::Resource, "each playback id has its own: `scope` must be \"resource\"");
+        faults.when("scope", signs && self.upkeep.scope != Scope::Resource, "each playback id has its own: `scope` must be \"resource\"");
         faults.when(
             "scope",
-            self.issue == MuxIssue::SigningKey && self.scope != Scope::Route,
+            self.issue == MuxIssue::SigningKey && self.upkeep.scope != Scope::Route,
             "one signing key serves all: `scope` must be \"route\"",
         );
         faults.when(

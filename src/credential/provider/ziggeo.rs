@@ -16,7 +16,7 @@ use super::vendor::{self, Faults};
 use super::{Ask, Issued, Mint, Provider, Refused};
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
-use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
+use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table, Upkeep};
 use crate::query;
 use crate::token::ziggeo::{Cipher, plaintext};
 use crate::units::Period;
@@ -69,15 +69,9 @@ pub struct ZiggeoConfig {
     pub volatile: bool,
     /// What a token allows.
     pub grants: ZiggeoGrants,
-    /// What one value serves.
-    #[serde(default)]
-    pub scope: Scope,
-    /// How its values are kept.
-    #[serde(default)]
-    pub keep: KeepConfig,
-    /// How the vendor is reached.
-    #[serde(default)]
-    pub endpoint: EndpointConfig,
+    /// How its values are shared, kept and got.
+    #[serde(flatten)]
+    pub upkeep: Upkeep,
 }
 
 /// What is got of Ziggeo.
@@ -147,7 +141,7 @@ impl ZiggeoConfig {
     /// The grants, with the video that is asked for added where some are for listed videos only.
     fn grants(&self, resource: Option<&str>) -> Value {
         let mut grants = self.grants.clone();
-        if let (Scope::Resource, Some(video)) = (self.scope, resource) {
+        if let (Scope::Resource, Some(video)) = (self.upkeep.scope, resource) {
             let all = [&mut grants.read, &mut grants.create, &mut grants.update, &mut grants.destroy];
             for grant in all.into_iter().flatten().filter(|grant| !grant.all && !grant.session_owned) {
                 grant.resources.push(video.to_owned());
@@ -180,15 +174,15 @@ impl ZiggeoConfig {
 
 impl Table for ZiggeoConfig {
     fn scope(&self) -> Scope {
-        self.scope
+        self.upkeep.scope
     }
 
     fn keep(&self) -> &KeepConfig {
-        &self.keep
+        &self.upkeep.keep
     }
 
     fn endpoint(&self) -> Option<&EndpointConfig> {
-        (self.issue == ZiggeoIssue::ServerAuth).then_some(&self.endpoint)
+        (self.issue == ZiggeoIssue::ServerAuth).then_some(&self.upkeep.endpoint)
     }
 
     fn faults(&self) -> Vec<(&'static str, String)> {

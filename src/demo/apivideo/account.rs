@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Apivideo, Problem, State, members, new_secret};
 use crate::clock::UnixTime;
-use crate::demo::vendor::{self, BASE62, Call, basic_of, bearer_of, random_id};
+use crate::demo::vendor::{self, Call, basic_of, bearer_of, random_id};
+use crate::secret::random::BASE62;
 
 /// Seconds that an access token is good for.
 const ACCESS: i64 = 3600;

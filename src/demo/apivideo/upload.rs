@@ -102,11 +102,16 @@ impl Apivideo {
         state.check_token(token.as_deref(), now)?;
         let (file, video) = self.file(call)?;
         let range = range(call)?;
-        if let Some(id) = &video
-            && state.videos.get(id).is_none_or(|known| known.token != token)
-        {
-            // The pages say that all parts go with one token, not what is answered otherwise.
-            return Err(Problem::not_found("videoId"));
+        if let Some(id) = &video {
+            let known = state.videos.get_mut(id).ok_or_else(|| Problem::not_found("videoId"))?;
+            // A video that was made beforehand belongs to the token that begins to fill it.
+            if known.token.is_none() && !known.source.begun() {
+                known.token.clone_from(&token);
+            }
+            if known.token != token {
+                // The pages say that all parts go with one token, not what is answered otherwise.
+                return Err(Problem::not_found("videoId"));
+            }
         }
         // A part without a video's id begins another video, whatever its number.
         let name = file.file_name.clone().unwrap_or_default();

@@ -5,7 +5,8 @@
 --
 -- A place is 17 bytes: the kind, a MAC of the id. A record is a head of 32 bytes (account, made, over, number: 8 each, times so
 -- that bytes sort as they do) and what is sealed. Keys: r:KIND records by place; c:KIND:ACCOUNT and x:KIND:ACCOUNT places by when
--- they were made and are over, then by number, all with score 0; due those that end; meta, number; log, seq, epoch: what happened.
+-- they were made and are over, then by number, all with score 0; due those that end; meta, number; log, seq, epoch: what happened;
+-- once:NAME and in:NAME uses, which end by themselves.
 
 local P, operation, now = KEYS[1], ARGV[1], tonumber(ARGV[2])
 if ARGV[3] ~= '1' then now = tonumber(redis.call('TIME')[1]) end
@@ -196,6 +197,16 @@ function operations.list()
     page[#page + 1] = there and there.value or ''
   end
   return page
+end
+
+-- Notes who uses what so many may use, for so long. Whether there was room; who is in stays in.
+function operations.claim()
+  local key, who, most, life = P .. 'in:' .. take(), take(), tonumber(take()), take()
+  if redis.call('SISMEMBER', key, who) == 1 then return 1 end
+  if redis.call('SCARD', key) >= most then return 0 end
+  redis.call('SADD', key, who)
+  redis.call('PEXPIRE', key, life)
+  return 1
 end
 
 -- The layout and the check of the key, set by the first gateway.

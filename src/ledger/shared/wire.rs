@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::super::book::{Place, sortable, unsortable};
 use super::super::seal::Seal;
-use super::super::{Batch, Cursor, Fault, Kind, Listing, Op, Order, Page, Record, SCHEMA, Start};
+use super::super::{Batch, Claim, Cursor, Fault, Kind, Listing, Op, Order, Page, Record, SCHEMA, Start};
 use crate::clock::Clock;
-use crate::store::valkey::{Bell, Link, LinkFault, Place as Around, ValkeyStoreConfig, base, longest};
+use crate::store::valkey::{Bell, GOOD, Link, LinkFault, Place as Around, ValkeyStoreConfig, base, longest, millis};
 
 const SCRIPT: &str = include_str!("ledger.lua");
 const HEAD: usize = 32;
@@ -99,10 +99,14 @@ impl Wire {
     }
 
     async fn call<T: FromRedisValue>(&self, word: &str, arguments: &[Vec<u8>]) -> Result<T, Fault> {
+        self.call_within(self.longest, word, arguments).await
+    }
+
+    async fn call_within<T: FromRedisValue>(&self, timeout: Duration, word: &str, arguments: &[Vec<u8>]) -> Result<T, Fault> {
         let now = self.clock.now().to_string();
         let rules = if matches!(self.clock, Clock::Manual(_)) { "1" } else { "0" };
         let all: Vec<&[u8]> = [word, &now, rules].into_iter().map(str::as_bytes).chain(arguments.iter().map(Vec::as_slice)).collect();
-        self.link.run(&self.base, &all, self.longest).await.map_err(fault)
+        self.link.run(&self.base, &all, timeout).await.map_err(fault)
     }
 
     /// Sees that layout and key fit, and sets them in an empty store. An earlier layout is raised to this version's.
@@ -231,10 +235,16 @@ impl Wire {
         Ok((records.into_iter().flatten().collect(), next))
     }
 
-    /// Notes that `what` is used, for so long; false when somebody did before.
-    pub(super) async fn claim(&self, what: &str, life: Option<Duration>) -> Result<bool, Fault> {
-        let key = format!("{}once:{what}", self.base);
-        self.link.claim_once(&key, life, self.timeout).await.map_err(fault)
+    /// Notes a use; false when there is none left.
+    pub(super) async fn claim(&self, claim: &Claim) -> Result<bool, Fault> {
+        let Claim { name, life, among } = claim;
+        let Some((who, most)) = among else {
+            let key = format!("{}once:{name}", self.base);
+            return self.link.claim_once(&key, *life, self.timeout).await.map_err(fault);
+        };
+        let life = millis(life.unwrap_or(GOOD)).to_string();
+        let arguments = [name, who, &most.to_string(), &life].map(|text| text.clone().into_bytes());
+        self.call_within::<u8>(self.timeout, "claim", &arguments).await.map(|said| said == 1)
     }
 }
 

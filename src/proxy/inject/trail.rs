@@ -17,6 +17,9 @@ use crate::session::{Key, Session};
 use crate::token::Strip;
 use crate::upload::Upload;
 
+/// The holder of what is anybody's who has it.
+const NOBODY: &str = "";
+
 /// What is known of a request on a route with credentials, beside its head.
 pub struct Trail {
     /// Bytes of the upstream path that are the prefix.
@@ -65,6 +68,22 @@ pub fn take_ticket(path: &mut CleanPath, marker: &str, tokens: &[String]) -> Res
     let ticket = ticket.to_owned();
     *path = CleanPath::parse_or_with_tokens(&before, tokens)?;
     Ok(Some(ticket))
+}
+
+/// Whether a request comes to an address that opens by itself.
+///
+/// # Errors
+/// [`Error::MappingExpired`] for one that did.
+pub fn opens_alone(routed: &Routed) -> Result<bool, Error> {
+    let tokenless = routed.route.answers.as_ref().is_some_and(|answers| answers.tokenless);
+    let Some(ticket) = routed.mapped.as_ref().filter(|_| tokenless) else { return Ok(false) };
+    let state = &routed.request.state;
+    let bound = Bound { route: routed.route.name.as_str(), host: &routed.request.settled.host, holder: NOBODY };
+    match state.mappings.open(ticket, bound, state.clock.now()) {
+        Ok(_) => Ok(true),
+        Err(MappingFault::Invalid) => Ok(false),
+        Err(MappingFault::Expired) => Err(Error::MappingExpired),
+    }
 }
 
 impl Trail {
@@ -153,7 +172,8 @@ impl WayBack {
     fn of(routed: &Routed, proof: &Proof, session: Option<&Session>) -> Self {
         let settled = &routed.request.settled;
         let (strip, grant) = proof.strip_and_grant();
-        let ours = |name: &str| strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
+        let tokenless = routed.route.answers.as_ref().is_some_and(|answers| answers.tokenless);
+        let ours = |name: &str| !tokenless && strip.iter().any(|s| matches!(s, Strip::Query(taken) if taken == name));
         let query = routed.request.head.uri.query().unwrap_or("");
         let carried: Vec<String> = crate::query::pairs(query)
             .filter(|(name, _)| crate::query::decode(name).is_some_and(|name| ours(&name)))
@@ -161,6 +181,7 @@ impl WayBack {
             .collect();
         let subject = grant.and_then(|grant| grant.subject.as_deref());
         let holder = match (subject, session) {
+            _ if tokenless => NOBODY.to_owned(),
             // A recorder that comes back with a new token, or in a new session, goes on with its upload.
             (Some(subject), _) => format!("subject {subject}"),
             // Each upload has a session of its own; whoever asked for the address had another one, or none.
@@ -199,7 +220,7 @@ fn token_key(proof: &Proof, session: Option<&Session>) -> Option<Key> {
         Proof::Token(verdict) => Some(Key::token(&verdict.scheme, verdict.token(), &verdict.grant)),
         Proof::Session { session, .. } => Some(session.keys.token),
         Proof::Ticket { .. } => session.map(|session| session.keys.token),
-        Proof::Public | Proof::Shadow { .. } => None,
+        Proof::Public | Proof::Shadow { .. } | Proof::Address { .. } => None,
     }
 }
 

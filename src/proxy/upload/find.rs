@@ -76,12 +76,19 @@ pub(super) fn owner(admitted: &Admitted, kind: Kind) -> Owner {
             Some(upload) => upload.owner,
             None => Owner { token: session.keys.token, subject: session.keys.subject, presented: session.keys.token },
         },
-        // Without tokens, who comes from one network counts as one.
-        Proof::Public | Proof::Shadow { .. } | Proof::Ticket { .. } => {
-            let network = ticket::network(routed);
-            Owner { token: network, subject: None, presented: network }
+        // Whoever has the address of an upload goes on with it.
+        Proof::Address { .. } => {
+            let begun = routed.request.state.uploads.at_place(&routed.route.name, &place(routed));
+            begun.map_or_else(|| by_network(routed), |upload| upload.owner)
         }
+        Proof::Public | Proof::Shadow { .. } | Proof::Ticket { .. } => by_network(routed),
     }
+}
+
+/// Without tokens, who comes from one network counts as one.
+fn by_network(routed: &Routed) -> Owner {
+    let network = ticket::network(routed);
+    Owner { token: network, subject: None, presented: network }
 }
 
 /// What tells the recorder's parts from those of others.

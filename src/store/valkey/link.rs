@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::{LinkFault, Place, ValkeyStoreConfig, settings};
 
 /// What is noted for good is noted for a year: no store has room for ever.
-const GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// How to get a connection.
 pub(super) enum Way {
@@ -42,6 +42,9 @@ pub struct Link {
     current: Mutex<(u64, Option<Connection>)>,
 }
 
+/// Makes the command that brings a script's whole text.
+type Text<'t> = &'t (dyn Fn() -> Cmd + Sync);
+
 /// Messages of the store, as they come.
 pub type Bell = std::pin::Pin<Box<dyn Stream<Item = redis::Msg> + Send>>;
 
@@ -65,11 +68,23 @@ impl Link {
     /// # Errors
     /// [`LinkFault`]. Whether it ran is not known when no answer came in time.
     pub async fn run<T: FromRedisValue>(&self, key: &str, args: &[&[u8]], timeout: Duration) -> Result<T, LinkFault> {
+        let text = || command("EVAL", self.script, key, args);
+        self.within(timeout, &command("EVALSHA", &self.digest, key, args), Some(&text)).await
+    }
+
+    /// Sends one command within `timeout`.
+    ///
+    /// # Errors
+    /// As [`Link::run`].
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd, timeout: Duration) -> Result<T, LinkFault> {
+        self.within(timeout, command, None).await
+    }
+
+    async fn within<T: FromRedisValue>(&self, timeout: Duration, command: &Cmd, text: Option<Text<'_>>) -> Result<T, LinkFault> {
         let mut used = None;
-        let outcome = tokio::time::timeout(timeout, self.run_now(key, args, &mut used)).await;
-        let fault = match outcome {
+        let fault = match tokio::time::timeout(timeout, self.say(command, text, &mut used)).await {
             Ok(Ok(value)) => return T::from_redis_value(value).map_err(|e| LinkFault::Odd(e.to_string())),
-            Ok(Err(error)) => fault(&error),
+            Ok(Err(fault)) => fault,
             Err(_) => LinkFault::Away(format!("no answer within {} ms", timeout.as_millis())),
         };
         if let (LinkFault::Away(_), Some(number)) = (&fault, used) {
@@ -78,28 +93,15 @@ impl Link {
         Err(fault)
     }
 
-    async fn run_now(&self, key: &str, args: &[&[u8]], used: &mut Option<u64>) -> Result<redis::Value, RedisError> {
-        let (number, mut connection) = self.connection().await?;
+    async fn say(&self, command: &Cmd, text: Option<Text<'_>>, used: &mut Option<u64>) -> Result<redis::Value, LinkFault> {
+        // What is said to a connection that is being made is no answer to what is asked: there are too many of them, for one.
+        let (number, mut connection) = self.connection().await.map_err(|e| LinkFault::Away(e.to_string()))?;
         *used = Some(number);
-        match connection.send(&command("EVALSHA", &self.digest, key, args)).await {
-            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                connection.send(&command("EVAL", self.script, key, args)).await
-            }
-            answer => answer,
-        }
-    }
-
-    /// Sends one command within `timeout`.
-    ///
-    /// # Errors
-    /// As [`Link::run`].
-    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd, timeout: Duration) -> Result<T, LinkFault> {
-        let ask = async {
-            let (_, mut connection) = self.connection().await?;
-            connection.send(command).await
+        let answer = match (connection.send(command).await, text) {
+            (Err(e), Some(text)) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => connection.send(&text()).await,
+            (answer, _) => answer,
         };
-        let value = tokio::time::timeout(timeout, ask).await.map_err(|_| LinkFault::Away("no answer in time".into()))?;
-        T::from_redis_value(value.map_err(|e| fault(&e))?).map_err(|e| LinkFault::Odd(e.to_string()))
+        answer.map_err(|e| fault(&e))
     }
 
     /// Sets `key` to `value` for so long, unless somebody has set it. Whether it was free.

@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Reply, Scheme};
-use crate::token::{Denial, Grant, Issue, Issued, Kind, Presented, RequestFacts, Where, Window, carrier};
+use crate::token::{Denial, Grant, Issue, Issued, Kind, Presented, RequestFacts, Strip, Where, Window, carrier};
 
 /// api.video upload tokens of our own: made over the control listener, presented as `POST /upload?token=to…`.
 ///
@@ -64,7 +65,12 @@ impl Scheme for ApivideoUpload {
 
     fn present<'r>(&self, facts: &RequestFacts<'r>) -> Result<Option<Presented<'r>>, Denial> {
         let found = carrier::query_parameter(facts, &self.config.parameter)?;
-        Ok(found.filter(|presented| !presented.token.is_empty()))
+        let found = found.filter(|presented| !presented.token.is_empty());
+        // SDKs that have an API key send it along, and here it is the control listener's: the vendor must not see it.
+        Ok(found.map(|mut presented| {
+            presented.strip.push(Strip::Header(AUTHORIZATION));
+            presented
+        }))
     }
 
     fn open(&self, presented: &Presented<'_>, _: &RequestFacts<'_>) -> Result<Grant, Denial> {
@@ -157,6 +163,13 @@ mod tests {
             assert_eq!(post(target, NOW), Err(denial), "{target}");
         }
         assert_eq!(decide(&scheme(None), &Request::get("/v/a.m3u8?token=to1"), NOW).map(|_| ()), Err(Denial::Method));
+    }
+
+    #[test]
+    fn an_api_key_beside_it_stays_here() {
+        let request = Request { method: Method::POST, ..Request::get("/upload?token=to1") }.with("authorization", "Basic a2V5Og==");
+        let judged = decide(&scheme(None), &request, NOW).expect("good");
+        assert_eq!(judged.strip, [Strip::Query("token".into()), Strip::Header(AUTHORIZATION)]);
     }
 
     #[test]

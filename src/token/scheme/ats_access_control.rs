@@ -172,7 +172,10 @@ impl Scheme for AtsAccessControl {
         ];
         pairs.extend(request.not_before.map(|at| ("nbf", (at.0 - 1).to_string())));
         pairs.extend(request.now.map(|at| ("iat", at.0.to_string())));
-        pairs.extend(request.claims.get("tid").and_then(|tid| tid.as_str()).map(|tid| ("tid", tid.to_owned())));
+        for (name, value) in &request.claims {
+            let tid = value.as_str().filter(|_| name == "tid").ok_or(SignError::NoWords("claims"))?;
+            pairs.push(("tid", tid.to_owned()));
+        }
         pairs.extend(request.scope.clone().map(|scope| ("scope", scope)));
         pairs.extend([("kid", id.to_string()), ("st", "HMAC-SHA-256".to_owned())]);
         if pairs.iter().any(|(_, value)| value.contains(['&', '\n'])) {

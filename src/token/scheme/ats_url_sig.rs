@@ -233,6 +233,9 @@ impl Scheme for AtsUrlSig {
         if FIELDS.iter().any(|name| query::values(&query, name).next().is_some()) {
             return Err(SignError::CannotExpress("the query has a field of the signature's own".into()));
         }
+        if !request.claims.is_empty() {
+            return Err(SignError::NoWords("claims"));
+        }
         if let Some(ip) = request.client_ip {
             query::push(&mut query, "C", "");
             query.push_str(&ip.to_string());

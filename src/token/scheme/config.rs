@@ -61,6 +61,8 @@ pub enum SchemeConfig {
     ApivideoUpload(super::apivideo_upload::Config),
     /// api.video private videos with tokens of our own.
     ApivideoPrivate(super::apivideo_private::Config),
+    /// API keys of the control listener, from the vendors' SDKs.
+    ApiKey(super::api_key::Config),
     /// Common Access Token.
     #[serde(rename = "cta-5007")]
     Cta5007(Box<super::cta_5007::Config>),
@@ -72,7 +74,7 @@ impl SchemeConfig {
     pub fn keys(&self) -> Option<&Name> {
         Some(match self {
             Self::Ziggeo(config) => &config.keys,
-            Self::ApivideoUpload(_) | Self::ApivideoPrivate(_) => return None,
+            Self::ApiKey(_) | Self::ApivideoUpload(_) | Self::ApivideoPrivate(_) => return None,
             Self::CloudflareStream(config) => &config.keys,
             Self::Mux(config) => &config.keys,
             Self::Jwt(config) => &config.keys,
@@ -96,7 +98,7 @@ impl SchemeConfig {
     #[must_use]
     pub fn looks_up(&self) -> Option<LookUp> {
         Some(match self {
-            Self::ApivideoUpload(_) | Self::ApivideoPrivate(_) => LookUp::Tokens,
+            Self::ApiKey(_) | Self::ApivideoUpload(_) | Self::ApivideoPrivate(_) => LookUp::Tokens,
             Self::Ziggeo(config) if config.account.is_some() => LookUp::Tokens,
             Self::Ziggeo(_) => LookUp::SomeTokens,
             Self::CloudflareStream(config) if config.account.is_some() => LookUp::Resources,
@@ -138,6 +140,7 @@ impl SchemeConfig {
     pub fn build_with(&self, keys: KeySource, issued: &Arc<dyn Issued>) -> Result<Box<dyn super::Scheme>, String> {
         Ok(match self {
             Self::Ziggeo(config) => Box::new(super::ziggeo::Ziggeo::new(config, keys, issued.clone())?),
+            Self::ApiKey(config) => Box::new(super::api_key::ApiKeys::new(config, issued.clone())?),
             Self::ApivideoUpload(config) => Box::new(super::apivideo_upload::ApivideoUpload::new(config, issued.clone())),
             Self::ApivideoPrivate(config) => Box::new(super::apivideo_private::ApivideoPrivate::new(config, issued.clone())),
             Self::CloudflareStream(config) => {
@@ -198,6 +201,7 @@ mod tests {
         for kind in [
             "akamai-edgeauth",
             "amazon-ivs",
+            "api-key",
             "apivideo-private",
             "apivideo-upload",
             "ats-access-control",
@@ -220,6 +224,7 @@ mod tests {
             let more = match kind {
                 "digest-url" => "keys = \"k\"\npreset = \"keycdn\"",
                 "ziggeo" => "keys = \"k\"\napplication_token = \"a\"",
+                "api-key" => "dialect = \"apivideo\"",
                 "apivideo-upload" | "apivideo-private" => "",
                 _ => "keys = \"k\"",
             };

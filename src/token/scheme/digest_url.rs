@@ -357,8 +357,12 @@ impl DigestUrl {
 
     /// The values of every field but the signature.
     fn fields_for(&self, request: &SignRequest) -> Result<Vec<(String, String)>, SignError> {
-        let names = self.recipe.sources.iter().flat_map(Source::fields).filter(|name| *name != "signature");
-        names.map(|name| Ok((name.to_owned(), self.field_for(name, request)?))).collect()
+        let names: Vec<&str> = self.recipe.sources.iter().flat_map(Source::fields).filter(|name| *name != "signature").collect();
+        let is_free = |name: &str| names.contains(&name) && !["time", "start", "period"].contains(&name);
+        if !request.claims.keys().all(|name| is_free(name)) {
+            return Err(SignError::NoWords("claims"));
+        }
+        names.into_iter().map(|name| Ok((name.to_owned(), self.field_for(name, request)?))).collect()
     }
 
     fn field_for(&self, name: &str, request: &SignRequest) -> Result<String, SignError> {

@@ -144,15 +144,6 @@ pub(crate) fn to_sign(url: &str) -> SignRequest {
     }
 }
 
-/// `text` with the byte at `at` (modulo its length) replaced by another one of `alphabet`.
-pub(crate) fn with_byte(text: &str, at: usize, pick: usize, alphabet: &str) -> String {
-    let at = at % text.len();
-    let mut bytes = text.as_bytes().to_vec();
-    let choices: Vec<u8> = alphabet.bytes().filter(|byte| *byte != bytes[at]).collect();
-    bytes[at] = choices[pick % choices.len()];
-    String::from_utf8(bytes).expect("ascii")
-}
-
 /// A config with the key set `k` and these keys.
 pub(crate) fn config<C: serde::de::DeserializeOwned>(mut more: serde_json::Value) -> C {
     more["keys"] = "k".into();

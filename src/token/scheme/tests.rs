@@ -3,37 +3,41 @@
 
 use std::collections::BTreeMap;
 
-use super::testing::Asked;
-use super::testing::every::{PRESETS, every_signer, for_viewer, if_it_can, sign_as_it_can};
-use super::{Scheme, SignRequest};
+use http::HeaderName;
+use serde_json::json;
+
+use super::testing::every::{every_signer, for_viewer, if_it_can, sign_as_it_can};
+use super::testing::{Asked, NOW};
+use super::{Scheme, SignError, SignRequest};
+use crate::clock::UnixTime;
+use crate::token::{Country, exact};
 
 const WHOLE: &str = "/ea95132c15732412d22c1476fa83f27a/us-east-1.111122223333.channel.AbCd.m3u8";
 const FOLDER: &str = "/ea95132c15732412d22c1476fa83f27a";
 const FILE: &str = "us-east-1.111122223333.channel.AbCd.m3u8";
 
 /// What of a request a signature does not cover, by the scheme's own rules, and why.
-const FREE: [(&str, &str, &str); 13] = [
+const FREE: [(&str, &str, &str); 11] = [
     ("access-control", WHOLE, "without a scope it opens its route"),
     ("jwt", WHOLE, "where no claim says paths it opens its route"),
     ("nimble", WHOLE, "its recipe has no path in it"),
     ("ivs", FOLDER, "a channel is named by the segment that says so"),
     ("ivs", "m3u8", "what follows the channel's name is a file of it"),
-    ("ivs for a folder", FOLDER, "it knows channels and no folders"),
-    ("nimble for a folder", WHOLE, "its recipe has no path in it"),
     ("flussonic", FILE, "opens a stream, all of its files"),
     ("media-cdn-cookie", FILE, "a cookie opens a folder"),
     ("media-cdn-path", FILE, "a path component opens the folder that it stands in"),
-    ("mux", FILE, "opens all of a playback id's renditions"),
+    ("mux", "/us-east-1.111122223333.channel.AbCd.m3u8", "opens all of a playback id's renditions, in its folder or beside it"),
     ("stream", FILE, "opens all of a video"),
     ("wowza", FILE, "opens a stream, all of its files"),
 ];
 
 /// Schemes that sign the query beside their own fields.
-const WITH_QUERY: [&str; 8] = ["cloudfront", "cookies", "media-cdn", "cloud-cdn", "bunny", "bunny-sha256", "url-sig", "rfc9246"];
+const WITH_QUERY: [&str; 9] =
+    ["cloudfront", "cloudfront-ec", "cookies", "media-cdn", "cloud-cdn", "bunny", "bunny-sha256", "url-sig", "rfc9246"];
 
 /// Schemes that sign the host.
-const WITH_HOST: [&str; 8] =
-    ["cloudfront", "cookies", "media-cdn", "media-cdn-cookie", "media-cdn-path", "cloud-cdn", "url-sig", "rfc9246"];
+const WITH_HOST: [&str; 9] =
+    ["cloudfront", "cloudfront-ec", "cookies", "media-cdn", "media-cdn-cookie", "media-cdn-path", "cloud-cdn", "url-sig", "rfc9246"];
 
 /// A signed request that is taken.
 struct Case {
@@ -100,7 +104,7 @@ fn what_is_signed_is_taken() {
 /// Others of the same alphabet, so that a decoder has to look: a letter in its other case, a digit, a hex digit, a separator.
 fn others(byte: u8) -> impl Iterator<Item = u8> {
     let case = if byte.is_ascii_uppercase() { byte.to_ascii_lowercase() } else { byte.to_ascii_uppercase() };
-    [case, b'A', b'b', b'1', b'_', b'&'].into_iter().filter(move |other| *other != byte)
+    [case, b'A', b'b', b'1', b'_', b'-', b'.', b'=', b'%', b'&'].into_iter().filter(move |other| *other != byte)
 }
 
 /// Whether it is the same digit of a percent-encoding in its other case (RFC 3986 §2.1).
@@ -206,27 +210,183 @@ fn the_address_has_its_border_but_in_two_recipes() {
             taken.extend(other.verdict(&*scheme).is_ok().then_some(label));
         }
     }
-    // These leave an address out without a word, and do not cover this part of the path.
-    taken.retain(|label| !["access-control", "ivs"].contains(label));
     assert_eq!(taken, ["nginx-secure-link", "flussonic"]);
 }
 
-/// Recipes with the viewer's address in their message.
-const WITH_ADDRESS: [&str; 3] = ["nginx-secure-link", "nimble", "flussonic"];
+/// What may be asked of a token beside its URL, and a request that it must then not be good for.
+type Wish = (&'static str, fn(&mut SignRequest), fn(Asked) -> Asked);
 
-/// Who has no words for an address leaves it out; all others bind to it or refuse to sign.
+const WISHES: [Wish; 8] = [
+    ("client_ip", |request| request.client_ip = "203.0.113.7".parse().ok(), |asked| asked.from("203.0.113.8")),
+    ("not_before", |request| request.not_before = Some(UnixTime(NOW + 100)), |asked| asked.at(NOW + 60)),
+    ("expires", |request| request.expires = Some(UnixTime(NOW + 7200)), |asked| asked.at(NOW + 7300)),
+    (
+        "scope",
+        |request| request.scope = Some(format!("{FOLDER}/")),
+        |mut asked| {
+            asked.path = format!("/elsewhere{}", asked.path);
+            asked.mount += "/elsewhere".len();
+            asked
+        },
+    ),
+    ("country", |request| request.country = Country::new("SE"), |asked| Asked { country: Country::new("NO"), ..asked }),
+    ("system", |request| request.system = Some(64_500), |asked| asked),
+    ("headers", |request| request.headers = vec![(HeaderName::from_static("x-device"), "tv".into())], |asked| asked),
+    ("session", |request| request.session.total = Some(3), |asked| asked),
+];
+
+/// Who can say what in a token made for [`WISHES`].
+const WORDS: [(&str, &[&str]); 4] = [
+    (
+        "client_ip",
+        &[
+            "stream",
+            "cloudfront",
+            "cloudfront-ec",
+            "cookies",
+            "akamai",
+            "akamai-path",
+            "media-cdn-token",
+            "bunny",
+            "bunny-path",
+            "bunny-sha256",
+            "bunny-md5",
+            "url-sig",
+            "smd",
+            "nginx-secure-link",
+            "nimble",
+            "flussonic",
+        ],
+    ),
+    (
+        "not_before",
+        &[
+            "stream",
+            "mux",
+            "jwt",
+            "cloudfront",
+            "cloudfront-ec",
+            "cookies",
+            "akamai",
+            "akamai-path",
+            "media-cdn-token",
+            "wowza",
+            "rfc9246",
+            "cat",
+            "access-control",
+            "smd",
+            "ivs",
+            "flussonic",
+        ],
+    ),
+    (
+        "scope",
+        &[
+            "cloudfront",
+            "cloudfront-ec",
+            "cookies",
+            "akamai",
+            "akamai-path",
+            "media-cdn",
+            "media-cdn-cookie",
+            "media-cdn-path",
+            "media-cdn-token",
+            "cloud-cdn",
+            "bunny",
+            "bunny-path",
+            "bunny-sha256",
+            "wowza",
+            "rfc9246",
+            "cat",
+            "url-sig",
+            "access-control",
+            "smd",
+            "flussonic",
+        ],
+    ),
+    ("subject", &["jwt", "akamai", "akamai-path", "media-cdn-token", "rfc9246", "cat", "access-control", "ivs"]),
+];
+
+/// What `scheme` makes of `request`, with what its tokens cannot do without.
+fn exactly(scheme: &dyn Scheme, request: &SignRequest) -> Option<(SignRequest, exact::Exact)> {
+    let bare = || request.clone();
+    let named = SignRequest { subject: Some("u1".into()), ..bare() };
+    let addressed = SignRequest { client_ip: request.client_ip.or(for_viewer().client_ip), ..bare() };
+    [bare(), named, addressed].into_iter().find_map(|request| {
+        let exact = exact::sign(scheme, &request).ok()?;
+        Some((request, exact))
+    })
+}
+
+/// Who is handed a token can count on all that was asked for: it is held to, or there is no token.
 #[test]
-fn an_address_is_bound_refused_or_left_out() {
-    let mut left_out = Vec::new();
+fn what_is_asked_for_is_held_to_or_refused() {
+    let mut words: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let anyone = || SignRequest { client_ip: None, subject: None, ..for_viewer() };
     for (label, scheme) in every_signer() {
-        let Some((request, signed)) = if_it_can(&*scheme, &for_viewer()).filter(|(request, _)| request.client_ip.is_some()) else {
-            continue;
-        };
-        let elsewhere = Asked::signed(&request, &signed).from("203.0.113.77").verdict(&*scheme);
-        left_out.extend(elsewhere.is_ok().then_some(label));
+        for (field, wish, beyond) in WISHES {
+            let mut request = anyone();
+            wish(&mut request);
+            let Some((request, exact)) = exactly(&*scheme, &request) else { continue };
+            let viewer = request.client_ip.or(for_viewer().client_ip).expect("an address");
+            let asked = Asked::signed(&request, &exact.signed).at(NOW + 100).from(&viewer.to_string());
+            assert_eq!(asked.verdict(&*scheme), Ok(()), "{label} {field}");
+            assert!(beyond(asked).verdict(&*scheme).is_err(), "{label} {field}");
+            words.entry(field).or_default().push(label);
+        }
+        let named = SignRequest { subject: Some("u1".into()), ..anyone() };
+        words.entry("subject").or_default().extend(exact::sign(&*scheme, &named).is_ok().then_some(label));
     }
-    let without = PRESETS.iter().filter(|preset| !WITH_ADDRESS.contains(preset));
-    assert!(left_out.iter().eq(["rfc9246", "cat", "access-control", "ivs"].iter().chain(without)), "{left_out:?}");
+    let endless = |(label, _): &(&'static str, _)| !words["expires"].contains(label);
+    let endless: Vec<&str> = every_signer().into_iter().filter(endless).map(|(label, _)| label).collect();
+    assert_eq!(endless, ["nginx-secure-link-secret"]);
+    words.remove("expires");
+    assert_eq!(words.into_iter().collect::<Vec<_>>(), WORDS.map(|(field, labels)| (field, labels.to_vec())).to_vec());
+}
+
+#[test]
+fn claims_that_a_scheme_does_not_know_and_keys_that_are_none_are_refused() {
+    let mut takes_any = Vec::new();
+    for (label, scheme) in every_signer() {
+        let (request, signed) = if_it_can(&*scheme, &for_viewer()).expect("signs");
+        let mut with_claim = request.clone();
+        with_claim.claims.insert("no-such-claim".into(), "x".into());
+        if let Ok(with_claim) = scheme.sign(&with_claim) {
+            assert!(with_claim.token.len() > signed.token.len(), "{label}: the claim is left out");
+            takes_any.push(label);
+        }
+        let unsigned = scheme.sign(&SignRequest { key_id: Some("no-such-key".into()), ..request });
+        assert_eq!(unsigned, Err(SignError::NoKey(Some("no-such-key".into()))), "{label}");
+    }
+    assert_eq!(takes_any, ["stream", "mux", "jwt", "wowza", "rfc9246", "ivs"]);
+}
+
+/// A token that is bound to much is still found to leave out the rest.
+#[test]
+fn a_field_that_another_scheme_has_words_for_is_named() {
+    let keys = || super::testkit::source(vec![super::testkit::secret(Some("h"))]);
+    let build = |table: serde_json::Value| {
+        let table: super::config::SchemeConfig = serde_json::from_value(table).expect("config");
+        table.build(keys()).expect("scheme")
+    };
+    let sealed = |attributes: &[&str]| {
+        let claims = json!({ "paths": "paths", "networks": "ip", "total": "n" });
+        let seal = json!({ "attributes": attributes, "secret": "a-secret" });
+        build(json!({ "type": "jwt", "keys": "k", "claims": claims, "seal": seal, "leeway": "10m" }))
+    };
+    let mut all = for_viewer();
+    WISHES.iter().for_each(|(_, wish, _)| wish(&mut all));
+    let attributes = ["network", "system", "country", "header.x-device"];
+    assert!(exact::sign(&*sealed(&attributes), &all).is_ok());
+    for (left_out, field) in attributes.iter().zip(["", "system", "country", "headers"]).skip(1) {
+        let others: Vec<&str> = attributes.into_iter().filter(|attribute| attribute != left_out).collect();
+        let refused = exact::sign(&*sealed(&others), &all).expect_err("not all of it");
+        assert_eq!(refused, SignError::NoWords(field));
+    }
+    let mut abroad = SignRequest { subject: None, ..for_viewer() };
+    abroad.claims.insert("token_countries".into(), "NO".into());
+    let bunny = build(json!({ "type": "bunny", "keys": "k" }));
+    assert!(exact::sign(&*bunny, &abroad).is_ok(), "bound to a country that is not known here, and to the address");
 }
 
 #[test]

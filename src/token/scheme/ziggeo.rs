@@ -19,13 +19,14 @@ mod asked;
 use self::asked::{Asked, Verb, asked};
 use super::apivideo_upload::is_id;
 use super::digest::{Hash, hex, same};
+use super::fields::signing_secret;
 use super::{Reply, Scheme, SignError, SignRequest, Signed};
 use crate::clock::UnixTime;
 use crate::name::Name;
 use crate::token::issued::AuthToken;
 use crate::token::ziggeo::{self, Cipher, fields};
 use crate::token::{
-    Denial, Details, Grant, Issue, Issued, KeySource, Kind, Presented, RequestFacts, SessionTerms, Strip, Where, Window, carrier,
+    Denial, Details, Grant, Issue, Issued, Key, KeySource, Kind, Presented, RequestFacts, SessionTerms, Strip, Where, Window, carrier,
 };
 
 /// Ziggeo auth tokens of our own, and client tokens that its SDKs make.
@@ -133,9 +134,7 @@ impl Ziggeo {
     }
 
     fn ciphers(&self) -> impl Iterator<Item = Cipher> {
-        let set = self.keys.load();
-        let texts: Vec<_> = set.iter().filter_map(|key| std::str::from_utf8(key.octets()?).ok().map(Cipher::new)).collect();
-        texts.into_iter().flatten()
+        self.keys.load().iter().filter_map(|key| cipher(key)).collect::<Vec<_>>().into_iter()
     }
 
     /// A session token that begins `now`: time, a random number, and a MAC of both.
@@ -292,7 +291,7 @@ impl Scheme for Ziggeo {
             return Err(cannot(format!("such a token has no field {name}")));
         }
         fields::apply(&mut AuthToken::default(), &options).map_err(|name| cannot(format!("{name} cannot be read")))?;
-        let token = self.make(&options)?;
+        let token = self.make(request.key_id.as_deref(), &options)?;
         let mut query = request.query.clone().unwrap_or_default();
         crate::query::push(&mut query, CLIENT, &token);
         Ok(Signed { token, path: request.path.clone(), query: Some(query), ..Signed::default() })
@@ -304,14 +303,18 @@ impl Scheme for Ziggeo {
 }
 
 impl Ziggeo {
-    fn make(&self, options: &Map<String, Value>) -> Result<String, SignError> {
-        let cipher = self.ciphers().next().ok_or(SignError::NoKey(None))?;
+    fn make(&self, key_id: Option<&str>, options: &Map<String, Value>) -> Result<String, SignError> {
+        let cipher = cipher(&*signing_secret(&self.keys, key_id)?).ok_or(SignError::Crypto)?;
         let mut random = [0; 16];
         SystemRandom::new().fill(&mut random).map_err(|_| SignError::Crypto)?;
         let (seed, nonce) = random.split_first_chunk::<8>().ok_or(SignError::Crypto)?;
         let nonce = nonce.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)).to_string();
         cipher.encrypt(&ziggeo::plaintext(options, &self.config.application_token, &nonce), *seed).map_err(|_| SignError::Crypto)
     }
+}
+
+fn cipher(key: &Key) -> Option<Cipher> {
+    Cipher::new(std::str::from_utf8(key.octets()?).ok()?).ok()
 }
 
 /// An answer as the browser SDK wants it: with `_wrapstatus` the status goes into the body.

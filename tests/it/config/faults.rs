@@ -33,6 +33,8 @@ fn a_typo_in_every_table_has_a_hint() {
         ("[keys.main]\nsercet = \"x\"\n", "secret"),
         ("[schemes.player]\ntype = \"jwt\"\nkeys = \"main\"\nkey = \"x\"\n", "keys"),
         ("[schemes.player]\ntype = \"jwtt\"\nkeys = \"main\"\n", "jwt"),
+        ("[credentials.a]\ntype = \"mux\"\nissue = \"direct-upload\"\nscop = \"session\"\n", "scope"),
+        ("[credentials.a]\ntype = \"apivideo\"\nkeep = { max_value = 3 }\n", "max_values"),
         ("[origins.media]\nendpoints = [\"http://a\"]\nretrys = 1\n", "retries"),
         ("[origins.media]\nendpoints = [\"http://a\"]\n[origins.media.tls]\nca_fil = \"x\"\n", "ca_file"),
         ("[[routes]]\nname = \"a\"\norigin = \"b\"\npublic = true\nmethod = [\"GET\"]\n", "methods"),
@@ -106,6 +108,27 @@ fn a_fault_inside_a_union_points_at_the_key() {
     let faults = faults_of("[schemes.c]\ntype = \"mux\"\nkeys = \"not a name\"\n");
     assert_eq!(faults.0[0].key.to_string(), "schemes.c.keys");
     assert_eq!(faults.0[0].place.as_ref().and_then(|place| place.column), Some(8));
+}
+
+/// Keys that several tables share are read last, when the rest of the table has been looked through.
+#[test]
+fn a_fault_in_a_key_that_many_tables_have_points_at_it() {
+    for (table, key, line) in [
+        ("[schemes.j]\ntype = \"jwt\"\nkeys = \"k\"\nleeway = \"soon\"\n", "schemes.j.leeway", 4),
+        ("[schemes.s]\nkeys = \"k\"\nmax_lifetime = 5\ntype = \"aws-smd\"\n", "schemes.s.max_lifetime", 3),
+        ("[credentials.m]\ntype = \"mux\"\nissue = \"direct-upload\"\nkeep.wait = \"soon\"\n", "credentials.m.keep.wait", 4),
+        (
+            "[credentials.z]\ntype = \"ziggeo\"\napplication_token = \"a\"\nendpoint = { timeout = \"\" }\n",
+            "credentials.z.endpoint.timeout",
+            4,
+        ),
+    ] {
+        let faults = faults_of(table);
+        let told: Vec<_> = faults.0.iter().filter(|fault| fault.message.contains("duration")).collect();
+        assert_eq!(told.len(), 1, "{faults}");
+        assert_eq!((told[0].key.to_string().as_str(), told[0].place.as_ref().and_then(|place| place.line)), (key, Some(line)), "{faults}");
+        assert!(!faults.to_string().contains("missing field"), "{faults}");
+    }
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn what_looks_into_the_ledger_or_counts_sessions_needs_them() {
     let with_session = |toml: &str| format!("{toml}\n[routes.session]\npropagation = \"none\"\n");
     let cases = [
         (scheme("type = \"apivideo-upload\"\n"), Some("schemes.player.type"), "looked up in the ledger"),
+        (scheme("type = \"api-key\"\ndialect = \"apivideo\"\n"), Some("schemes.player.type"), "looked up in the ledger"),
         (scheme("type = \"apivideo-private\"\n"), Some("schemes.player.type"), "looked up in the ledger"),
         (with_session(&scheme(&format!("{ZIGGEO}account = \"acme\"\n"))), Some("schemes.player.type"), "looked up in the ledger"),
         (with_session(&scheme(ZIGGEO)), None, "`server_auth`"),

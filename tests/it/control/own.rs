@@ -83,6 +83,44 @@ async fn what_a_token_holds_its_viewers_to_is_shown() {
 }
 
 #[tokio::test]
+async fn a_token_can_be_sealed_for_a_viewer() {
+    let origin = media();
+    let seal = json!({ "attributes": ["network", "header.user-agent"], "secret": "known to the gateway alone" });
+    let issuing = Issuing::start(&origin.url, |config| {
+        config["keys"]["viewer"] = json!({ "ledger": "acme" });
+        config["schemes"]["viewer"]["seal"] = seal;
+    });
+    make_key(&issuing).await;
+    let viewer = json!({ "client_ip": "198.51.100.7", "headers": { "User-Agent": "vlc" } });
+    for (change, status) in [
+        (json!({}), 201),
+        (json!({ "headers": {} }), 400),
+        (json!({ "country": "SE" }), 400),
+        (json!({ "headers": { "User-Agent": "vlc", "user-agent": "mpv" } }), 400),
+        (json!({ "headers": { "User Agent": "vlc" } }), 400),
+        (json!({ "headers": { "User-Agent": "vlc", "Accept": "*/*" } }), 400),
+        (json!({ "system": 64512 }), 400),
+    ] {
+        let mut wanted = json!({ "scheme": "viewer", "url": "https://gate.test/a.mp4" });
+        for (name, value) in [&viewer, &change].into_iter().flat_map(|fields| fields.as_object().expect("a table")) {
+            wanted[name] = value.clone();
+        }
+        let answer = issuing.ask(ISSUER, "POST", "/v1/tokens", wanted).await;
+        assert_eq!(answer.status(), status, "{change}: {}", answer.0.text());
+        if status == 201 {
+            for (agent, address, reason) in
+                [("vlc", "198.51.100.9", Value::Null), ("mpv", "198.51.100.9", json!("address")), ("vlc", "203.0.113.9", json!("address"))]
+            {
+                let asked = json!({ "url": answer.json()["url"], "headers": { "user-agent": agent }, "client_ip": address });
+                let said = issuing.ask(READER, "POST", "/v1/explain", asked).await.json();
+                assert_eq!(said["denial"].get("reason").unwrap_or(&Value::Null), &reason, "{agent} {address}: {said}");
+            }
+            assert_eq!(answer.json()["bindings"].as_array().map(Vec::len), Some(1), "{}", answer.json());
+        }
+    }
+}
+
+#[tokio::test]
 async fn keys_verify_at_once_overlap_and_are_gone_at_once() {
     let origin = media();
     let issuing = issuing(&origin);

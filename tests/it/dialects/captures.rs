@@ -1,237 +1,263 @@
 //! Requests recorded from the official SDKs, sent again as they were: those of SDKs that cannot run here, too.
+//!
+//! Every exchange of every file has its turn. A room goes through its files and fails on a request that it knows no answer
+//! to; what is no call of a gateway's at all stands in [`NOT_OURS`] with the reason, and nothing else is left out. What a
+//! recorder wrote of a body but its bytes (names, sizes, field for field) is made whole again, to the recorded length.
 
+mod apivideo;
+mod cloudflare;
+mod mux;
+mod tolerance;
+mod ziggeo;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{ADMIN, APP, PAGE, Rig, ask, basic};
+use super::{ADMIN, APP, CLOUDFLARE, Rig, ask};
+use crate::rig::Answer;
+use crate::sdk::{self, Film};
 
 const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vendors/captures");
 
-/// The exchanges of a file, or a word that it is not here.
-fn exchanges(file: &str) -> Vec<Value> {
+/// Every file, and how many exchanges its room goes through.
+const FILES: [(&str, usize); 10] = [
+    ("apivideo_nodejs_client.json", 20),
+    ("apivideo_python_client.json", 18),
+    ("apivideo_video_uploader.json", 24),
+    ("cloudflare_python.json", 8),
+    ("cloudflare_uploads.json", 14),
+    ("mux_node.json", 5),
+    // Answers that SDKs were tried with, and what they made of them.
+    ("sdk_response_tolerance.json", 0),
+    // Templates of requests, read out of a player.
+    ("ziggeo_browser_player_wire.json", 0),
+    ("ziggeo_node_sdk.json", 19),
+    ("ziggeo_python_sdk.json", 19),
+];
+
+/// Exchanges that are no call of a gateway's: the file, the call, and why.
+const NOT_OURS: [(&str, &str, &str); 1] = [(
+    "mux_node.json",
+    "video.playbackRestrictions.create",
+    "a restriction is made once, by whoever runs the account; tokens name it (`playback_restriction_id`), and the gateway makes none",
+)];
+
+/// A file, or a word that it is not here.
+fn capture(file: &str) -> Option<Value> {
     let Ok(text) = std::fs::read(Path::new(CAPTURES).join(file)) else {
         eprintln!("skipped: {CAPTURES}/{file} is not here");
-        return Vec::new();
+        return None;
     };
-    let file: Value = serde_json::from_slice(&text).expect("JSON");
-    file["exchanges"].as_array().expect("exchanges").clone()
+    Some(serde_json::from_slice(&text).expect("JSON"))
 }
 
-/// Sends a recorded request to the control listener, with `replace` put in place of what it names.
-fn replay(rig: &Rig, request: &Value, replace: &[(&str, &str)]) -> crate::rig::Answer {
-    let put = |text: &str| replace.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new));
-    let left_out = ["host", "connection", "content-length", "expect", "transfer-encoding"];
-    let headers: Vec<(String, String)> = request["headers"]
-        .as_array()
-        .expect("headers")
-        .iter()
-        .map(|pair| (pair[0].as_str().expect("name").to_owned(), pair[1].as_str().expect("value").to_owned()))
-        .filter(|(name, _)| !left_out.contains(&name.to_ascii_lowercase().as_str()))
-        .map(|(name, value)| if name.eq_ignore_ascii_case("authorization") { (name, credentials(&value)) } else { (name, value) })
-        .collect();
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let method = request["method"].as_str().expect("method");
-    let target = put(request["target"].as_str().expect("target"));
-    ask(rig.control, method, &target, &headers, put(request["body"].as_str().unwrap_or_default()).as_bytes())
+/// The exchanges of a file but those of [`NOT_OURS`]; none where the file is not here.
+fn exchanges(file: &'static str) -> Vec<Exchange> {
+    let ours = |exchange: &Exchange| !NOT_OURS.iter().any(|(of, call, _)| *of == file && *call == exchange.call);
+    let all = all_exchanges(file);
+    let wanted = FILES.iter().find(|(name, _)| *name == file).expect("a file of the list").1;
+    assert!(all.is_empty() || all.len() == wanted, "{file} has {} exchanges", all.len());
+    all.into_iter().filter(ours).collect()
 }
 
-/// The request with another private key of the application.
-fn with_key(request: &Value, key: &str) -> Value {
-    let mut request = request.clone();
-    for pair in request["headers"].as_array_mut().into_iter().flatten().filter(|pair| pair[0] == "Authorization") {
-        pair[1] = basic(APP, key).into();
-    }
-    request
+fn all_exchanges(file: &'static str) -> Vec<Exchange> {
+    let Some(capture) = capture(file) else { return Vec::new() };
+    let recorded = capture["exchanges"].as_array().cloned().unwrap_or_default();
+    recorded.into_iter().map(|one| Exchange::of(file, &one)).collect()
 }
 
-/// The recorded credentials, but for tokens that a vendor would have given out and application tokens, which differ by file.
-fn credentials(value: &str) -> String {
-    if value.starts_with("Bearer eyJ") {
-        return basic(ADMIN, "");
+/// What is put in place of what was recorded: tokens, ids, credentials.
+#[derive(Default, Clone)]
+struct Put(Vec<(String, String)>);
+
+impl Put {
+    fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect())
     }
-    let packed = value.strip_prefix("Basic ").and_then(|packed| base64::engine::general_purpose::STANDARD.decode(packed).ok());
-    match packed.and_then(|bytes| String::from_utf8(bytes).ok()).as_deref().and_then(|text| text.split_once(':')) {
-        Some((_, "priv1key")) => basic(APP, "priv1key"),
-        _ => value.to_owned(),
+
+    fn and(mut self, old: &str, new: &str) -> Self {
+        self.0.push((old.to_owned(), new.to_owned()));
+        self
     }
+
+    fn into(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new))
+    }
+}
+
+/// A recorded request, and the answer that its recorder gave.
+struct Exchange {
+    file: &'static str,
+    call: String,
+    request: Value,
+    /// Status, fields and body.
+    given: Value,
+}
+
+/// So that a failed check says where.
+impl std::fmt::Display for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {} {}", self.file, self.call, self.method(), self.text("target"))
+    }
+}
+
+impl Exchange {
+    fn of(file: &'static str, recorded: &Value) -> Self {
+        let call = recorded["call"].as_str().expect("a call").to_owned();
+        Self { file, call, request: recorded["request"].clone(), given: recorded["response_given"].clone() }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.request[name].as_str().unwrap_or_default()
+    }
+
+    fn method(&self) -> &str {
+        self.text("method")
+    }
+
+    fn path(&self) -> &str {
+        self.text("path")
+    }
+
+    fn status(&self) -> u16 {
+        self.given["status"].as_u64().and_then(|status| u16::try_from(status).ok()).expect("a status")
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.request["headers"].as_array().expect("headers").iter();
+        pairs.map(|pair| (pair[0].as_str().expect("a name"), pair[1].as_str().expect("a value")))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// What the recorder answered in this field.
+    fn given_field(&self, name: &str) -> Option<&str> {
+        self.given["headers"].get(name)?.as_str()
+    }
+
+    /// The parts of a form.
+    fn parts(&self) -> &[Value] {
+        self.request["multipart"]["parts"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The file that it uploads, in a form or bare; the same bytes wherever the recorder saw the same.
+    fn file(&self) -> Vec<u8> {
+        let is_file = |part: &&Value| part["value"].is_null();
+        self.parts().iter().find(is_file).map_or_else(|| film(&self.request["body_sha256"], &self.request["body_size"]), content)
+    }
+
+    fn body(&self, put: &Put) -> Vec<u8> {
+        match (&self.request["multipart"]["boundary"], &self.request["body"]) {
+            (Value::String(boundary), _) => self.form(boundary, put),
+            (_, Value::String(text)) => put.into(text).into_bytes(),
+            _ if self.request["body_size"] == 0 => Vec::new(),
+            _ => self.file(),
+        }
+    }
+
+    fn form(&self, boundary: &str, put: &Put) -> Vec<u8> {
+        let mut body = Vec::new();
+        for part in self.parts() {
+            body.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
+            for pair in part["headers"].as_array().expect("headers") {
+                let (name, value) = (pair[0].as_str().expect("a name"), pair[1].as_str().expect("a value"));
+                body.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+            body.extend_from_slice(b"\r\n");
+            match part["value"].as_str() {
+                Some(value) => body.extend_from_slice(put.into(value).as_bytes()),
+                None => body.extend_from_slice(&content(part)),
+            }
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+        body
+    }
+
+    /// Sends it again, on a connection of its own.
+    fn send(&self, to: SocketAddr, put: &Put) -> Answer {
+        assert_eq!(Some(self.body(&Put::default()).len() as u64), self.request["body_size"].as_u64(), "{self}: as long as it was");
+        self.send_to(to, &put.into(self.text("target")), put)
+    }
+
+    /// The same to another place, for addresses that were handed out.
+    fn send_to(&self, to: SocketAddr, target: &str, put: &Put) -> Answer {
+        let hops = ["host", "connection", "content-length", "expect", "transfer-encoding"];
+        let ends = self.headers().filter(|(name, _)| !hops.contains(&name.to_ascii_lowercase().as_str()));
+        let headers: Vec<(&str, String)> = ends.map(|(name, value)| (name, put.into(value))).collect();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        ask(to, self.method(), target, &headers, &self.body(put))
+    }
+
+    /// Checks status and media type against what the SDK was recorded with.
+    fn matches(&self, answer: &Answer) {
+        assert_eq!(answer.status, self.status(), "{self}: {answer:?}");
+        if let Some(kind) = self.given_field("Content-Type").filter(|_| self.status() < 300) {
+            assert_eq!(answer.field("content-type"), kind, "{self}");
+        }
+    }
+
+    /// Checks that everything that the SDK was given by name at a place (RFC 6901) is there.
+    fn names(&self, place: &str, said: &Value) {
+        let named = self.given["body"].pointer(place).and_then(Value::as_object);
+        let here = said.pointer(place).unwrap_or(&Value::Null);
+        let missing: Vec<&String> = named.into_iter().flatten().map(|(name, _)| name).filter(|name| here.get(name).is_none()).collect();
+        assert!(missing.is_empty(), "{self}: no {missing:?} in {said}");
+    }
+
+    /// Checks that a browser's preflight allows what it asks for.
+    fn is_allowed(&self, answer: &Answer) {
+        assert_eq!(answer.status, 204, "{self}: {answer:?}");
+        assert!(["*", self.header("Origin").expect("a page")].contains(&answer.field("access-control-allow-origin")), "{self}: {answer:?}");
+        let lists = |name: &str, wanted: &str| answer.field(name).split(',').any(|have| have.trim().eq_ignore_ascii_case(wanted));
+        assert!(lists("access-control-allow-methods", self.header("Access-Control-Request-Method").expect("a method")), "{self}");
+        for name in self.header("Access-Control-Request-Headers").expect("fields").split(',').map(str::trim) {
+            assert!(lists("access-control-allow-headers", name), "{self}: {name} in {answer:?}");
+        }
+    }
+}
+
+fn content(part: &Value) -> Vec<u8> {
+    film(&part["sha256"], &part["size"])
+}
+
+/// Runs a vendor's own SDK for Node against a data route, with a key of the gateway's; `None` where it is not here. What it says, and
+/// the file that it was to upload.
+fn called(vendor: &str, rig: &Rig, length: usize) -> Option<(Value, Vec<u8>)> {
+    let film = Film::new(length);
+    let order = json!({
+        "vendor": vendor, "base": format!("http://{}", rig.data), "key": ADMIN, "account": CLOUDFLARE, "app": APP, "file": film.path(),
+        "chunk": 5 * 1024 * 1024,
+    });
+    Some((sdk::run("call.mjs", &order, &[])?, film.bytes))
+}
+
+/// Bytes that stand for a recorded file: as many, and told apart by its digest.
+fn film(sha256: &Value, size: &Value) -> Vec<u8> {
+    let seed = u64::from_str_radix(&sha256.as_str().expect("a digest")[..16], 16).expect("hexadecimal");
+    let mut bytes = vec![0; usize::try_from(size.as_u64().expect("a size")).expect("a length")];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    bytes
 }
 
 #[test]
-fn api_video_sdks_get_what_they_were_recorded_with() {
-    let mut seen = 0;
-    for file in ["apivideo_nodejs_client.json", "apivideo_python_client.json", "apivideo_video_uploader.json"] {
-        let rig = Rig::start();
-        let made = ask(rig.control, "POST", "/upload-tokens", &[("Authorization", &basic(ADMIN, ""))], b"{\"ttl\":0}");
-        let made: Value = serde_json::from_str(&made.body).expect("JSON");
-        let token = made["token"].as_str().expect("a token").to_owned();
-        for exchange in exchanges(file) {
-            let (call, request, given) = (&exchange["call"], &exchange["request"], &exchange["response_given"]);
-            let path = request["path"].as_str().unwrap_or_default();
-            let look = request["method"] == "GET" && path.starts_with("/videos/");
-            if !look && !path.starts_with("/auth/") && !path.starts_with("/upload-tokens") {
-                // Uploads: those come to data routes.
-                continue;
-            }
-            // Answers that the recording forced to see what an SDK makes of them; ours has no reason to.
-            if matches!(given["status"].as_u64(), Some(401 | 429 | 500)) {
-                continue;
-            }
-            let refresh = || {
-                let body = format!("{{\"apiKey\":\"{ADMIN}\"}}");
-                let access = ask(rig.control, "POST", "/auth/api-key", &[], body.as_bytes());
-                let access: Value = serde_json::from_str(&access.body).expect("JSON");
-                access["refresh_token"].as_str().expect("a token").to_owned()
-            };
-            let fresh = if path == "/auth/refresh" { refresh() } else { String::new() };
-            let sent = request["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok()).unwrap_or_default();
-            let old = sent["refreshToken"].as_str().unwrap_or("\0").to_owned();
-            let key = sent["apiKey"].as_str().unwrap_or("\0").to_owned();
-            let answer = replay(&rig, request, &[("to1tcmSFHeYY5KzyhOqVKMKb", &token), (&old, &fresh), (&key, ADMIN)]);
-            if call.as_str().is_some_and(|call| call.contains("page_size=101")) {
-                // The recording let it pass; 100 is the most that the vendor allows.
-                assert_eq!(answer.status, 400, "{file} {call}");
-                continue;
-            }
-            assert_eq!(u64::from(answer.status), given["status"].as_u64().unwrap_or_default(), "{file} {call}: {answer:?}");
-            let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-            if look {
-                assert!(body["assets"]["hls"].is_string(), "{file} {call}: {body}");
-            }
-            if let Some(page) = request["headers"].as_array().into_iter().flatten().find(|pair| pair[0] == "Origin") {
-                assert_eq!(answer.field("access-control-allow-origin"), page[1], "{file} {call}: {answer:?}");
-            }
-            for name in given["body"].as_object().into_iter().flatten().map(|(name, _)| name) {
-                // A token made without a ttl has no end, whatever the recording answered.
-                assert!(body.get(name).is_some() || name == "expiresAt", "{file} {call}: no {name} in {body}");
-            }
-            let preflight = request["method"] == "OPTIONS";
-            assert!(preflight || !answer.field("x-ratelimit-remaining").is_empty(), "{file} {call}");
-            seen += 1;
-        }
-    }
-    assert!(seen >= 21 || !Path::new(CAPTURES).exists(), "{seen}");
-}
-
-#[test]
-fn ziggeo_sdks_get_what_they_were_recorded_with() {
-    let mut seen = 0;
-    for file in ["ziggeo_node_sdk.json", "ziggeo_python_sdk.json"] {
-        let rig = Rig::start();
-        for exchange in exchanges(file) {
-            let (call, request, given) = (&exchange["call"], &exchange["request"], &exchange["response_given"]);
-            if !request["path"].as_str().is_some_and(|path| path.starts_with("/v1/authtokens")) || given["status"] == 500 {
-                continue;
-            }
-            if given["status"] != 200 {
-                // A key that is none, a token that is not there: the SDKs look at the status.
-                let key = if given["status"] == 401 { "wrong" } else { "priv1key" };
-                let answer = replay(&rig, &with_key(request, key), &[("tok123", "none")]);
-                assert_eq!(u64::from(answer.status), given["status"].as_u64().unwrap_or_default(), "{file} {call}: {answer:?}");
-                seen += 1;
-                continue;
-            }
-            let made = ask(rig.control, "POST", "/v1/authtokens/", &[("Authorization", &basic(APP, ADMIN))], b"grants[read][all]=true");
-            let made: Value = serde_json::from_str(&made.body).expect("JSON");
-            let answer = replay(&rig, request, &[("tok123", made["token"].as_str().expect("a token"))]);
-            assert_eq!((answer.status, answer.field("content-type")), (200, "application/json"), "{file} {call}: {answer:?}");
-            let body: Value = serde_json::from_str(&answer.body).expect("JSON");
-            for name in given["body"].as_object().into_iter().flatten().map(|(name, _)| name) {
-                assert!(body.get(name).is_some(), "{file} {call}: no {name} in {body}");
-            }
-            if request["body"].as_str().is_some_and(|text| text.contains("grants")) {
-                assert_eq!(body["grants"]["read"]["all"], true, "{file} {call}");
-            }
-            seen += 1;
-        }
-    }
-    assert!(seen >= 15 || !Path::new(CAPTURES).exists(), "{seen}");
-}
-
-#[test]
-fn cloudflare_sdks_get_what_they_were_recorded_with() {
-    let rig = Rig::start();
-    let mut seen = 0;
-    for exchange in exchanges("cloudflare_python.json") {
-        let (call, request, given) = (&exchange["call"], &exchange["request"], &exchange["response_given"]);
-        let path = request["path"].as_str().unwrap_or_default();
-        if path.ends_with("/direct_upload") {
-            continue;
-        }
-        if given["status"] == 403 {
-            // What an SDK reads of a refusal: here to somebody else's account.
-            let answer = replay(&rig, request, &[("023e105f4ecef8ad9ca31a8372d0c353", &"f".repeat(32))]);
-            let body: Value = serde_json::from_str(&answer.body).expect("JSON");
-            assert_eq!((answer.status, &body["success"], &body["result"]), (403, &false.into(), &Value::Null), "{call}");
-            assert!(body["errors"][0]["code"].is_u64() && body["errors"][0]["message"].is_string(), "{call}: {body}");
-            seen += 1;
-            continue;
-        }
-        let (stream, _) = path.split_once("/stream").expect("a stream");
-        let bearer = [("Authorization", "Bearer cf-api-token")];
-        let key = ask(rig.control, "POST", &format!("{stream}/stream/keys"), &bearer, b"");
-        let key: Value = serde_json::from_str(&key.body).expect("JSON");
-        let (id, pem) = (key["result"]["id"].as_str().expect("id"), key["result"]["pem"].as_str().expect("pem"));
-        // The recorded times are years ahead of the gateway's; a key that is none has one of ours in its place.
-        let replace = [
-            ("KEYID", id),
-            ("LS0tLS1CRUdJTg==", pem),
-            ("8f926b2b01f383510025a78a4dcbf6a", id),
-            ("1893456000", "1800003600"),
-            ("1893452400", "1800000000"),
-        ];
-        let answer = replay(&rig, request, &replace);
-        assert_eq!((answer.status, answer.field("content-type")), (200, "application/json"), "{call}: {answer:?}");
-        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
-        assert_eq!((&body["success"], &body["errors"]), (&true.into(), &serde_json::json!([])), "{call}");
-        match &given["body"]["result"] {
-            Value::Object(fields) => assert!(fields.keys().all(|name| body["result"].get(name).is_some()), "{call}: {body}"),
-            Value::String(text) => assert_eq!(body["result"], *text, "{call}"),
-            _ => assert!(body["result"].is_array(), "{call}"),
-        }
-        seen += 1;
-    }
-    assert!(seen >= 7 || !Path::new(CAPTURES).exists(), "{seen}");
-}
-
-/// What Ziggeo's player in a browser sends, by the templates that were read out of it: it runs on no server.
-#[test]
-fn the_player_of_ziggeo_gets_what_it_asks_for() {
-    let Ok(text) = std::fs::read(Path::new(CAPTURES).join("ziggeo_browser_player_wire.json")) else {
-        eprintln!("skipped: {CAPTURES}/ziggeo_browser_player_wire.json is not here");
+fn every_file_has_its_room_and_nothing_else_is_left_out() {
+    let Ok(folder) = std::fs::read_dir(CAPTURES) else {
+        eprintln!("skipped: {CAPTURES} is not here");
         return;
     };
-    let wire: Value = serde_json::from_slice(&text).expect("JSON");
-    let rig = Rig::start();
-    let grants = b"session_limit=1&grants[read][all]=true&grants[create][all]=true&grants[update][all]=true&grants[destroy][all]=true";
-    let made = ask(rig.control, "POST", "/v1/authtokens/", &[("Authorization", &basic(APP, ADMIN))], grants);
-    let made: Value = serde_json::from_str(&made.body).expect("JSON");
-    let cookie = format!("i07af2jp98rvoctt26y5egy3{APP}");
-    let send = |asked: &Value, query: &str| {
-        let url = asked["url"].as_str().expect("a URL").split('?').next().expect("a path");
-        let path =
-            url.splitn(4, '/').nth(3).expect("a path").replace("{APP_TOKEN}", APP).replace("{VIDEO}", "v1").replace("{STREAM}", "s1");
-        let (form, body) =
-            if asked["body"].is_null() { (vec![], "") } else { (vec![("Content-Type", "application/x-www-form-urlencoded")], "a=b") };
-        let page = [form, vec![("Origin", PAGE), ("Referer", "https://app.example.com/")]].concat();
-        ask(rig.data, asked["method"].as_str().expect("a method"), &format!("/{path}?{query}"), &page, body.as_bytes())
-    };
-    let requests = wire["requests"].as_array().expect("requests");
-    let (open, others) = requests.split_first().expect("requests");
-    let opened = send(open, "noauth=false");
-    let said: Value = serde_json::from_str(&opened.body).expect("JSON");
-    let session = said["token"].as_str().expect("a session");
-    let again: Value = serde_json::from_str(&send(open, &format!("noauth=false&{cookie}={session}")).body).expect("JSON");
-    assert_eq!((again["token"].as_str(), &again["testing_application"]), (Some(session), &false.into()), "the same one again");
-    for asked in others {
-        // Sorted by name, as the player does it.
-        let query = format!("{cookie}={session}&server_auth={}", made["token"].as_str().expect("a token"));
-        let answer = send(asked, &query);
-        assert!(matches!(answer.status, 200 | 201), "{}: {answer:?}", asked["what"]);
-        assert_eq!(answer.field("access-control-allow-origin"), "*", "{}: a page reads it", asked["what"]);
-        let query = format!("{cookie}={session}");
-        assert!(matches!(send(asked, &query).status, 401 | 403), "{}: without a token", asked["what"]);
+    let here: BTreeSet<String> = folder.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
+    assert_eq!(here, FILES.iter().map(|(name, _)| (*name).to_owned()).collect());
+    for (file, exchanges) in FILES {
+        assert_eq!(all_exchanges(file).len(), exchanges, "{file}");
     }
-    assert!(others.len() >= 8, "{wire}");
+    for (file, call, why) in NOT_OURS {
+        let known = FILES.iter().find(|(name, _)| *name == file).expect("a file").0;
+        assert!(all_exchanges(known).iter().any(|exchange| exchange.call == call), "{file} has no {call}: {why}");
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tollgate::clock::Clock;
 use tollgate::token::ziggeo;
 
-use super::{ADMIN, APP, CLOUDFLARE, ENCRYPTION, PAGE, Rig, ask, basic, body};
+use super::{ADMIN, APP, CLOUDFLARE, ENCRYPTION, OTHER, PAGE, Rig, ask, basic, body};
 use crate::rig::Answer;
 use crate::support::gateway::NOW;
 
@@ -125,6 +125,35 @@ fn access_tokens_stand_for_a_key_and_rotate() {
 }
 
 #[test]
+fn a_key_uploads_on_a_route_that_takes_it_until_it_is_withdrawn() {
+    let rig = Rig::with(Clock::manual(NOW), |config| {
+        config["schemes"]["backend"] = json!({ "type": "api-key", "dialect": "apivideo", "account": "acme" });
+        config["routes"]
+            .as_array_mut()
+            .expect("routes")
+            .push(json!({ "name": "videos", "path": "/videos", "methods": ["GET", "POST"], "accept": ["backend"], "origin": "media" }));
+    });
+    let bearer = format!("Bearer {ADMIN}");
+    let admin = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let make = |role: &str| body(&rig.call("POST", "/v1/api-keys", &admin, &json!({ "name": role, "role": role }).to_string()));
+    let send = |method: &str, authorization: &str| rig.send(method, "/videos/vi1/source", &[("Authorization", authorization)]);
+    let (issuer, reader) = (make("issuer"), make("reader"));
+    let (key, read) = (text(&issuer, "key"), text(&reader, "key"));
+    let access = body(&rig.call("POST", "/auth/api-key", &[], &json!({ "apiKey": key }).to_string()));
+    let access = format!("Bearer {}", text(&access, "access_token"));
+    assert_eq!((send("POST", &basic(key, "")).status, send("POST", &access).status), (201, 201));
+    assert_eq!((send("GET", &basic(read, "")).status, send("POST", &basic(read, "")).code()), (200, String::new()));
+    assert!(send("POST", &basic(read, "")).body.contains("authorization-forbidden"));
+    // Nobody else's, though they are as good elsewhere.
+    assert!(send("POST", &basic(OTHER, "")).body.contains("authentication-invalid-api-key"));
+    assert_eq!(rig.origin.last().field("authorization"), None, "the key stays here");
+    let gone = rig.call("DELETE", &format!("/v1/api-keys/{}", text(&issuer, "id")), &admin, "");
+    assert_eq!(gone.status, 200, "{gone:?}");
+    assert!(send("POST", &basic(key, "")).body.contains("authentication-invalid-api-key"));
+    assert!(send("POST", &access).body.contains("authentication-invalid-access-token"), "it ends with its key");
+}
+
+#[test]
 fn a_private_video_is_opened_once_and_then_by_its_session() {
     let rig = Rig::start();
     let hls = look(&rig, "hls");
@@ -215,6 +244,8 @@ fn a_private_video_plays_for_a_day_from_its_first_use() {
     let said = body(&rig.play("GET", &mp4.replace("mp4/source.mp4", "session")));
     let thumbnail = format!("{}?avh={}", mp4.replace("mp4/source.mp4", "thumbnail.jpg"), text(&said, "session_token"));
     let both = || (rig.play("GET", &segment).status, rig.play("GET", &thumbnail).status);
+    // Uses are written down a moment after their answers; when this one is, they are too.
+    look(&rig, "hls");
     for hour in 1..24 {
         rig.pass(HOUR);
         // A listing takes away what is over.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{ADMIN, APP, CLOUDFLARE, ENCRYPTION, Rig};
 use crate::tool;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
+pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/sdk-python");
 
 /// Whether Node and its SDKs are here.

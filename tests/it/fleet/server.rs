@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// Says one line to it; gives the answer to its last line.
-    fn say(&self, line: &str) -> String {
+    pub(crate) fn say(&self, line: &str) -> String {
         let mut stream = BufReader::new(std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it listens"));
         stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("sent");
         let mut first = String::new();

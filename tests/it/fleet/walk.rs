@@ -22,7 +22,7 @@ pub(crate) fn config(origin: &str, url: &str, session: &Value, inline: &str) -> 
 }
 
 /// What gateways say of the store that they share.
-pub(super) fn shared(url: &str) -> Value {
+pub(crate) fn shared(url: &str) -> Value {
     json!({
         "ticket_keys": [{ "secret": "0123456789abcdef0123456789abcdef" }],
         "renew_every": "100ms",
@@ -289,6 +289,69 @@ async fn without_the_store_viewers_hear_what_their_route_says() {
                 let answer = asks(gateway, link, "second", 1).await;
                 assert_eq!((answer.status, answer.code().as_str()), (status, code), "{} {link}", program.name);
             }
+        }
+    }
+}
+
+/// What such a scheme keeps of a token cannot be written down for other gateways.
+fn with_rules_of_its_own(origin: &str, server: &Server, route: Value) -> Value {
+    let secret = json!({ "kty": "oct", "alg": "HS256", "kid": "h", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY" });
+    json!({
+        "keys": { "h": { "inline": secret.to_string() } },
+        "schemes": { "uri": { "type": "rfc9246", "keys": "h", "issuers": ["us"] } },
+        "server": { "limits": { "refusal_burst": 100_000 } },
+        "sessions": shared(&server.url()),
+        "origins": { "media": { "endpoints": [origin] } },
+        "routes": [over(json!({ "name": "media", "path": "/", "accept": ["uri"], "origin": "media" }), route)],
+    })
+}
+
+fn uri_signed(gateway: &Gateway, path: &str, claims: &[(&str, &str)]) -> String {
+    let mut asked = SignRequest { expires: Some(gateway.clock.now().plus(3600)), ..for_path(path) };
+    asked.claims.extend(claims.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+    target(&gateway.sign_with("uri", &asked))
+}
+
+#[tokio::test]
+async fn viewings_of_schemes_with_rules_of_their_own_are_counted_together_and_outlive_the_store() {
+    for program in programs("schemes with rules of their own over two gateways") {
+        let mut server = Server::start(&program, &[]);
+        let origin = Origin::plain();
+        let route = || json!({ "session": { "concurrent_per_token": 1, "propagation": "query" } });
+        let start = || Gateway::start(with_rules_of_its_own(&origin.url, &server, route()));
+        let (one, two) = (start(), start());
+        let link = uri_signed(&one, "/film/master.m3u8", &[]);
+        let asks = async |gateway: &Gateway, agent: &str| gateway.get(&link, &format!("User-Agent: {agent}\r\n")).await;
+        let first = asks(&one, "first").await;
+        assert!(first.status < 400, "{}: {}", program.name, first.text());
+        assert_eq!(asks(&two, "second").await.code(), "session_concurrent_token", "{}", program.name);
+        server.restart();
+        within("told anew", async {
+            while one.metric("session_store_seconds_count{operation=\"reclaim\"") < 1.0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(asks(&two, "second").await.code(), "session_concurrent_token", "{}", program.name);
+    }
+}
+
+/// With the store of the sessions alone: the ledger's is asked elsewhere.
+#[tokio::test]
+async fn of_two_uses_of_a_token_for_one_use_at_once_exactly_one_is_let_in() {
+    for program in programs("tokens for one use over two gateways") {
+        let server = Server::start(&program, &[]);
+        let origin = Origin::plain();
+        let start = || Gateway::start(with_rules_of_its_own(&origin.url, &server, json!({})));
+        let (one, two) = (start(), start());
+        for round in 0..100 {
+            let link = uri_signed(&one, "/v/a.mp4", &[("jti", &format!("once-{round}"))]);
+            let (here, there) = tokio::join!(one.get(&link, ""), two.get(&link, ""));
+            let refused = |answer: &client::Answer| answer.code() == "token_replayed";
+            let codes = || format!("{} round {round}: {} and {}", program.name, here.code(), there.code());
+            assert!(refused(&here) != refused(&there), "{}", codes());
+            assert_eq!(here.status.min(there.status), 200, "{}", codes());
+            assert!(refused(&one.get(&link, "").await) && refused(&two.get(&link, "").await));
         }
     }
 }

@@ -99,6 +99,33 @@ async fn tickets_are_of_their_caller_route_and_time() {
 }
 
 #[tokio::test]
+async fn an_address_without_a_token_opens_by_itself_where_the_route_says_so_for_its_life() {
+    let origin = uploads();
+    let mut config = guarded(&origin.url, query(), json!({ "answers": { "lifetime": "10m", "tokenless": true } }));
+    let other = over(config["routes"][0].clone(), json!({ "name": "other", "path": "/v2" }));
+    config["routes"].as_array_mut().expect("routes").push(other);
+    let gateway = Gateway::start(config);
+    let link = gateway.link("/v1/a");
+    let made = client::request(gateway.addr(), "POST", &link, "", b"").await;
+    let location = here(&made, "location");
+    assert!(location.starts_with("/v1/a/up~") && !location.contains('?'), "the token is not handed on: {location}");
+    let ask = async |target: &str, fields: &str| client::request(gateway.addr(), "HEAD", target, fields, b"").await.status;
+    assert_eq!(ask(&location, "").await, 204);
+    // A token that comes along is nobody's to see, good or not.
+    assert_eq!(ask(&location, "Authorization: Bearer forged\r\n").await, 204);
+    assert_eq!((origin.last().field("authorization"), origin.last().target), (None, format!("/v1/files/7?part=1&token={VALUE}")));
+    let before = origin.count();
+    let ticket = location.rsplit('~').next().expect("a ticket");
+    let changed = location.replace(&ticket[20..24], if &ticket[20..24] == "AAAA" { "BBBB" } else { "AAAA" });
+    for target in ["/v1/a", &changed, &location.replace("/v1/", "/v2/"), "/v1/a/up~", &format!("{location}/more")] {
+        assert!(matches!(ask(target, "").await, 400 | 401 | 404), "{target}");
+    }
+    gateway.pass(600);
+    assert_eq!(client::get(gateway.addr(), &location, "").await.code(), "address_expired");
+    assert_eq!(origin.count(), before);
+}
+
+#[tokio::test]
 async fn the_upload_host_gets_neither_credential_nor_authorization() {
     let uploads = Origin::plain();
     let location = format!("{}/tus/9?secret=one-time", uploads.url);

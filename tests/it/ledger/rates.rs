@@ -52,8 +52,10 @@ fn measure(name: &str, open: impl Fn() -> Result<Ledger, String>) {
     drop(ledger);
     // A file is free when its writer has ended.
     let began = Instant::now();
-    let ledger = std::iter::repeat_with(&open).find_map(Result::ok).expect("a ledger");
+    let mut refusals = Vec::new();
+    let ledger = std::iter::repeat_with(&open).find_map(|opened| opened.map_err(|error| refusals.push(error)).ok()).expect("a ledger");
     eprintln!("{name}: opened again after {:?}, with nothing remembered", began.elapsed());
+    eprintln!("{name}: refused {} times before, last with {:?}", refusals.len(), refusals.last());
     let finds = many.min(20_000);
     for (what, distinct) in [("missed", finds), ("remembered", 1)] {
         let began = Instant::now();

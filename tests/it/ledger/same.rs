@@ -170,7 +170,7 @@ async fn memory_and_followers_know_before_the_answer() {
     for Kept { ledger, .. } in everywhere("memory and followers know before the answer") {
         let counting = Arc::new(Counting(AtomicUsize::new(0), Mutex::default(), ledger.clone()));
         let follower: Arc<dyn Follower> = counting.clone();
-        ledger.follow(&follower);
+        ledger.follow(&follower, Kind::Revoked).expect("followed");
         assert!(ledger.find(Kind::UploadToken, "a", T).await.expect("read").is_none(), "remembered as missing");
         ledger.write(Batch::at(T).create(token("a", 100, 0))).await.expect("created");
         assert_eq!(counting.0.load(Ordering::SeqCst), 1);

@@ -136,7 +136,7 @@ impl From<Locked> for Problem {
             Locked::Unknown => Self::BadApiKey,
             Locked::Role | Locked::Account => Self::Forbidden,
             Locked::TooMany(rate) => Self::TooMany(rate),
-            Locked::Broken => Self::Broken,
+            Locked::Broken => Self::Busy,
         }
     }
 }
@@ -147,7 +147,7 @@ impl From<Fault> for Problem {
             Fault::Missing => Self::NotFound("uploadToken"),
             Fault::Busy | Fault::Exists | Fault::Away(_) => Self::Busy,
             Fault::Full => Self::Forbidden,
-            Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
+            Fault::WrongKey | Fault::Schema { .. } | Fault::TooDeep | Fault::Broken(_) => {
                 tracing::error!(%fault, "the ledger failed a call");
                 Self::Broken
             }
@@ -160,7 +160,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::CrossOrigin => Self::CrossOrigin,
             Refusal::TooLarge => Self::TooLarge,
-            Refusal::Unreadable => Self::BadPayload,
+            Refusal::Unreadable | Refusal::Ambiguous => Self::BadPayload,
         }
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::token::scheme::testing::{Asked, NOW, config, secrets, to_sign, with_byte};
+use crate::token::scheme::testing::{Asked, NOW, config, secrets, to_sign};
 
 const URL: &str = "https://media.example.com/vid1/master.m3u8";
 
@@ -155,16 +155,6 @@ fn values_that_could_be_read_as_fields_are_not_signed() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-
-    #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..500, pick in 0_usize..100, acl: bool) {
-        let scheme = scheme(json!({}));
-        let mut asked = signed(&scheme, |r| (r.scope, r.subject) = (acl.then(|| "/vid1/".into()), Some("sess-1".into())));
-        prop_assert_eq!(asked.verdict(&scheme), Ok(()));
-        let query = asked.query.take().expect("query");
-        asked.query = Some(with_byte(&query, at, pick, "abcdefghijklmnopqrstuvwxyzABCDEF0123456789~=*/%&+-_.!"));
-        prop_assert!(asked.verdict(&scheme).is_err(), "{:?}", asked.query);
-    }
 
     #[test]
     fn readers_never_panic_and_lose_nothing(text in "(exp|ip|st|acl|id|data|hmac|[~=]|\\PC){0,12}") {

@@ -103,14 +103,4 @@ proptest! {
         let grant = decide(&scheme, PATH, &signed.query.expect("query"), None).expect("good");
         prop_assert_eq!((grant.window.until, grant.subject.as_deref()), (NOW.plus(life), Some("u")));
     }
-
-    #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..600, new in "[A-Za-z0-9_.-]") {
-        let scheme = scheme(json!({ "channels": [ARN] }));
-        let good = scheme.sign(&SignRequest { expires: Some(NOW.plus(9)), ..SignRequest::default() }).expect("signed").token;
-        let at = at % good.len();
-        let changed = format!("{}{new}{}", &good[..at], &good[at + 1..]);
-        let query = "token=".to_owned() + &changed;
-        prop_assert_eq!(decide(&scheme, PATH, &query, None).is_ok(), changed == good);
-    }
 }

@@ -94,15 +94,6 @@ proptest! {
     }
 
     #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..400, new in "[A-Za-z0-9+/]") {
-        let good = token("sub=a&exp=1760000060&kid=key1");
-        let good = good.trim_end_matches('=');
-        let at = at % good.len();
-        let changed = format!("{}{new}{}", &good[..at], &good[at + 1..]);
-        prop_assert_eq!(decide(&scheme(json!({})), &changed, "/", true).is_ok(), changed == good);
-    }
-
-    #[test]
     fn reading_never_panics(text in "[ -~]{0,80}") {
         let _ = Pairs::read(&text);
     }

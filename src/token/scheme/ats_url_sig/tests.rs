@@ -119,14 +119,6 @@ proptest! {
     }
 
     #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..200, new in "[A-Za-z0-9=&]") {
-        let good = sealed("/v/a.ts", "E=1760000000&A=1&K=3&P=1&S=");
-        let at = at % good.len();
-        let changed = format!("{}{new}{}", &good[..at], &good[at + 1..]);
-        prop_assert_eq!(decide("/v/a.ts", Some(&changed)).is_ok(), changed == good);
-    }
-
-    #[test]
     fn reading_never_panics(query in "\\PC{0,60}", path in "/[a-z;=/0-9]{0,30}") {
         let _ = Fields::read(&query, '&').map(|_| ());
         let _ = decide(&path, Some(&query));

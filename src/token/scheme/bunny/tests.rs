@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::token::scheme::testing::{Asked, NOW, secrets, to_sign, with_byte};
+use crate::token::scheme::testing::{Asked, NOW, secrets, to_sign};
 
 const URL: &str = "https://zone.example/v/vid1/a.mp4";
 
@@ -163,26 +163,6 @@ fn second_generation_signers_may_put_the_address_last() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-
-    #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..500, pick in 0_usize..100, form in 0_usize..3, scoped: bool) {
-        let (generation, place) = [("hs256", "query"), ("sha256", "query"), ("hs256", "path")][form];
-        let scheme = scheme(generation, place);
-        let mut asked = signed(&scheme, |r| r.scope = scoped.then(|| "/v/vid1/".into()));
-        prop_assert_eq!(asked.verdict(&scheme), Ok(()));
-        let letters = "abcdefghijklmnopqrstuvwxyzABCDEFXYZ0123456789=&+-_.%";
-        let before = asked.clone();
-        if place == "path" {
-            let end = asked.path.len() - "/v/vid1/a.mp4".len();
-            let token = with_byte(&asked.path[1..end], at, pick, letters);
-            asked.path = format!("/{token}/v/vid1/a.mp4");
-        } else {
-            asked.query = asked.query.as_deref().map(|query| with_byte(query, at, pick, letters));
-        }
-        // `%2F` and `%2f` are one text.
-        let same = asked.path.eq_ignore_ascii_case(&before.path) && asked.query.as_ref().map(|q| q.to_ascii_lowercase()) == before.query.as_ref().map(|q| q.to_ascii_lowercase());
-        prop_assert!(same || asked.verdict(&scheme).is_err(), "{asked:?}");
-    }
 
     #[test]
     fn signed_bytes_have_one_split(path in "/[a-z0-9]{0,6}", expires in "[1-9][0-9]{9}", data in "([a-z][a-z0-9]{0,2}=[0-9]{0,12}(&[d-z]=[0-9]{1,3})?)?") {

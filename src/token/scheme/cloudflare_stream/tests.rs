@@ -295,15 +295,4 @@ proptest! {
         prop_assert!(decide(&route, &request, end - 1).is_ok());
         prop_assert_eq!(decide(&route, &request, end + after).err(), Some(Denial::Expired));
     }
-
-    #[test]
-    fn any_changed_byte_is_refused(at in any::<prop::sample::Index>(), byte in prop::sample::select(b"AZaz09-_.".to_vec())) {
-        let token = token(&rsa(Some("a")), json!({"kid": "a"}), claims(json!({})));
-        let mut bytes = token.into_bytes();
-        let at = at.index(bytes.len());
-        prop_assume!(bytes[at] != byte);
-        bytes[at] = byte;
-        let path = format!("/{}/manifest/video.m3u8", String::from_utf8(bytes).expect("ascii"));
-        prop_assert!(decide(&route(), &Request::get(&path), NOW).is_err());
-    }
 }

@@ -318,15 +318,6 @@ proptest! {
     }
 
     #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..400, new in "[A-Za-z0-9_-]") {
-        let good = token(cbor!({ 2 => "user" }).expect("claims"));
-        let at = at % good.len();
-        let changed = format!("{}{new}{}", &good[..at], &good[at + 1..]);
-        let verdict = cose::open(&changed, &scheme().keys.load(), true);
-        prop_assert_eq!(verdict.is_ok(), changed == good);
-    }
-
-    #[test]
     fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         use base64::Engine as _;
         let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes);

@@ -60,31 +60,6 @@ fn every_preset_verifies_what_it_signs() {
 }
 
 #[test]
-fn any_changed_byte_is_refused() {
-    for name in PRESETS {
-        let scheme = preset(name);
-        let signed = scheme.sign(&request("/live/vid1/master.m3u8")).expect("signed");
-        let whole = format!("{}?{}", signed.path, signed.query.clone().unwrap_or_default());
-        // Nimble's hash does not cover the path, Flussonic's not its last segment.
-        let uncovered = match name {
-            "nimble" => 1..signed.path.len(),
-            "flussonic" => "/live/vid1/".len()..signed.path.len(),
-            _ => 0..0,
-        };
-        for at in (1..whole.len()).filter(|at| !uncovered.contains(at)) {
-            for new in ["0", "1", "a", "B", "-"] {
-                if &whole[at..=at] == new || whole[at..].starts_with('?') {
-                    continue;
-                }
-                let changed = format!("{}{new}{}", &whole[..at], &whole[at + 1..]);
-                let (path, query) = changed.split_once('?').expect("query");
-                assert!(open(&scheme, path, Some(query)).is_err(), "{name}: {changed}");
-            }
-        }
-    }
-}
-
-#[test]
 fn only_what_looks_signed_is_a_token() {
     for name in ["alibaba-b", "alibaba-c", "nginx-secure-link-secret"] {
         for path in ["/", "/a", "/a/b/c/d.ts", "/p/abcd/x", "/p/d6e105f5564e04c72d4239ebd2c597c"] {

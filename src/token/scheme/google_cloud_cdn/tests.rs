@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::token::scheme::testing::{Asked, NOW, secrets, to_sign, with_byte};
+use crate::token::scheme::testing::{Asked, NOW, secrets, to_sign};
 
 const URL: &str = "https://media.example.com/vid1/master.m3u8?a=b";
 
@@ -70,16 +70,6 @@ fn prefixes_and_cookies_stop_at_segments() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-
-    #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..500, pick in 0_usize..100, prefix: bool) {
-        let scheme = scheme("query");
-        let mut asked = signed(&scheme, |r| (r.scope, r.query) = (prefix.then(|| "/vid1/".into()), None));
-        prop_assert_eq!(asked.verdict(&scheme), Ok(()));
-        let query = asked.query.take().expect("query");
-        asked.query = Some(with_byte(&query, at, pick, "abcdefghijklmnopqrstuvwxyzABCDEFXYZ0123456789=&%+-_.:"));
-        prop_assert!(asked.verdict(&scheme).is_err(), "{:?}", asked.query);
-    }
 
     #[test]
     fn readers_never_panic(text in "[updc]\n\\PC{0,20}\n((URLPrefix|Expires|KeyName)=|[:&?/]|\\PC){0,12}", other in "\\PC*") {

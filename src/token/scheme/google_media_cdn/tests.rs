@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::token::KeySet;
-use crate::token::scheme::testing::{Asked, NOW, config, ed25519, to_sign, with_byte};
+use crate::token::scheme::testing::{Asked, NOW, config, ed25519, to_sign};
 
 const URL: &str = "https://media.example.com/vid1/master.m3u8";
 
@@ -154,26 +154,6 @@ fn tokens_ride_in_cookies_and_segments_too() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-
-    #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..500, pick in 0_usize..100, form in 0_usize..4, scoped: bool) {
-        let sign_as = ["query", "cookie", "path", "token"][form];
-        let scheme = scheme(json!({ "sign_as": sign_as }));
-        let mut asked = signed(&scheme, |r| r.scope = scoped.then(|| "/vid1/".into()));
-        prop_assert_eq!(asked.verdict(&scheme), Ok(()));
-        let letters = "abcdefghijklmnopqrstuvwxyzABCDEFXYZ0123456789=&+-_.:~*";
-        match form {
-            1 => asked.headers[0].1 = with_byte(&asked.headers[0].1, at, pick, letters),
-            2 => asked.path = with_byte(&asked.path, at, pick, letters),
-            _ => asked.query = asked.query.as_deref().map(|query| with_byte(query, at, pick, letters)),
-        }
-        // What lies below a path component is not in the token.
-        if form == 2 && asked.path.starts_with("/vid1/edge-cache-token=") && asked.verdict(&scheme).is_ok() {
-            prop_assert!(!asked.path.ends_with("/master.m3u8"), "{}", asked.path);
-        } else {
-            prop_assert!(asked.verdict(&scheme).is_err(), "{asked:?}");
-        }
-    }
 
     #[test]
     fn readers_never_panic(text in "t\n\\PC{0,3}\n\\PC{0,3}\n[0-9]{1,2}\n((PathGlobs|Expires|Headers|FullPath|hmac|Signature)=?|[~,=\n]|\\PC){0,14}") {

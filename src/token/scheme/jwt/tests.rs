@@ -255,17 +255,6 @@ fn what_cannot_be_said_is_not_signed() {
 
 proptest! {
     #[test]
-    fn any_changed_byte_is_refused(at in any::<prop::sample::Index>(), byte in prop::sample::select(b"AZaz09-_.%+".to_vec())) {
-        let mut bytes = good(json!({})).into_bytes();
-        let at = at.index(bytes.len());
-        prop_assume!(bytes[at] != byte);
-        bytes[at] = byte;
-        let url = format!("/a?token={}", String::from_utf8(bytes).expect("ascii"));
-        let scheme = testkit::route(scheme(json!({})));
-        prop_assert!(decide(&scheme, &Request::get(&url), NOW).is_err());
-    }
-
-    #[test]
     fn nothing_is_good_from_its_end_on(end in 1_i64..4_000_000_000, after in 0_i64..1_000_000, leeway in 0_i64..100) {
         let scheme = testkit::route(scheme(json!({"leeway": format!("{leeway}s")})));
         let request = Request::get(&format!("/a?token={}", good(json!({"exp": end}))));

@@ -247,16 +247,6 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn any_changed_byte_is_refused(at in any::<prop::sample::Index>(), byte in prop::sample::select(b"AZaz09-_.%+".to_vec())) {
-        let mut bytes = token(&rsa(Some("k1")), json!({"typ": "JWT"}), claims(json!({}))).into_bytes();
-        let at = at.index(bytes.len());
-        prop_assume!(bytes[at] != byte);
-        bytes[at] = byte;
-        let url = format!("/{ID}.m3u8?token={}", String::from_utf8(bytes).expect("ascii"));
-        prop_assert!(decide(&route(), &Request::get(&url), NOW).is_err());
-    }
-
-    #[test]
     fn judging_never_panics(path in "/[a-zA-Z0-9./_;-]{0,30}", query in "(token=[a-zA-Z0-9._%+-]{0,40}&?|[a-z%]{0,5}=?){0,3}") {
         if crate::path::CleanPath::parse(&path).is_ok() {
             let _ = decide(&route(), &Request::get(&format!("{path}?{query}")), NOW);

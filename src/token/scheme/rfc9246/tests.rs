@@ -190,15 +190,4 @@ proptest! {
         let other = format!("{path}0");
         prop_assert!(with_facts(&other, signed.query.as_deref(), None, |facts| decide(&scheme, facts)).is_err());
     }
-
-    #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..400, new in "[A-Za-z0-9_-]") {
-        let scheme = scheme(json!({}));
-        let good = scheme.sign(&asked("/vid1", None)).expect("signed").token;
-        let at = at % good.len();
-        let changed = format!("{}{new}{}", &good[..at], &good[at + 1..]);
-        let query = format!("URISigningPackage={changed}");
-        let verdict = with_facts("/vid1", Some(&query), None, |facts| decide(&scheme, facts));
-        prop_assert_eq!(verdict.is_ok(), changed == good);
-    }
 }

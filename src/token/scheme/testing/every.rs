@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{NOW, ed25519, p384, secrets, to_sign};
+use super::{NOW, ed25519, p256, p384, secrets, to_sign};
 use crate::token::scheme::config::SchemeConfig;
 use crate::token::scheme::testkit;
-use crate::token::{Key, KeySet, KeySource, Scheme, SignRequest, Signed};
+use crate::token::{Key, KeySet, KeySource, Scheme, SignRequest, Signed, exact};
 
 /// Where every scheme has something to sign: an id in the first segment, an IVS channel in the last.
 pub(crate) const URL: &str = "https://media.example.com/ea95132c15732412d22c1476fa83f27a/us-east-1.111122223333.channel.AbCd.m3u8";
@@ -36,6 +36,7 @@ pub(crate) fn every_signer() -> Vec<(&'static str, Box<dyn Scheme>)> {
         ("mux", plain("mux"), rsa()),
         ("jwt", plain("jwt"), hs256()),
         ("cloudfront", plain("cloudfront"), one(super::rsa())),
+        ("cloudfront-ec", plain("cloudfront"), one(p256())),
         ("cookies", table("cloudfront", json!({ "sign_into": "cookies" })), one(super::rsa())),
         ("akamai", plain("akamai-edgeauth"), octets(b"akamai")),
         ("akamai-path", table("akamai-edgeauth", json!({ "sign_into": "path" })), octets(b"akamai")),
@@ -91,15 +92,20 @@ pub(crate) fn for_viewer() -> SignRequest {
     SignRequest { client_ip: "198.51.100.7".parse().ok(), subject: Some("u1".into()), ..to_sign(URL) }
 }
 
-/// What `scheme` makes of `request`, with the request as it was signed: address and subject are left out where it has no words
-/// for them. `None` where it has none for the rest, either.
+/// What `scheme` makes of `request`, with the request as it was signed: what it has no words for of address, subject and expiry is
+/// left out. `None` where it has none for the rest, either.
 pub(crate) fn if_it_can(scheme: &dyn Scheme, request: &SignRequest) -> Option<(SignRequest, Signed)> {
-    let bare = SignRequest { client_ip: None, subject: None, ..request.clone() };
-    let named = SignRequest { subject: request.subject.clone(), ..bare.clone() };
-    let addressed = SignRequest { client_ip: request.client_ip, ..bare.clone() };
-    [request.clone(), addressed, named, bare].into_iter().find_map(|request| {
-        let signed = scheme.sign(&request).ok()?;
-        Some((request, signed))
+    let less = |address: bool, subject: bool, expiry: bool| SignRequest {
+        client_ip: request.client_ip.filter(|_| address),
+        subject: request.subject.clone().filter(|_| subject),
+        expires: request.expires.filter(|_| expiry),
+        ..request.clone()
+    };
+    let tries = [(true, true, true), (true, false, true), (false, true, true), (false, false, true), (false, false, false)];
+    tries.into_iter().find_map(|(address, subject, expiry)| {
+        let request = less(address, subject, expiry);
+        let exact = exact::sign(scheme, &request).ok()?;
+        Some((request, exact.signed))
     })
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::token::scheme::testing::{Asked, NOW, config, secrets, to_sign, with_byte};
+use crate::token::scheme::testing::{Asked, NOW, config, secrets, to_sign};
 
 const URL: &str = "https://wz.example/vod/_definst_/smil:movie.smil/playlist.m3u8?x=1";
 
@@ -110,21 +110,6 @@ fn parameters_may_go_on_to_a_wowza() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-
-    #[test]
-    fn any_changed_byte_is_refused(at in 0_usize..500, pick in 0_usize..100) {
-        let scheme = scheme(json!({}));
-        let mut asked = signed(&scheme, |r| {
-            r.query = None;
-            r.claims.insert("CustomA".into(), "b".into());
-        });
-        prop_assert_eq!(asked.verdict(&scheme), Ok(()));
-        let whole = asked.query.clone().unwrap_or_default();
-        asked.query = asked.query.as_deref().map(|query| with_byte(query, at, pick, "abcdefghijklmnopqrstuvwxyzABCDEFXYZ0123456789=&+-_.%"));
-        // The last byte is the hash's padding, which need not be there; an empty pair in its place says nothing either.
-        let same = asked.query.as_deref().is_some_and(|query| query.strip_suffix('&') == whole.strip_suffix('='));
-        prop_assert!(same || asked.verdict(&scheme).is_err(), "{asked:?}");
-    }
 
     #[test]
     fn readers_never_panic(text in "(p(hash|endtime|x)|=|&|%|[A-Za-z0-9_-]{4}|\\PC){0,14}") {

@@ -49,7 +49,7 @@ fn url(rest: &str) -> String {
 
 /// A client token with these options.
 fn client(options: Value) -> String {
-    ziggeo().make(&object(options)).expect("made")
+    ziggeo().make(None, &object(options)).expect("made")
 }
 
 #[test]

@@ -86,10 +86,10 @@ fn a_signer_that_can_never_sign_is_a_fault_of_the_config() {
     let with_name = SignConfig { subject: Some("tollgate".into()), ..table("directory") };
     let access = every().into_iter().find(|scheme| scheme.name.as_str() == "access-control").expect("there");
     assert!(Signer::new(&with_name, access.scheme).is_ok());
-    // A Cloudflare Stream token opens a whole video, no folder in it; Media CDN's path component stands behind the folder.
+    // A Cloudflare Stream token opens a whole video, no folder in it.
     let known = [
-        ["cloudfront", "cookies"].as_slice(),
-        &["akamai", "akamai-path", "media-cdn", "media-cdn-cookie", "media-cdn-token", "cloud-cdn"],
+        ["cloudfront", "cloudfront-ec", "cookies"].as_slice(),
+        &["akamai", "akamai-path", "media-cdn", "media-cdn-cookie", "media-cdn-path", "media-cdn-token", "cloud-cdn"],
         &["bunny", "bunny-path", "bunny-sha256", "wowza", "rfc9246", "cat", "url-sig", "smd"],
     ];
     assert_eq!(names("directory"), known.concat());

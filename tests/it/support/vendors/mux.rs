@@ -9,8 +9,9 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 
 use tollgate::clock::UnixTime;
-use tollgate::demo::vendor::{self, BASE62, Call, Vendor, basic_of, random_id, set};
+use tollgate::demo::vendor::{self, Call, Vendor, basic_of, random_id, set};
 use tollgate::keygen::{Kind, generate};
+use tollgate::secret::random::BASE62;
 
 /// The access token that is good.
 pub(crate) const TOKEN: (&str, &str) = ("tid", "tsec");
@@ -123,7 +124,11 @@ impl Mux {
         state.uploads.insert(id.clone(), Upload { end: now.plus(timeout), came: Vec::new(), whole: false });
         state.order.push(id.clone());
         let url = format!("{}/put/{id}", self.url.get().map_or("", String::as_str));
-        vendor::json(201, &json!({ "data": { "url": url, "timeout": timeout, "status": "waiting", "id": id } }))
+        let mut data = json!({ "url": url, "timeout": timeout, "status": "waiting", "id": id });
+        for (name, value) in call.json().into_iter().flatten().filter(|(name, _)| name != "timeout") {
+            data[name] = value;
+        }
+        vendor::json(201, &json!({ "data": data }))
     }
 }
 

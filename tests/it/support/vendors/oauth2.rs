@@ -9,8 +9,9 @@ use http::{Method, Response};
 use serde_json::json;
 
 use tollgate::clock::UnixTime;
-use tollgate::demo::vendor::{self, BASE62, Call, Vendor, basic_of, random_id, set};
+use tollgate::demo::vendor::{self, Call, Vendor, basic_of, random_id, set};
 use tollgate::query;
+use tollgate::secret::random::BASE62;
 
 /// The client that is known.
 pub(crate) const CLIENT: (&str, &str) = ("gateway", "client-secret");

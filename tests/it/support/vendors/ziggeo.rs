@@ -105,15 +105,19 @@ impl Ziggeo {
         self.state.lock().expect("no panics inside").videos.values().cloned().collect()
     }
 
+    /// Makes a video without a file, and gives its token.
+    pub(crate) fn make_video(&self) -> String {
+        self.state.lock().expect("no panics inside").add().0
+    }
+
     fn begin(&self, state: &mut State, call: &Call) -> Response<Bytes> {
         let Some(arguments) = arguments(call) else { return failure(400) };
         let kind = arguments.get("video_type").and_then(Value::as_str).unwrap_or("mp4").to_owned();
-        let (token, stream, key) = (random_id("", HEX, 32), random_id("", HEX, 32), format!("uploads/{}", random_id("", HEX, 32)));
-        state.videos.insert(token.clone(), Video { stream: stream.clone(), ..Video::default() });
+        let ((token, stream), key) = (state.add(), format!("uploads/{}", random_id("", HEX, 32)));
         state.policies.insert(key.clone(), token.clone());
         let fields = json!({ "key": key, "policy": "POLICY", "x-amz-signature": "SIG", "Content-Type": format!("video/{kind}") });
         let url = format!("{}/s3/bucket", self.url.get().map_or("", String::as_str));
-        let video = json!({ "token": token, "default_stream": { "token": stream } });
+        let video = shown(&token, &stream);
         vendor::json(200, &json!({ "video": video, "url_data": { "url": url, "fields": fields } }))
     }
 
@@ -188,6 +192,20 @@ impl Ziggeo {
     }
 }
 
+impl State {
+    /// A new video without a file: its token and its stream's.
+    fn add(&mut self) -> (String, String) {
+        let (token, stream) = (random_id("", HEX, 32), random_id("", HEX, 32));
+        self.videos.insert(token.clone(), Video { stream: stream.clone(), ..Video::default() });
+        (token, stream)
+    }
+}
+
+/// A video as calls tell about it.
+fn shown(token: &str, stream: &str) -> Value {
+    json!({ "token": token, "default_stream": { "token": stream } })
+}
+
 fn told(token: &str, options: &Map<String, Value>) -> Response<Bytes> {
     let mut told = json!({ "token": token, "key": null, "volatile": false, "hidden": false, "type": "ApiAuthToken" });
     for (name, value) in options {
@@ -219,6 +237,17 @@ impl Vendor for Ziggeo {
         match (&call.method, &segments[..]) {
             (_, ["v1", "authtokens"]) => self.tokens_of(&mut state, call, None),
             (_, ["v1", "authtokens", token]) => self.tokens_of(&mut state, call, Some(token)),
+            (&Method::GET, ["v1", "videos"]) => {
+                vendor::json(200, &state.videos.iter().map(|(token, video)| shown(token, &video.stream)).collect())
+            }
+            (&Method::POST, ["v1", "videos"]) => {
+                let (token, stream) = state.add();
+                vendor::json(200, &shown(&token, &stream))
+            }
+            (&Method::GET, ["v1", "videos", token]) => match state.videos.get(*token) {
+                Some(video) => vendor::json(200, &shown(token, &video.stream)),
+                None => failure(404),
+            },
             (&Method::POST, ["v1", "videos-upload-url"]) => self.begin(&mut state, call),
             (&Method::POST, ["v1", "videos", video, "streams", stream, "confirm-video"]) => self.confirm(&mut state, video, stream),
             (&Method::GET, ["v1", "videos", video, "video"]) => {
