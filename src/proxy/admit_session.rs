@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use http::header::USER_AGENT;
@@ -12,12 +13,13 @@ use http::header::USER_AGENT;
 use super::filter::{Decide, Decision};
 use super::request::{Admitted, Proof, Routed, Verified};
 use super::{Error, ticket};
-use crate::ledger::Ledger;
+use crate::clock::UnixTime;
+use crate::ledger::{Claim, Ledger};
 use crate::name::Name;
 use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
-use crate::session::{Admission, Ask, Keys, Seen, Session, Terms, Viewer, Viewing};
-use crate::token::{Binding, Country, Geo, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
+use crate::session::{Admission, Ask, Keys, Limit, OnFull, OnStoreError, Seen, Session, Terms, Viewer, Viewing};
+use crate::token::{Binding, Country, Denial, Geo, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
 /// The room. It waits only where a fleet's store has to be asked: at entries, and once for a ticket that another gateway gave.
@@ -34,8 +36,8 @@ impl Decide<Verified> for AdmitSession {
         if let Some(fleet) = request.state.fleet.clone().filter(|_| waits) {
             return Decision::Later(Box::pin(by_fleet(verified, fleet)));
         }
-        if by_ticket && request.state.ledger.as_ref().is_some_and(Ledger::is_shared) {
-            return Decision::Later(Box::pin(by_ledger(verified)));
+        if let Some(ledger) = request.state.ledger.clone().filter(|ledger| ledger.is_shared() && (by_ticket || is_counted(&verified))) {
+            return Decision::Later(Box::pin(by_ledger(verified, ledger)));
         }
         Decision::Now(check(verified))
     }
@@ -45,7 +47,7 @@ impl Decide<Verified> for AdmitSession {
 fn check(verified: Verified) -> Result<Admitted, Error> {
     let Verified { routed, proof } = verified;
     match proof {
-        proof @ (Proof::Public | Proof::Shadow { .. }) => Ok(admitted(routed, proof, None)),
+        proof @ (Proof::Public | Proof::Shadow { .. } | Proof::Address { .. }) => Ok(admitted(routed, proof, None)),
         Proof::Session { session, strip } => Ok(in_session(routed, session, strip)),
         Proof::Ticket { ticket, strip, .. } => {
             let session = ticket::resume(&routed, &ticket, &strip)?;
@@ -64,14 +66,51 @@ fn check(verified: Verified) -> Result<Admitted, Error> {
     }
 }
 
-/// The same where what its rules ask for may have to be fetched.
-async fn by_ledger(verified: Verified) -> Result<Admitted, Error> {
+/// Whether a token says itself how many viewings it opens.
+fn is_counted(verified: &Verified) -> bool {
+    let counts = |verdict: &Verdict| verdict.grant.session.total.is_some();
+    verified.routed.route.session.is_some() && matches!(&verified.proof, Proof::Token(verdict) if counts(verdict))
+}
+
+/// The same where what its rules ask for may have to be fetched, or a use be noted.
+async fn by_ledger(verified: Verified, ledger: Ledger) -> Result<Admitted, Error> {
     match verified {
         Verified { routed, proof: Proof::Ticket { ticket, strip, .. } } => {
             let session = ticket::resume_informed(&routed, &ticket, &strip).await?;
             Ok(in_session(routed, session, strip))
         }
+        Verified { routed, proof: Proof::Token(verdict) } => {
+            claimed(&routed, &verdict, &ledger).await?;
+            check(Verified { routed, proof: Proof::Token(verdict) })
+        }
         other => check(other),
+    }
+}
+
+/// A token that says how many viewings it opens opens no more to others over gateways that share no sessions, but a ledger.
+async fn claimed(routed: &Routed, verdict: &Verdict, ledger: &Ledger) -> Result<(), Error> {
+    let state = &routed.request.state;
+    let Some((ask, session)) = ask(routed, verdict).zip(routed.route.session.as_ref()) else { return Ok(()) };
+    let Some(most) = ask.terms.total.filter(|_| ask.terms.on_full != OnFull::Observe && state.sessions.own(&ask).is_none()) else {
+        return Ok(());
+    };
+    let until = ask.grant.window.until;
+    let left = u64::try_from(until.plus(i64::from(ask.terms.outlive)).since(ask.now)).unwrap_or(0);
+    // A second more, because the store's clock and ours tick apart.
+    let life = (until != UnixTime::MAX).then(|| Duration::from_secs(left.saturating_add(1)));
+    let claim = Claim { name: ask.keys.token.to_string(), life, among: Some((ask.viewer.key.to_string(), most)) };
+    match ledger.claim(claim).await {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let limit = Limit::TotalToken;
+            state.metrics.sessions_refused.with_label_values(&[routed.route.name.as_str(), limit.word()]).inc();
+            Err(Error::session(limit, &routed.route))
+        }
+        Err(_) if session.config.on_store_error != OnStoreError::Deny => Ok(()),
+        Err(fault) => {
+            tracing::warn!(%fault, "a viewing cannot be counted over the fleet");
+            Err(Error::StoreAway)
+        }
     }
 }
 
@@ -211,7 +250,11 @@ fn would_open(scheme: &dyn Scheme, verdict: &Verdict, facts: &RequestFacts<'_>) 
     match scheme.present(facts) {
         // Nothing but the token's bytes counts, and they were found good.
         Ok(Some(presented)) if scheme.remembers() && *presented.token == *verdict.token() => true,
-        Ok(Some(presented)) => scheme.open(&presented, facts).is_ok(),
+        // A token for one use is used up by this very request, whether or not that is written down yet.
+        Ok(Some(presented)) => match scheme.open(&presented, facts) {
+            Err(Denial::Replayed) => verdict.grant.single_use,
+            opened => opened.is_ok(),
+        },
         _ => false,
     }
 }
@@ -273,6 +316,27 @@ fn sid(list: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::UnixTime;
+    use crate::token::Issue;
+    use crate::token::issued::{FixedIssued, PrivateToken};
+    use crate::token::scheme::apivideo_private::{ApivideoPrivate, Config};
+    use crate::token::scheme::testkit::{NOW, Request};
+    use crate::verifier::{RouteScheme, Verifier, VerifierConfig};
+
+    #[test]
+    fn a_token_that_this_request_uses_up_opens_what_lies_beside() {
+        let scheme = |spent| -> Arc<dyn Scheme> {
+            let (account, video, secret) = ("ours".into(), "vi1".into(), "secret".into());
+            let token = PrivateToken { account, video, secret, created: UnixTime(NOW), until: UnixTime(NOW + 60), spent };
+            let issued = FixedIssued::default().with("p1", Issue::PrivateToken(token));
+            Arc::new(ApivideoPrivate::new(&Config::default(), Arc::new(issued)))
+        };
+        let request = Request::get("/vi1?token=p1");
+        let accepted = [RouteScheme { name: Name::new("private").expect("a name"), scheme: scheme(false) }];
+        let verdict = Verifier::new(&VerifierConfig::default()).decide(&accepted, &request.facts(), UnixTime(NOW)).expect("good");
+        assert!(would_open(&*scheme(false), &verdict, &request.facts()));
+        assert!(would_open(&*scheme(true), &verdict, &request.facts()), "its use is written down already");
+    }
 
     #[test]
     fn a_playback_id_is_read_out_of_cmcd() {
