@@ -19,7 +19,7 @@ use crate::name::Name;
 use crate::path::{self, CleanPath};
 use crate::session::fleet::Fleet;
 use crate::session::{Admission, Ask, Keys, Limit, OnFull, OnStoreError, Seen, Session, Terms, Viewer, Viewing};
-use crate::token::{Binding, Country, Geo, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
+use crate::token::{Binding, Country, Denial, Geo, Grant, NoGeo, PathRule, RequestFacts, Scheme, Scope, Strip, carrier};
 use crate::verifier::Verdict;
 
 /// The room. It waits only where a fleet's store has to be asked: at entries, and once for a ticket that another gateway gave.
@@ -249,7 +249,11 @@ fn would_open(scheme: &dyn Scheme, verdict: &Verdict, facts: &RequestFacts<'_>) 
     match scheme.present(facts) {
         // Nothing but the token's bytes counts, and they were found good.
         Ok(Some(presented)) if scheme.remembers() && *presented.token == *verdict.token() => true,
-        Ok(Some(presented)) => scheme.open(&presented, facts).is_ok(),
+        // A token for one use is used up by this very request, whether or not that is written down yet.
+        Ok(Some(presented)) => match scheme.open(&presented, facts) {
+            Err(Denial::Replayed) => verdict.grant.single_use,
+            opened => opened.is_ok(),
+        },
         _ => false,
     }
 }
@@ -313,6 +317,27 @@ fn sid(list: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::UnixTime;
+    use crate::token::Issue;
+    use crate::token::issued::{FixedIssued, PrivateToken};
+    use crate::token::scheme::apivideo_private::{ApivideoPrivate, Config};
+    use crate::token::scheme::testkit::{NOW, Request};
+    use crate::verifier::{RouteScheme, Verifier, VerifierConfig};
+
+    #[test]
+    fn a_token_that_this_request_uses_up_opens_what_lies_beside() {
+        let scheme = |spent| -> Arc<dyn Scheme> {
+            let (account, video, secret) = ("ours".into(), "vi1".into(), "secret".into());
+            let token = PrivateToken { account, video, secret, created: UnixTime(NOW), until: UnixTime(NOW + 60), spent };
+            let issued = FixedIssued::default().with("p1", Issue::PrivateToken(token));
+            Arc::new(ApivideoPrivate::new(&Config::default(), Arc::new(issued)))
+        };
+        let request = Request::get("/vi1?token=p1");
+        let accepted = [RouteScheme { name: Name::new("private").expect("a name"), scheme: scheme(false) }];
+        let verdict = Verifier::new(&VerifierConfig::default()).decide(&accepted, &request.facts(), UnixTime(NOW)).expect("good");
+        assert!(would_open(&*scheme(false), &verdict, &request.facts()));
+        assert!(would_open(&*scheme(true), &verdict, &request.facts()), "its use is written down already");
+    }
 
     #[test]
     fn a_playback_id_is_read_out_of_cmcd() {

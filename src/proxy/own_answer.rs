@@ -15,7 +15,7 @@ use crate::token::{NoGeo, Reply};
 #[derive(Debug, Clone)]
 pub struct BeforeToken;
 
-/// The room for callers whose token was found good.
+/// The room for callers whose token was found good, now or when their session began.
 #[derive(Debug, Clone)]
 pub struct WithToken;
 
@@ -34,11 +34,15 @@ impl Answer<Routed> for BeforeToken {
 
 impl Answer<Verified> for WithToken {
     fn answer(&self, verified: &Verified) -> Option<Response<Body>> {
-        let Proof::Token(verdict) = &verified.proof else { return None };
+        let (scheme, grant) = match &verified.proof {
+            Proof::Token(verdict) => (&verdict.scheme, &verdict.grant),
+            Proof::Session { session, .. } => (&session.scheme, &session.grant),
+            _ => return None,
+        };
         let routed = &verified.routed;
-        let named = routed.route.schemes.iter().find(|named| named.name == verdict.scheme)?;
+        let named = routed.route.schemes.iter().find(|named| named.name == *scheme)?;
         let facts = routed.request.facts(routed.mount, &NoGeo);
-        named.scheme.reply(Some(&verdict.grant), &facts, routed.request.state.clock.now()).map(respond)
+        named.scheme.reply(Some(grant), &facts, routed.request.state.clock.now()).map(respond)
     }
 }
 

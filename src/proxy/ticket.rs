@@ -186,7 +186,6 @@ fn check(routed: &Routed, strip: &[Strip], session: &Session, state: &State) -> 
         return Err(Error::LedgerAway);
     }
     scheme.scheme.fits(&session.grant, &facts)?;
-    scheme.scheme.lasts(&session.grant, &facts, state.clock.now())?;
     if state.revocations.is_revoked(&session.into(), state.clock.now()) {
         return Err(Error::Denied(crate::token::Denial::Revoked));
     }

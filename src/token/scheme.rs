@@ -103,14 +103,6 @@ pub trait Scheme: Send + Sync {
         Ok(grant.answers.iter().find(|answer| answer.on.contains(&denial)).cloned())
     }
 
-    /// Whether it still lasts at `now`, asked after [`Scheme::fits`]: for times that stand beside the token.
-    ///
-    /// # Errors
-    /// Why it does not.
-    fn lasts(&self, _grant: &Grant, _facts: &RequestFacts<'_>, _now: UnixTime) -> Result<(), Denial> {
-        Ok(())
-    }
-
     /// Is told when a token for one use was used, once. Must not wait.
     fn spend(&self, _grant: &Grant) {}
 

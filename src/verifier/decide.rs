@@ -311,7 +311,6 @@ impl Verifier {
             None => (self.open(scheme, presented, facts).map_err(|denial| Refusal::new(denial, Some(&scheme.name)))?, false),
         };
         let covers = entry.grant.check_presented(presented, facts, now).and_then(|()| scheme.scheme.fits(&entry.grant, facts));
-        let covers = covers.and_then(|()| scheme.scheme.lasts(&entry.grant, facts, now));
         covers.map_err(|denial| Refusal::answered(denial, scheme, &entry.grant, now))?;
         Ok(Verdict {
             scheme: scheme.name.clone(),

@@ -214,11 +214,14 @@ impl Scheme for ApivideoPrivate {
     }
 
     fn reply(&self, grant: Option<&Grant>, facts: &RequestFacts<'_>, now: UnixTime) -> Option<Reply> {
-        let opened = grant?.details.get::<Opened>()?;
+        let grant = grant?;
+        let opened = grant.details.get::<Opened>()?;
         if !place(facts).ok().flatten()?.asks_session {
             return None;
         }
-        let session = private(&opened.record)?.session(now.plus(PrivateToken::SESSION));
+        // Asking again makes no session longer.
+        let until = if opened.begins { now.plus(PrivateToken::SESSION) } else { grant.window.until };
+        let session = private(&opened.record)?.session(until);
         Some(Reply { status: StatusCode::OK, kind: "application/json", body: json!({ "session_token": session }).to_string() })
     }
 
@@ -318,6 +321,11 @@ mod tests {
             let session = said["session_token"].as_str().expect("text");
             assert_eq!(record(false).session_until(session), Some(UnixTime(NOW + 86_400)));
         }
+        let session = record(false).session(UnixTime(NOW + 86_400));
+        let again = Request::get(&format!("/vod/viABC/token/p2/session?avh={session}"));
+        let judged = decide(&scheme(), &again, NOW + 80_000).expect("good");
+        let reply = scheme().reply(Some(&judged.grant), &again.facts(), UnixTime(NOW + 80_000)).expect("a reply");
+        assert_eq!(reply.body, json!({ "session_token": session }).to_string(), "no longer than it was");
         let judged = get("/vod/viABC/token/p1/session", NOW).expect("good");
         let other = Request::get("/vod/viABC/token/p1/session.mp4");
         assert_eq!(scheme().reply(Some(&judged.grant), &other.facts(), UnixTime(NOW)), None);

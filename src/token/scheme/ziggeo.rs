@@ -247,17 +247,6 @@ impl Scheme for Ziggeo {
         if allowed { Ok(()) } else { Err(Denial::Entitlement) }
     }
 
-    fn lasts(&self, grant: &Grant, facts: &RequestFacts<'_>, now: UnixTime) -> Result<(), Denial> {
-        let Some(session) = self.session_of(facts) else { return Ok(()) };
-        let began = self.began(&session);
-        match (grant.session.seconds, began) {
-            // A session that was not made here has no beginning that could be believed; the table's clock holds for it.
-            (None, _) | (_, None) => Ok(()),
-            (Some(seconds), Some(began)) if now.since(began) < i64::from(seconds) => Ok(()),
-            _ => Err(Denial::Expired),
-        }
-    }
-
     fn playback<'r>(&self, facts: &RequestFacts<'r>) -> Option<Cow<'r, str>> {
         self.session_of(facts)
     }

@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tollgate::clock::Clock;
+use tollgate::token::ziggeo;
 
-use super::{ADMIN, APP, CLOUDFLARE, OTHER, PAGE, Rig, ask, basic, body};
+use super::{ADMIN, APP, CLOUDFLARE, ENCRYPTION, OTHER, PAGE, Rig, ask, basic, body};
 use crate::rig::Answer;
 use crate::support::gateway::NOW;
 
@@ -190,14 +191,15 @@ fn look(rig: &Rig, name: &str) -> String {
 }
 
 /// A gateway whose private videos have sessions.
-fn private_with_sessions(propagation: &str) -> Rig {
-    let session = json!({ "propagation": propagation, "idle_timeout": "2h", "outlive": "1day", "max_duration": "1day" });
+fn private_with_sessions(propagation: &str, entries: &[&str]) -> Rig {
+    let session =
+        json!({ "propagation": propagation, "entries": entries, "idle_timeout": "2h", "outlive": "1day", "max_duration": "1day" });
     Rig::with(Clock::manual(NOW), |config| config["routes"][1]["session"] = session)
 }
 
 #[test]
 fn the_browser_that_opened_a_private_video_comes_back_and_no_other_does() {
-    let rig = private_with_sessions("cookie");
+    let rig = private_with_sessions("cookie", &["m3u8"]);
     let hls = look(&rig, "hls");
     let first = rig.play("GET", &hls);
     let cookie = first.field("set-cookie").split(';').next().unwrap_or_default().to_owned();
@@ -215,9 +217,25 @@ fn the_browser_that_opened_a_private_video_comes_back_and_no_other_does() {
 }
 
 #[test]
+fn the_page_of_a_player_is_loaded_again_and_gets_its_session_token() {
+    let rig = private_with_sessions("cookie", &["*"]);
+    let hls = look(&rig, "hls");
+    let (video, token) = hls.trim_end_matches("/hls/manifest.m3u8").split_once("/token/").expect("a token");
+    let (page, session) = (format!("{video}?token={token}"), format!("{video}/token/{token}/session"));
+    let first = rig.play("GET", &page);
+    let cookie = first.field("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    let ask = |target: &str| (ask(rig.data, "GET", target, &[("Cookie", &cookie)], b""), rig.play("GET", target).status);
+    assert_eq!((first.status, ask(&page).0.status, ask(&page).1), (200, 200, 404), "{first:?}");
+    let (said, elsewhere) = ask(&session);
+    assert_eq!((said.status, elsewhere), (200, 404));
+    let by_session = format!("{hls}?avh={}", text(&body(&said), "session_token"));
+    assert_eq!(rig.play("GET", &by_session).status, 200);
+}
+
+#[test]
 fn a_private_video_plays_for_a_day_from_its_first_use() {
     const HOUR: i64 = 3600;
-    let rig = private_with_sessions("path");
+    let rig = private_with_sessions("path", &["m3u8"]);
     let (hls, mp4) = (look(&rig, "hls"), look(&rig, "mp4"));
     rig.pass(23 * HOUR);
     let entry = rig.play("GET", &hls);
@@ -226,6 +244,8 @@ fn a_private_video_plays_for_a_day_from_its_first_use() {
     let said = body(&rig.play("GET", &mp4.replace("mp4/source.mp4", "session")));
     let thumbnail = format!("{}?avh={}", mp4.replace("mp4/source.mp4", "thumbnail.jpg"), text(&said, "session_token"));
     let both = || (rig.play("GET", &segment).status, rig.play("GET", &thumbnail).status);
+    // Uses are written down a moment after their answers; when this one is, they are too.
+    look(&rig, "hls");
     for hour in 1..24 {
         rig.pass(HOUR);
         // A listing takes away what is over.
@@ -280,18 +300,34 @@ fn a_tokens_limits_are_those_of_its_sessions() {
         rig.play("GET", &format!("/v1/applications/{APP}/videos/v1/video.mp4?server_auth={token}&i07af2jp98rvoctt26y5egy3{APP}={session}"))
     };
     let (first, second, third) = (session(), session(), session());
+    // The first use starts the clock: a browser keeps its session for longer than this token gives.
+    rig.pass(3600);
     assert_eq!((play(&first).status, play(&first).status, play(&second).status), (200, 200, 200));
     assert_eq!(play(&third).code(), "session_total_token");
     rig.pass(59);
     assert_eq!(play(&first).status, 200);
     rig.pass(1);
-    assert_eq!(play(&first).code(), "token_expired");
-    // Without a session parameter the table's own clock holds, and is not set back.
+    assert_eq!((play(&first).code(), play(&first).code()), ("session_duration".into(), "session_duration".into()));
+    // The same without a session parameter.
     let token = text(&body(&ziggeo(&rig, "POST", "/v1/authtokens/", "usage_expiration_time=60&grants[read]=all")), "token").to_owned();
     let plain = || rig.play("GET", &format!("/v1/applications/{APP}/videos/v1/video.mp4?server_auth={token}"));
     assert_eq!(plain().status, 200);
     rig.pass(60);
     assert_eq!((plain().code(), plain().code()), ("session_duration".into(), "session_duration".into()));
+}
+
+#[test]
+fn a_client_token_is_for_one_session_until_its_end() {
+    let rig = Rig::start();
+    let options = json!({ "expiration_date": NOW.0 + 600, "grants": "{\"read\":\"all\"}" });
+    let plain = ziggeo::plaintext(options.as_object().expect("an object"), APP, "1700000000123");
+    let token = ziggeo::Cipher::new(ENCRYPTION).and_then(|cipher| cipher.encrypt(&plain, [7; 8])).expect("a token");
+    let play = |session: &str| {
+        rig.play("GET", &format!("/v1/applications/{APP}/videos/v1/video.mp4?client_auth={token}&i07af2jp98rvoctt26y5egy3{APP}={session}"))
+    };
+    assert_eq!((play("one").status, play("one").status, play("two").code()), (200, 200, "session_total_token".into()));
+    rig.pass(600);
+    assert_eq!(play("one").code(), "token_expired");
 }
 
 #[test]
