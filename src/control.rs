@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::Response;
@@ -226,6 +226,8 @@ pub enum Refusal {
     TooLarge,
     /// The body broke off.
     Unreadable,
+    /// A field that says who calls, or what comes, is there twice: two readers would understand two requests.
+    Ambiguous,
 }
 
 /// A request, whole.
@@ -248,6 +250,8 @@ pub struct Call {
     pub desk: Arc<Desk>,
     /// What the audit log will say of it.
     pub note: Arc<Note>,
+    /// Who makes it, from when on that is known: a call is counted once into its key's minute.
+    pub caller: OnceLock<Caller>,
 }
 
 impl Call {
@@ -315,16 +319,17 @@ impl Desk {
         self.schemes.iter().find(|scheme| scheme.name.as_str() == name)
     }
 
-    /// Withdraws tokens on every gateway until `until`, and over restarts. Gives how many sessions it ended here.
+    /// Withdraws tokens on every gateway until then, and over restarts, together with the changes of `batch`. Gives how many
+    /// sessions it ended here.
     ///
     /// # Errors
     /// When the list of what is withdrawn is full, or the ledger cannot be written.
-    pub async fn withdraw(&self, call: &Call, caller: &Caller, target: Target, until: UnixTime) -> Result<usize, Fault> {
+    pub async fn withdraw(&self, call: &Call, caller: &Caller, batch: Batch, (target, until): (Target, UnixTime)) -> Result<usize, Fault> {
         let revocation = Revocation { target, since: call.now, until };
         let id = serde_json::to_string(&revocation.target).unwrap_or_default();
         let record = Record::new(&caller.account, &id, call.now, Body::Revoked(revocation.clone())).until(until);
         // First for good, then here: what was answered holds, whatever happens next.
-        call.commit(caller, Batch::at(call.now).put(record)).await?;
+        call.commit(caller, batch.put(record)).await?;
         let ended = match &self.state.fleet {
             Some(fleet) => fleet.revoke(&revocation, call.now),
             None => self.state.revocations.revoke(&revocation, &self.state.sessions, call.now),

@@ -13,6 +13,8 @@ mod policies;
 pub(super) mod problem;
 mod tokens;
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -84,11 +86,27 @@ async fn route(call: &Call) -> Outcome {
 
 /// The caller, if it may act in this role.
 async fn enter(call: &Call, role: Role) -> Result<Caller, Problem> {
-    let key = call.bearer().map(str::to_owned).or_else(|| call.basic().map(|(user, _)| user));
-    let caller = call.desk.gate.enter(key.as_deref(), call.peer, call.now).await.map_err(Problem::Locked)?;
-    call.note.caller(&caller);
-    caller.may(role).map_err(Problem::Locked)?;
+    let caller = match call.caller.get() {
+        Some(caller) => caller.clone(),
+        None => {
+            let key = call.bearer().map(str::to_owned).or_else(|| call.basic().map(|(user, _)| user));
+            let caller = call.desk.gate.enter(key.as_deref(), call.peer, call.now).await?;
+            call.note.caller(&caller);
+            call.caller.get_or_init(|| caller).clone()
+        }
+    };
+    caller.may(role)?;
     Ok(caller)
+}
+
+/// The caller's record of this id. The id stands in the audit log when there is one: what else a caller put in its place may be
+/// a secret, such as the token or the API key itself.
+async fn found(call: &Call, caller: &Caller, kind: Kind, id: &str) -> Result<Arc<Record>, Problem> {
+    asks_only(call, &[])?;
+    call.note.token(id);
+    let record = call.desk.ledger.find_of(&caller.account, kind, id, call.now).await?.ok_or(Problem::NotFound)?;
+    call.note.object(id);
+    Ok(record)
 }
 
 /// Makes what a call asks for, and keeps its answer for its idempotency key in the same commit.
@@ -100,13 +118,26 @@ async fn make(call: &Call, caller: &Caller, batch: Batch, answer: &Value) -> Out
 
 /// The body as `T`; an empty one is `{}`.
 fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
+    asks_only(call, &[])?;
     let body: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
     // Pages of other origins can post forms and plain text without asking first (Fetch §4.1); JSON they cannot.
-    let kind = call.header("content-type").unwrap_or("application/json");
-    if !kind.trim_start().to_ascii_lowercase().starts_with("application/json") {
+    if !call.header("content-type").is_none_or(is_json) {
         return Err(Problem::NotJson);
     }
-    serde_json::from_slice(body).map_err(|error| Problem::Invalid(error.to_string()))
+    let read = serde_json::from_slice(body).map_err(|error| Problem::Invalid(error.to_string()))?;
+    // What it was read into is blind to an array in place of an object, and to members of a map that come twice.
+    match crate::token::json::object(body, body.len()) {
+        Ok(_) => Ok(read),
+        Err(_) => Err(Problem::Invalid("the body must be an object, with each member once".into())),
+    }
+}
+
+/// `application/json`, in UTF-8 (RFC 8259 §8.1).
+fn is_json(kind: &str) -> bool {
+    let mut parts = kind.split(';').map(str::trim);
+    let essence = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    let mut charsets = parts.filter_map(|part| part.split_once('=')).filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    essence && charsets.all(|(_, charset)| charset.trim_matches('"').eq_ignore_ascii_case("utf-8"))
 }
 
 fn ok(status: StatusCode, value: &Value) -> Answer {
@@ -124,6 +155,26 @@ fn is_get(call: &Call) -> bool {
 fn unusable(name: &str) -> Problem {
     Problem::Invalid(format!("the query parameter `{name}` is not one that can be used"))
 }
+
+/// Refuses query parameters that nobody would read, or that would be read one way or another: a page that was asked for with a
+/// slip is another page.
+fn asks_only(call: &Call, names: &[&str]) -> Result<(), Problem> {
+    let mut asked = Vec::new();
+    for (raw, _) in query::pairs(call.query()) {
+        let name = query::decode(raw).ok_or_else(|| Problem::Invalid("a query parameter's name cannot be read".into()))?;
+        if !names.contains(&&*name) {
+            return Err(Problem::Invalid(format!("there is no query parameter `{name}` here")));
+        }
+        if asked.contains(&name) {
+            return Err(Problem::Invalid(format!("the query parameter `{name}` comes twice")));
+        }
+        asked.push(name);
+    }
+    Ok(())
+}
+
+/// What every listing is asked with.
+const LISTING: [&str; 4] = ["after", "descending", "limit", "order"];
 
 /// A page of a listing, as asked for in the query: `limit` (1 to 100, default 25), `after`, `order` (`created`, `expiry`), `descending`.
 fn listing(call: &Call, caller: &Caller, kind: Kind) -> Result<Listing, Problem> {
@@ -156,6 +207,7 @@ const LOOKS: usize = 40;
 /// A page as the API shows it: what is of a kind and shown, and is in its fields what the query says of the names in `filters`.
 async fn page(call: &Call, role: Role, kind: Kind, filters: &[&str], shown: impl Fn(&Record) -> Option<Value>) -> Outcome {
     let caller = enter(call, role).await?;
+    asks_only(call, &[&LISTING, filters].concat())?;
     let mut listing = listing(call, &caller, kind)?;
     let asked = filters.iter().filter_map(|name| Some((*name, query::values(call.query(), name).next()?)));
     let wanted = asked.map(|(name, raw)| Ok((name, query::decode(raw).ok_or_else(|| unusable(name))?)));
@@ -179,10 +231,9 @@ async fn page(call: &Call, role: Role, kind: Kind, filters: &[&str], shown: impl
 
 /// One record as the API shows it.
 async fn one(call: &Call, role: Role, kind: Kind, id: &str, shown: impl Fn(&Record) -> Option<Value>) -> Outcome {
-    call.note.object(id);
     let caller = enter(call, role).await?;
-    let record = call.desk.ledger.find_of(&caller.account, kind, id, call.now).await?;
-    record.and_then(|record| shown(&record)).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
+    let record = found(call, &caller, kind, id).await?;
+    shown(&record).map(|answer| ok(StatusCode::OK, &answer)).ok_or(Problem::NotFound)
 }
 
 /// A path segment as an id: no further slash, percent-decoded, no longer than ids are.

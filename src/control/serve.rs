@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +30,10 @@ const HEAD: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(60);
 /// Bytes that are read and dropped of a body that is too long.
 const DROPPED: usize = 4 * 1024 * 1024;
+
+/// Fields that come once in a request, or not at all.
+const ONCE: [&str; 7] =
+    ["authorization", "content-type", "host", "idempotency-key", "x-auth-email", "x-auth-key", "x-auth-user-service-key"];
 
 /// What the listener serves by.
 #[derive(Clone)]
@@ -124,11 +128,15 @@ where
         if let Some(answer) = page::preflight(&head).filter(|_| page != Page::Nobodys) {
             return answer;
         }
+        if ONCE.iter().any(|name| head.headers.get_all(*name).iter().nth(1).is_some()) {
+            return dialect.refuse(Refusal::Ambiguous);
+        }
         let body = match read(body, desk.config.max_body.as_usize()).await {
             Ok(body) => body,
             Err(refusal) => return dialect.refuse(refusal),
         };
-        let call = Call { head, path, body, now, peer, https, id: id.clone(), desk: desk.clone(), note: note.clone() };
+        let call =
+            Call { head, path, body, now, peer, https, id: id.clone(), desk: desk.clone(), note: note.clone(), caller: OnceLock::new() };
         dialect.serve(call).await
     };
     let mut answer = tokio::time::timeout(WHOLE, answered).await.unwrap_or_else(|_| dialect.refuse(Refusal::Unreadable));

@@ -306,7 +306,7 @@ impl Speaker {
             }
         };
         match &outcome {
-            Ok(()) => self.heard(),
+            Ok(()) => self.heard(inner),
             Err(fault) => self.lost(inner, fault),
         }
         outcome
@@ -422,13 +422,15 @@ impl Speaker {
     }
 
     /// The store answered.
-    fn heard(&mut self) {
+    fn heard(&mut self, inner: &Inner) {
         if self.away.take().is_some() {
             tracing::info!("the ledger's store answers again");
         }
         self.standing.up.store(true, Ordering::Release);
         if self.walk.is_none() {
             self.heard = Instant::now();
+        } else {
+            self.lapse(inner);
         }
     }
 
@@ -442,11 +444,16 @@ impl Speaker {
         self.standing.up.store(false, Ordering::Release);
         (self.bell, self.listen_at) = (None, Instant::now());
         self.walk_anew();
+        self.lapse(inner);
+    }
+
+    /// Forgets what is remembered, once nothing has vouched for it for too long.
+    fn lapse(&mut self, inner: &Inner) {
         if self.heard.elapsed() >= self.trust_for && self.standing.trusted.swap(false, Ordering::AcqRel) {
             tracing::error!("the ledger's store was not heard for {:?}: what it holds lets nobody in until it is back", self.trust_for);
             inner.memory.clear();
             inner.start_over(&[]);
-            self.walk = Some(Walk::default());
+            self.walk.get_or_insert_default();
         }
     }
 }

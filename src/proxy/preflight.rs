@@ -18,12 +18,12 @@ pub struct Preflight;
 /// What players and uploaders send. Named one by one: `*` does not cover `Authorization`, and means
 /// nothing when credentials come along.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Authorization, Range, Content-Range, Content-Type, If-None-Match, If-Range, If-Modified-Since, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, AV-Origin-Client, AV-Origin-App, AV-Origin-Sdk, X-Playback-Session-Id, X-Request-Id, traceparent, tracestate",
+    "Authorization, Range, Content-Range, Content-Type, If-None-Match, If-Range, If-Modified-Since, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, AV-Origin-Client, AV-Origin-App, AV-Origin-Sdk, X-Playback-Session-Id, X-Request-Id, X-Token-Session, traceparent, tracestate",
 );
 
 /// What a page may read of an answer.
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Accept-Ranges, Content-Length, Content-Range, Date, ETag, Location, Retry-After, Server-Timing, Stream-Media-Id, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Concat, Upload-Defer-Length, Upload-Expires, CMSD-Static, CMSD-Dynamic, X-Request-Id",
+    "Accept-Ranges, Content-Length, Content-Range, Date, ETag, Location, Retry-After, Server-Timing, Stream-Media-Id, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Concat, Upload-Defer-Length, Upload-Expires, CMSD-Static, CMSD-Dynamic, X-Request-Id, X-Token-Session",
 );
 
 impl Answer<Routed> for Preflight {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::request::Routed;
 use super::{Error, State};
-use crate::ledger::lookups;
+use crate::ledger::{Ledger, lookups};
 use crate::path::CleanPath;
+use crate::route::RouteMode;
 use crate::secret::Fingerprint;
 use crate::session::fleet::{EntryFault, Fleet};
 use crate::session::ticket::{Bound, Opened as Ticket};
@@ -179,6 +180,11 @@ fn check(routed: &Routed, strip: &[Strip], session: &Session, state: &State) -> 
     session.grant.covers(&facts, state.clock.now())?;
     // A scheme that a reload took off the route lets nobody in any more.
     let scheme = routed.route.schemes.iter().find(|scheme| scheme.name == session.scheme).ok_or(Error::SessionGone(Gone::Unknown))?;
+    // Whether its key was withdrawn meanwhile is not known: what began under it waits for the ledger, as what begins does.
+    let is_forgotten = || scheme.scheme.key_sources().iter().any(|keys| keys.load().is_empty());
+    if state.ledger.as_ref().is_some_and(Ledger::is_lapsed) && is_forgotten() && routed.route.mode != RouteMode::Shadow {
+        return Err(Error::LedgerAway);
+    }
     scheme.scheme.fits(&session.grant, &facts)?;
     scheme.scheme.lasts(&session.grant, &facts, state.clock.now())?;
     if state.revocations.is_revoked(&session.into(), state.clock.now()) {

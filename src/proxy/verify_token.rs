@@ -178,7 +178,7 @@ fn verify(routed: &Routed) -> Result<Proof, Error> {
             let state = &routed.request.state;
             // Keys of the ledger are forgotten while it is not heard: which one this was cannot be told.
             if refusal.denial == Denial::UnknownKey && state.ledger.as_ref().is_some_and(Ledger::is_lapsed) && !shadow {
-                return Err(Error::LedgerAway);
+                return goes_on(routed).ok_or(Error::LedgerAway);
             }
             refused(routed, refusal)
         }

@@ -7,6 +7,7 @@ mod hostile;
 mod matrix;
 mod own;
 mod proxies;
+mod secrets;
 
 use std::net::SocketAddr;
 

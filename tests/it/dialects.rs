@@ -2,6 +2,7 @@
 
 mod captures;
 mod corpora;
+mod errors;
 pub(crate) mod flows;
 mod matrix;
 mod rates;
@@ -17,7 +18,7 @@ use tollgate::control::gate::sha256_hex;
 
 use crate::rig::{self, Answer, Folder};
 use crate::support::Origin;
-use crate::support::gateway::NOW;
+use crate::support::gateway::{NOW, metric};
 use crate::support::origin::Reply;
 
 /// API keys by role; the last is an admin of another account.
@@ -36,7 +37,7 @@ const PAGE: &str = "https://app.example.com";
 
 /// A gateway that issues the vendors' tokens and takes them.
 pub(crate) struct Rig {
-    _gateway: Gateway,
+    gateway: Gateway,
     pub(crate) data: SocketAddr,
     pub(crate) control: SocketAddr,
     pub(crate) origin: Origin,
@@ -72,7 +73,7 @@ impl Rig {
         let config = serde_json::from_value(config).expect("a config");
         let gateway = Gateway::start(&config, &Surroundings { clock: clock.clone() }).unwrap_or_else(|unfit| panic!("{unfit:?}"));
         let (data, control) = (gateway.addresses[0], gateway.control.expect("a control listener"));
-        Self { _gateway: gateway, data, control, origin, clock, _folder: folder }
+        Self { gateway, data, control, origin, clock, _folder: folder }
     }
 
     /// One whose ledger is in a store that nobody reaches.
@@ -93,9 +94,19 @@ impl Rig {
         ask(self.control, method, target, headers, body.as_bytes())
     }
 
+    /// The sum of a counter or gauge.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        metric(&self.gateway, series)
+    }
+
     /// Asks a data route.
     pub(crate) fn play(&self, method: &str, target: &str) -> Answer {
-        ask(self.data, method, target, &[], b"")
+        self.send(method, target, &[])
+    }
+
+    /// The same, with these fields.
+    pub(crate) fn send(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        ask(self.data, method, target, headers, b"")
     }
 }
 

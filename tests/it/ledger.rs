@@ -23,9 +23,10 @@ use crate::rig::Folder;
 /// What the fleet promises.
 const PROPAGATION: Duration = Duration::from_secs(5);
 
-/// Arguments of a server that keeps what it was told over a restart.
+/// Arguments of a server that keeps what it was told over a restart, even one that is killed: by its default a busy disk puts
+/// writing off for two seconds.
 fn kept() -> Vec<String> {
-    ["--appendonly", "yes"].map(str::to_owned).to_vec()
+    ["--appendonly", "yes", "--appendfsync", "always"].map(str::to_owned).to_vec()
 }
 
 /// The `[ledger]` table for the server, with a key file in `folder`.

@@ -84,8 +84,13 @@ fn form_fields(range: Option<&str>) -> String {
 
 /// Sends a part of `film.mp4`.
 pub(crate) async fn part(gateway: &Gateway, link: &str, range: &str, content: &[u8]) -> Answer {
+    part_at(gateway.addr(), link, range, content).await
+}
+
+/// The same, to an address.
+pub(crate) async fn part_at(gateway: std::net::SocketAddr, link: &str, range: &str, content: &[u8]) -> Answer {
     let body = form(&[], ("film.mp4", "video/mp4", content));
-    client::request(gateway.addr(), "POST", link, &form_fields(Some(range)), &body).await
+    client::request(gateway, "POST", link, &form_fields(Some(range)), &body).await
 }
 
 /// What api.video has taken: files by video id.

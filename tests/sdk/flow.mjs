@@ -42,6 +42,8 @@ async function apivideo() {
   const video = await client.videos.get('vi4k0jvEUuaTdRAEjQ4Jfrgz');
   const hls = new URL(video.assets.hls).pathname;
   said.played = [await status(hls), await status(hls)];
+  const live = await client.liveStreams.get('li4pqNqGUkhKfWcBGpZVLRY5');
+  said.live = new URL(live.assets.hls).pathname.replace(/[0-9a-f-]{36}/, 'TOKEN');
   return said;
 }
 

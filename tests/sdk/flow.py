@@ -1,6 +1,7 @@
 """The vendors' SDKs for Python against a running gateway: see flow.mjs for order and answer."""
 import base64
 import json
+import re
 import sys
 import time
 import urllib.error
@@ -30,7 +31,7 @@ def apivideo():
     from apivideo import AuthenticatedApiClient
     from apivideo.api_client import ApiClient
     from apivideo.configuration import Configuration
-    from apivideo.apis import UploadTokensApi, VideosApi
+    from apivideo.apis import LiveStreamsApi, UploadTokensApi, VideosApi
     from apivideo.model.token_creation_payload import TokenCreationPayload
 
     client = AuthenticatedApiClient(order["key"])
@@ -53,6 +54,8 @@ def apivideo():
     video = VideosApi(client).get("vi4k0jvEUuaTdRAEjQ4Jfrgz")
     hls = urllib.parse.urlparse(video["assets"]["hls"]).path
     said["played"] = [status(hls), status(hls)]
+    live = LiveStreamsApi(client).get("li4pqNqGUkhKfWcBGpZVLRY5")
+    said["live"] = re.sub("[0-9a-f-]{36}", "TOKEN", urllib.parse.urlparse(live["assets"]["hls"]).path)
     wrong = AuthenticatedApiClient("wrong")
     wrong.configuration.host = order["control"]
     said["wrong"] = failing(wrong.connect)

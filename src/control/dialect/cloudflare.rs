@@ -135,9 +135,9 @@ async fn delete_key(call: &Call, caller: &Caller, id: &str) -> Outcome {
     call.note.object(id);
     let record = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?;
     record.filter(|record| is_shown(record)).ok_or_else(Refused::not_found)?;
-    call.commit(caller, Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id)).await?;
-    // Tokens are refused already; what is being watched by them ends here.
-    call.desk.withdraw(call, caller, Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN)).await?;
+    // Tokens are refused from here on, and what is being watched by them ends.
+    let gone = Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id);
+    call.desk.withdraw(call, caller, gone, (Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN))).await?;
     Ok(ok(&"Revoked".into()))
 }
 

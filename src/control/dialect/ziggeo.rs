@@ -54,6 +54,7 @@ impl Dialect for Ziggeo {
             Refusal::CrossOrigin => (403, "not for pages of this origin"),
             Refusal::TooLarge => (413, "the body is too long"),
             Refusal::Unreadable => (400, "the body broke off"),
+            Refusal::Ambiguous => (400, "a header came twice"),
         })
     }
 }

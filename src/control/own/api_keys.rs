@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
+use super::{Outcome, Problem, enter, found, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::control::Call;
 use crate::control::gate::{new_key, sha256_hex};
 use crate::ledger::record::{ApiKey, Role};
@@ -56,8 +56,8 @@ async fn create(call: &Call) -> Outcome {
 
 async fn delete(call: &Call, id: &str) -> Outcome {
     call.note.action("api_key.delete");
-    call.note.object(id);
     let caller = enter(call, Role::Admin).await?;
+    found(call, &caller, Kind::ApiKey, id).await?;
     call.commit(&caller, Batch::at(call.now).delete(&caller.account, Kind::ApiKey, id)).await?;
     Ok(ok(StatusCode::OK, &json!({ "deleted": id })))
 }

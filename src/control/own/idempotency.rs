@@ -35,8 +35,9 @@ impl Key {
     fn of(call: &Call, caller: &Caller) -> Option<Self> {
         let key = call.header("idempotency-key").filter(|_| call.head.method == Method::POST)?;
         let account = caller.account.as_str();
-        // Behind their lengths: no two callers and keys have the same id.
-        let id = sha256_hex(&format!("{}:{account}:{}:{key}", account.len(), caller.id)).into();
+        // Behind their lengths: no two callers and keys have the same id. With the role: what an admin was answered is not
+        // for a key that is none any more.
+        let id = sha256_hex(&format!("{}:{account}:{:?}:{}:{key}", account.len(), caller.role, caller.id)).into();
         let asked = sha256_hex(&format!("{} {} {}", call.path, call.query(), String::from_utf8_lossy(&call.body)));
         Some(Self { id, asked })
     }
@@ -49,9 +50,12 @@ impl Key {
 
 /// Answers a call, or gives the answer that its key got before.
 pub(super) async fn once(call: &Call) -> Outcome {
-    let Some(key) = call.header("idempotency-key").filter(|_| call.head.method == Method::POST) else { return route(call).await };
-    if key.len() > 255 {
-        return Err(Problem::Invalid("an idempotency key has at most 255 characters".into()));
+    let Some(key) = call.head.headers.get("idempotency-key").filter(|_| call.head.method == Method::POST) else {
+        return route(call).await;
+    };
+    // One that were passed over would have the request made twice.
+    if !key.to_str().is_ok_and(|key| !key.trim().is_empty() && key.len() <= 255) {
+        return Err(Problem::Invalid("an idempotency key has 1 to 255 characters of ASCII".into()));
     }
     let caller = enter(call, Role::Reader).await?;
     let Some(key) = Key::of(call, &caller) else { return route(call).await };

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
+use super::{Outcome, Problem, enter, found, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::clock::UnixTime;
 use crate::control::{Answer, Call, Caller};
 use crate::keygen::{self, Generated};
@@ -40,6 +40,8 @@ struct Rotation {
 
 /// How long an old key verifies where the request does not say.
 const OVERLAP: i64 = 24 * 3600;
+/// And at most: a key that is to stay longer is not being replaced.
+const MAX_OVERLAP: i64 = 366 * 24 * 3600;
 /// How long sessions that a deleted key opened are looked for on other gateways: longer than tokens should live.
 const WITHDRAWN: i64 = 30 * 24 * 3600;
 
@@ -78,11 +80,13 @@ async fn create(call: &Call) -> Outcome {
 
 async fn rotate(call: &Call, id: &str) -> Outcome {
     call.note.action("signing_key.rotate");
-    call.note.object(id);
     let caller = enter(call, Role::Admin).await?;
     let wanted: Rotation = read(call)?;
     let overlap = wanted.overlap.map_or(OVERLAP, Period::as_unix);
-    let old = call.desk.ledger.find_of(&caller.account, Kind::SigningKey, id, call.now).await?.ok_or(Problem::NotFound)?;
+    if overlap > MAX_OVERLAP {
+        return Err(Problem::Invalid("`overlap` is 366 days at most".into()));
+    }
+    let old = found(call, &caller, Kind::SigningKey, id).await?;
     let Body::SigningKey(key) = &old.body else { return Err(Problem::NotFound) };
     if key.retires.is_some() {
         return Err(Problem::Conflict("the key is being retired already".into()));
@@ -90,12 +94,17 @@ async fn rotate(call: &Call, id: &str) -> Outcome {
     let family = keygen::Kind::ALL.into_iter().find(|kind| kind.algorithm() == key.algorithm);
     let kind = family.ok_or_else(|| Problem::Conflict("no key of this algorithm can be made".into()))?;
     let (record, made) = new_key(call, &caller, kind, key.name.clone()).await?;
-    let retired = SigningKey { retires: Some(call.now), ..key.clone() };
     let until = call.now.plus(overlap).min(old.expires);
-    let retired = Record { body: Body::SigningKey(retired), expires: until, ..Record::clone(&old) };
+    // It signs nothing any more: its private half goes, where there is another that verifies.
+    let secret = old.secret.clone().filter(|_| key.public_jwk.is_none());
+    let retired = SigningKey { retires: Some(call.now), ..key.clone() };
+    let retired = Record { body: Body::SigningKey(retired), expires: until, secret, ..Record::clone(&old) };
+    let batch = Batch::at(call.now).create(record.clone());
+    // What is over is swept some time later, and a key would verify until then.
+    let batch = if overlap == 0 { batch.delete(&caller.account, Kind::SigningKey, id) } else { batch.replace(retired) };
     let mut answer = shown_once(&record, &made);
     answer["replaces"] = json!({ "id": id, "verifies_until": until.0 });
-    make(call, &caller, Batch::at(call.now).create(record).replace(retired), &answer).await
+    make(call, &caller, batch, &answer).await
 }
 
 /// Making an RSA key takes a while: not on the thread that answers everybody.
@@ -119,11 +128,11 @@ fn shown_once(record: &Record, made: &Generated) -> Value {
 
 async fn delete(call: &Call, id: &str) -> Outcome {
     call.note.action("signing_key.delete");
-    call.note.object(id);
     let caller = enter(call, Role::Admin).await?;
-    call.commit(&caller, Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id)).await?;
+    found(call, &caller, Kind::SigningKey, id).await?;
     // Its tokens are refused from here on; sessions that they opened end as well.
-    let ended = call.desk.withdraw(call, &caller, Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN)).await?;
+    let gone = Batch::at(call.now).delete(&caller.account, Kind::SigningKey, id);
+    let ended = call.desk.withdraw(call, &caller, gone, (Target::KeyId(id.to_owned()), call.now.plus(WITHDRAWN))).await?;
     Ok(ok(StatusCode::OK, &json!({ "deleted": id, "sessions_ended": ended })))
 }
 

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, ok, wrong_method};
+use super::{Outcome, Problem, asks_only, enter, id_of, is_get, ok, wrong_method};
 use crate::control::{Call, PolicyConfig};
 use crate::ledger::record::Role;
 
@@ -13,6 +13,7 @@ pub(super) async fn route(call: &Call, item: Option<&str>) -> Outcome {
     }
     call.note.action(if item.is_some() { "policy.get" } else { "policy.list" });
     enter(call, Role::Reader).await?;
+    asks_only(call, &[])?;
     let policies = &call.desk.config.policies;
     let Some(item) = item else {
         let items: Vec<Value> = policies.iter().map(|(name, policy)| shown(name.as_str(), policy)).collect();

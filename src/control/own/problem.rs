@@ -60,7 +60,7 @@ impl Problem {
             Self::Locked(Locked::Broken) | Self::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::Refused(Refusal::Ambiguous) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Refused(Refusal::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Refused(Refusal::Unreadable) => StatusCode::REQUEST_TIMEOUT,
@@ -82,6 +82,7 @@ impl Problem {
             Self::Refused(Refusal::CrossOrigin) => "cross_origin",
             Self::Refused(Refusal::TooLarge) => "body_too_large",
             Self::Refused(Refusal::Unreadable) => "body_unreadable",
+            Self::Refused(Refusal::Ambiguous) => "field_twice",
         }
     }
 
@@ -99,6 +100,7 @@ impl Problem {
             Self::Refused(Refusal::CrossOrigin) => "pages of this origin may not call: see control.allowed_origins".into(),
             Self::Refused(Refusal::TooLarge) => "the body is too long".into(),
             Self::Refused(Refusal::Unreadable) => "the body broke off or took too long".into(),
+            Self::Refused(Refusal::Ambiguous) => "a header that may come once came twice".into(),
         }
     }
 

@@ -12,7 +12,7 @@ use http::{HeaderName, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, Problem, enter, id_of, is_get, make, ok, one, page, read, wrong_method};
+use super::{Outcome, Problem, enter, found, id_of, is_get, make, ok, one, page, read, wrong_method};
 use crate::clock::UnixTime;
 use crate::control::gate::sha256_hex;
 use crate::control::{Call, Caller, PolicyConfig};
@@ -226,17 +226,15 @@ fn record(call: &Call, caller: &Caller, (id, wanted): (&str, &Wanted), (scheme, 
 
 async fn revoke(call: &Call, id: &str) -> Outcome {
     call.note.action("issued.revoke");
-    call.note.object(id);
     let caller = enter(call, Role::Issuer).await?;
-    let record = call.desk.ledger.find_of(&caller.account, Kind::Issued, id, call.now).await?.ok_or(Problem::NotFound)?;
+    let record = found(call, &caller, Kind::Issued, id).await?;
     let Body::Issued(issued) = &record.body else { return Err(Problem::NotFound) };
     let key = issued.token_key.ok_or(Problem::NotFound)?;
-    let ended = call.desk.withdraw(call, &caller, Target::Token(key), record.expires).await?;
     let revoked = Issued { revoked: Some(issued.revoked.unwrap_or(call.now)), ..issued.clone() };
     let record = Record { body: Body::Issued(revoked), ..Record::clone(&record) };
-    let mut answer = shown(&record).unwrap_or_default();
+    let (mut answer, until) = (shown(&record).unwrap_or_default(), record.expires);
+    let ended = call.desk.withdraw(call, &caller, Batch::at(call.now).replace(record), (Target::Token(key), until)).await?;
     answer["sessions_ended"] = ended.into();
-    call.desk.ledger.write(Batch::at(call.now).replace(record)).await?;
     Ok(ok(StatusCode::OK, &answer))
 }
 

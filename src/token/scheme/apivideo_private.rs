@@ -40,6 +40,8 @@ pub struct Config {
 
 /// Longest text that is looked up: the vendor's are UUIDs.
 const MAX: usize = 64;
+/// What stands before the token of a live stream.
+const LIVE: &str = "private";
 /// The query parameter of session tokens.
 const SESSION: &str = "avh";
 /// The header of session tokens, asked and answered (Android player, older players).
@@ -103,16 +105,23 @@ fn place<'r>(facts: &RequestFacts<'r>) -> Result<Option<Place<'r>>, Denial> {
         let folder = folder(facts, index - 1);
         return Ok(Some(Place { token: token.into(), video, strip: strip(index), folder, asks_session }));
     }
-    if let Some(index) = segments.iter().position(|segment| *segment == "private")
-        && let (Some(token), Some(stream)) = (at(index + 1), at(index + 2))
+    let word = segments.iter().position(|segment| *segment == LIVE);
+    if let Some(index) = word.map(|index| index + 1).or_else(|| is_below(facts, LIVE).then_some(0))
+        && let (Some(token), Some(stream)) = (at(index), at(index + 1))
     {
-        let asks_session = segments.len() == index + 4 && at(index + 3) == Some("session");
+        let asks_session = segments.len() == index + 3 && at(index + 2) == Some("session");
         let video = stream.split_once('.').map_or(stream, |(id, _)| id);
-        return Ok(Some(Place { token: token.into(), video, strip: strip(index), folder: None, asks_session }));
+        let strip = word.into_iter().chain([index]).map(Strip::Segment).collect();
+        return Ok(Some(Place { token: token.into(), video, strip, folder: None, asks_session }));
     }
     let Some(found) = carrier::query_parameter(facts, "token")?.filter(|presented| !presented.token.is_empty()) else { return Ok(None) };
     let last = segments.iter().rev().find(|segment| !segment.is_empty()).copied().unwrap_or_default();
     Ok(Some(Place { token: found.token, video: last, strip: found.strip, folder: None, asks_session: false }))
+}
+
+/// Whether the route's own prefix ends in this segment.
+fn is_below(facts: &RequestFacts<'_>, word: &str) -> bool {
+    facts.path.raw()[..facts.mount].rsplit('/').next() == Some(word)
 }
 
 /// The decoded path up to the segment with this index below the route's prefix.
@@ -190,10 +199,13 @@ impl Scheme for ApivideoPrivate {
         let id = grant.token_id.as_deref().unwrap_or_default();
         self.issued.find(Kind::PrivateToken, id).ok_or(Denial::Revoked)?;
         // Children of a session come without the token; where a video stands in their path, it must be this one.
+        let video = grant.resource.as_deref();
         match place(facts)? {
-            Some(place) if Some(place.video) != grant.resource.as_deref() => Err(Denial::Path),
-            Some(_) => Ok(()),
-            None => names(facts, grant.resource.as_deref().unwrap_or_default()),
+            None => names(facts, video.unwrap_or_default()),
+            Some(place) if Some(place.video) == video => Ok(()),
+            // Below the word alone, a stream's folder stands where its token would.
+            Some(place) if place.folder.is_none() && is_below(facts, LIVE) && Some(&*place.token) == video => Ok(()),
+            Some(_) => Err(Denial::Path),
         }
     }
 
@@ -260,6 +272,17 @@ mod tests {
         }
         let judged = get("/vod/viABC/token/p1/mp4/source.mp4", NOW).expect("good");
         assert_eq!(judged.strip[..2], [Strip::Segment(2), Strip::Segment(3)]);
+        // A route of its own for live streams begins with the word.
+        let live = |target: &str| Request { mount: "/private".len(), ..Request::get(target) };
+        let judged = decide(&scheme(), &live("/private/p1/viABC.m3u8"), NOW).expect("good");
+        assert_eq!(judged.strip[..1], [Strip::Segment(0)]);
+        for (child, fits) in [
+            ("/private/viABC/480p.m3u8", Ok(())),
+            ("/private/viOTHER/480p.m3u8", Err(Denial::Path)),
+            ("/private/viOTHER/token/viABC/a.ts", Err(Denial::Path)),
+        ] {
+            assert_eq!(scheme().fits(&judged.grant, &live(child).facts()), fits, "{child}");
+        }
         for (target, denial) in [
             ("/vod/viABC/hls/manifest.m3u8", Denial::Missing),
             ("/vod/viOTHER/token/p1/hls/manifest.m3u8", Denial::Path),

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::own::{issuing, make_key};
-use super::{ADMIN, ISSUER, Issuing, READER};
-use crate::support::Origin;
+use super::{ADMIN, ISSUER, Issuing, OTHER, READER};
+use crate::support::{Origin, client};
 
 const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -118,4 +118,110 @@ async fn urls_and_times_that_no_viewer_can_use_are_not_issued() {
         let issued = issuing.ask(ISSUER, "POST", "/v1/tokens", wanted).await;
         assert_eq!(issued.status(), status, "{more}: {}", issued.0.text());
     }
+}
+
+#[tokio::test]
+async fn what_has_two_readings_is_refused() {
+    let origin = Origin::plain();
+    let issuing = issuing(&origin);
+    make_key(&issuing).await;
+    let key = format!("Authorization: Bearer {ADMIN}\r\n");
+    let wanted = json!({ "name": "n", "role": "reader" });
+    for twice in [
+        format!("{key}Authorization: Bearer {READER}\r\n"),
+        format!("{key}{key}"),
+        format!("{key}Content-Type: application/json\r\nContent-Type: text/plain\r\n"),
+        format!("{key}Idempotency-Key: a\r\nIdempotency-Key: b\r\n"),
+    ] {
+        let reply = issuing.ask_with("POST", "/v1/api-keys", &twice, wanted.clone()).await;
+        assert_eq!((reply.status(), reply.0.code().as_str()), (400, "field_twice"), "{twice}");
+    }
+    for kind in ["application/jsonp", "application/json+x", "application/json; charset=utf-16", "text/json"] {
+        let reply = issuing.ask_with("POST", "/v1/api-keys", &format!("{key}Content-Type: {kind}\r\n"), wanted.clone()).await;
+        assert_eq!((reply.status(), reply.0.code().as_str()), (415, "not_json"), "{kind}");
+    }
+    let json_in = format!("{key}Content-Type: APPLICATION/JSON; Charset=\"UTF-8\"\r\n");
+    for (target, body) in [
+        ("/v1/api-keys", r#"["n","reader",null]"#),
+        ("/v1/api-keys", r#"{"name":"n","name":"m","role":"reader"}"#),
+        ("/v1/tokens", r#"{"scheme":"viewer","url":"https://gate.test/a","claims":{"a":1,"a":2}}"#),
+        ("/v1/explain", r#"{"url":"https://gate.test/a","headers":{"x":"1","x":"2"}}"#),
+    ] {
+        let answer = client::request(issuing.control, "POST", target, &json_in, body.as_bytes()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid"), "{target} {body}");
+    }
+    for query in ["limit=1&limit=2", "limit=1&l%69mit=1", "lmit=1", "LIMIT=1", "subject=a&subject=b", "name=n", "%FF=1"] {
+        let reply = issuing.ask(READER, "GET", &format!("/v1/tokens?{query}"), Value::Null).await;
+        assert_eq!((reply.status(), reply.0.code().as_str()), (400, "invalid"), "{query}");
+    }
+    for (method, target) in [("POST", "/v1/keys?limit=1"), ("GET", "/v1/policies?limit=1"), ("DELETE", "/v1/keys/x?really=no")] {
+        assert_eq!(issuing.ask(ADMIN, method, target, Value::Null).await.status(), 400, "{method} {target}");
+    }
+    assert_eq!(issuing.ask(ADMIN, "GET", "/v1/api-keys?limit=1&", Value::Null).await.json()["total"], json!(0), "nothing was made");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_one_or_the_request_is_refused() {
+    let origin = Origin::plain();
+    let issuing = issuing(&origin);
+    let ask = async |who: &str, once: &str, target: &str, body: &Value| {
+        issuing.ask_with("POST", target, &format!("Authorization: Bearer {who}\r\nIdempotency-Key: {once}\r\n"), body.clone()).await
+    };
+    let wanted = json!({ "name": "n" });
+    for bad in ["", " ", "\u{e9}", &"x".repeat(256)] {
+        let reply = ask(ADMIN, bad, "/v1/keys", &wanted).await;
+        assert_eq!((reply.status(), reply.0.code().as_str()), (400, "invalid"), "{bad}");
+    }
+    let longest = "x".repeat(255);
+    let first = ask(ADMIN, &longest, "/v1/keys", &wanted).await;
+    assert_eq!((first.status(), ask(ADMIN, &longest, "/v1/keys", &wanted).await.json()), (201, first.json()));
+    // For another place, body or caller it is another request.
+    assert_eq!(ask(ADMIN, &longest, "/v1/api-keys", &json!({ "name": "n", "role": "reader" })).await.status(), 409);
+    assert_eq!(ask(ADMIN, &longest, "/v1/keys", &json!({ "name": "m" })).await.status(), 409);
+    assert_eq!(ask(ISSUER, &longest, "/v1/keys", &wanted).await.status(), 403);
+    assert_ne!(ask(OTHER, &longest, "/v1/keys", &wanted).await.json()["id"], first.json()["id"]);
+    assert_eq!(issuing.ask(READER, "GET", "/v1/keys", Value::Null).await.json()["total"], json!(1));
+}
+
+#[tokio::test]
+async fn a_request_is_counted_once_into_its_minute() {
+    let origin = Origin::plain();
+    let issuing = Issuing::start(&origin.url, |config| {
+        config["control"]["api_keys"]["admin"]["per_minute"] = json!(3);
+        config["control"]["api_keys"]["reader"]["per_minute"] = json!(1);
+    });
+    let once = |name: &str| format!("Authorization: Bearer {ADMIN}\r\nIdempotency-Key: {name}\r\n");
+    for name in ["a", "a", "b"] {
+        let reply = issuing.ask_with("POST", "/v1/api-keys", &once(name), json!({ "name": "n", "role": "reader" })).await;
+        assert_eq!(reply.status(), 201, "{name}: {}", reply.0.text());
+    }
+    let over = issuing.ask_with("POST", "/v1/api-keys", &once("c"), json!({ "name": "n", "role": "reader" })).await;
+    assert_eq!((over.status(), over.0.field("retry-after")), (429, Some("60")));
+    assert_eq!(issuing.ask(READER, "GET", "/v1/keys", Value::Null).await.status(), 200, "another key has its own minute");
+    issuing.gateway.pass(60);
+    assert_eq!(issuing.ask(ADMIN, "GET", "/v1/api-keys", Value::Null).await.json()["total"], json!(2));
+}
+
+#[tokio::test]
+async fn a_rotation_lasts_as_long_as_it_says() {
+    let origin = Origin::plain();
+    let issuing = issuing(&origin);
+    let first = make_key(&issuing).await["id"].as_str().expect("an id").to_owned();
+    let rotate =
+        async |id: &str, overlap: Value| issuing.ask(ADMIN, "POST", &format!("/v1/keys/{id}/rotate"), json!({ "overlap": overlap })).await;
+    for bad in [json!("367days"), json!("1000000years"), json!(5), json!("-1s"), json!("soon")] {
+        assert_eq!(rotate(&first, bad.clone()).await.status(), 400, "{bad}");
+    }
+    let token = super::own::issue(&issuing, "/a.mp4").await;
+    let target = token["url"].as_str().expect("a URL").replacen("https://gate.test", "", 1);
+    assert_eq!(issuing.gateway.get(&target, "").await.status, 200);
+    let second = rotate(&first, json!(0)).await.json();
+    assert_eq!(issuing.gateway.get(&target, "").await.status, 401, "no overlap: gone at once");
+    assert_eq!(rotate(&first, json!(0)).await.status(), 404);
+    let id = second["id"].as_str().expect("an id").to_owned();
+    let third = rotate(&id, json!("366days")).await;
+    assert_eq!(third.json()["replaces"]["verifies_until"], json!(issuing.gateway.clock.now().0 + 366 * 24 * 3600));
+    assert_eq!(rotate(&id, json!("1h")).await.status(), 409, "it is being replaced already");
+    let listed = issuing.ask(READER, "GET", "/v1/keys", Value::Null).await.json();
+    assert_eq!(listed["total"], json!(2), "what was refused made no key");
 }

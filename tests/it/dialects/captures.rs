@@ -5,6 +5,7 @@
 //! recorder wrote of a body but its bytes (names, sizes, field for field) is made whole again, to the recorded length.
 
 mod apivideo;
+mod asked;
 mod cloudflare;
 mod mux;
 mod tolerance;
@@ -14,10 +15,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::ask;
+use super::{ADMIN, APP, CLOUDFLARE, Rig, ask};
 use crate::rig::Answer;
+use crate::sdk::{self, Film};
 
 const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vendors/captures");
 
@@ -223,6 +225,17 @@ impl Exchange {
 
 fn content(part: &Value) -> Vec<u8> {
     film(&part["sha256"], &part["size"])
+}
+
+/// Runs a vendor's own SDK for Node against a data route, with a key of the gateway's; `None` where it is not here. What it says, and
+/// the file that it was to upload.
+fn called(vendor: &str, rig: &Rig, length: usize) -> Option<(Value, Vec<u8>)> {
+    let film = Film::new(length);
+    let order = json!({
+        "vendor": vendor, "base": format!("http://{}", rig.data), "key": ADMIN, "account": CLOUDFLARE, "app": APP, "file": film.path(),
+        "chunk": 5 * 1024 * 1024,
+    });
+    Some((sdk::run("call.mjs", &order, &[])?, film.bytes))
 }
 
 /// Bytes that stand for a recorded file: as many, and told apart by its digest.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tollgate::clock::Clock;
 
-use super::{ADMIN, APP, CLOUDFLARE, Rig, ask, basic, body};
+use super::{ADMIN, APP, CLOUDFLARE, OTHER, PAGE, Rig, ask, basic, body};
 use crate::rig::Answer;
 use crate::support::gateway::NOW;
 
@@ -124,6 +124,35 @@ fn access_tokens_stand_for_a_key_and_rotate() {
 }
 
 #[test]
+fn a_key_uploads_on_a_route_that_takes_it_until_it_is_withdrawn() {
+    let rig = Rig::with(Clock::manual(NOW), |config| {
+        config["schemes"]["backend"] = json!({ "type": "api-key", "dialect": "apivideo", "account": "acme" });
+        config["routes"]
+            .as_array_mut()
+            .expect("routes")
+            .push(json!({ "name": "videos", "path": "/videos", "methods": ["GET", "POST"], "accept": ["backend"], "origin": "media" }));
+    });
+    let bearer = format!("Bearer {ADMIN}");
+    let admin = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let make = |role: &str| body(&rig.call("POST", "/v1/api-keys", &admin, &json!({ "name": role, "role": role }).to_string()));
+    let send = |method: &str, authorization: &str| rig.send(method, "/videos/vi1/source", &[("Authorization", authorization)]);
+    let (issuer, reader) = (make("issuer"), make("reader"));
+    let (key, read) = (text(&issuer, "key"), text(&reader, "key"));
+    let access = body(&rig.call("POST", "/auth/api-key", &[], &json!({ "apiKey": key }).to_string()));
+    let access = format!("Bearer {}", text(&access, "access_token"));
+    assert_eq!((send("POST", &basic(key, "")).status, send("POST", &access).status), (201, 201));
+    assert_eq!((send("GET", &basic(read, "")).status, send("POST", &basic(read, "")).code()), (200, String::new()));
+    assert!(send("POST", &basic(read, "")).body.contains("authorization-forbidden"));
+    // Nobody else's, though they are as good elsewhere.
+    assert!(send("POST", &basic(OTHER, "")).body.contains("authentication-invalid-api-key"));
+    assert_eq!(rig.origin.last().field("authorization"), None, "the key stays here");
+    let gone = rig.call("DELETE", &format!("/v1/api-keys/{}", text(&issuer, "id")), &admin, "");
+    assert_eq!(gone.status, 200, "{gone:?}");
+    assert!(send("POST", &basic(key, "")).body.contains("authentication-invalid-api-key"));
+    assert!(send("POST", &access).body.contains("authentication-invalid-access-token"), "it ends with its key");
+}
+
+#[test]
 fn a_private_video_is_opened_once_and_then_by_its_session() {
     let rig = Rig::start();
     let hls = look(&rig, "hls");
@@ -134,6 +163,10 @@ fn a_private_video_is_opened_once_and_then_by_its_session() {
     assert_eq!(rig.origin.last().target, "/vod/vi4k0jvEUuaTdRAEjQ4Jfrgz/hls/manifest.m3u8", "the token stays here");
     let again = rig.play("GET", &hls);
     assert_eq!((again.status, again.body.contains("resource-not-found")), (404, true));
+    let preflight = [("Origin", PAGE), ("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "x-token-session")];
+    assert!(ask(rig.data, "OPTIONS", &hls, &preflight, b"").field("access-control-allow-headers").contains("X-Token-Session"));
+    let read = ask(rig.data, "GET", &look(&rig, "hls"), &[("Origin", PAGE)], b"");
+    assert!(read.field("access-control-expose-headers").contains("X-Token-Session"), "players in pages read it: {read:?}");
     assert_eq!(rig.play("GET", &format!("{hls}?avh={session}")).status, 200);
     let child = hls.replace("manifest.m3u8", "480p/seg1.ts");
     assert_eq!(ask(rig.data, "GET", &child, &[("X-Token-Session", &session)], b"").status, 200);
@@ -337,6 +370,29 @@ fn stream_tokens_open_until_their_key_is_deleted() {
     assert_eq!(play(&own).code(), "token_expired");
     let long = cloudflare(&rig, "POST", &format!("{UID}/token"), json!({ "exp": rig.clock.now().0 + 86_401 }));
     assert_eq!((long.status, &body(&long)["success"], &body(&long)["result"]), (400, &json!(false), &Value::Null));
+}
+
+#[test]
+fn access_rules_are_asked_with_every_request() {
+    let rig = Rig::with(Clock::manual(NOW), |config| {
+        config["server"]["trusted_proxies"] = json!(["127.0.0.0/8"]);
+        config["routes"][3]["session"] = json!({ "propagation": "path" });
+    });
+    let rules = |count: usize| {
+        let rule = json!({ "type": "ip.src", "action": "allow", "ip": ["198.51.100.0/24", "2001:db8::/32"] });
+        let rules = vec![rule; count - 1].into_iter().chain([json!({ "type": "any", "action": "block" })]);
+        cloudflare(&rig, "POST", &format!("{UID}/token"), json!({ "accessRules": rules.collect::<Vec<_>>() }))
+    };
+    assert_eq!(rules(6).status, 400);
+    let token = text(&body(&rules(5))["result"], "token").to_owned();
+    assert_eq!(parts(&token).1["accessRules"].as_array().map(Vec::len), Some(5));
+    let from = |target: &str, ip: &str| ask(rig.data, "GET", target, &[("X-Forwarded-For", ip)], b"");
+    let entry = format!("/cf/{token}/manifest/video.m3u8");
+    assert_eq!(from(&entry, "203.0.113.9").code(), "token_address");
+    let playlist = from(&entry, "198.51.100.7").field("location").to_owned();
+    for (ip, status) in [("198.51.100.7", 200), ("2001:db8::7", 200), ("203.0.113.9", 403), ("2001:db9::7", 403)] {
+        assert_eq!(from(&playlist, ip).status, status, "{ip}");
+    }
 }
 
 #[test]

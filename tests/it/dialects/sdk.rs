@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{ADMIN, APP, CLOUDFLARE, ENCRYPTION, Rig};
 use crate::tool;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
+pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/sdk-python");
 
 /// Whether Node and its SDKs are here.
@@ -79,6 +79,7 @@ fn sdks_for_node_work_unmodified() {
             "access": ["accessToken", "expiresIn", "refreshToken", "tokenType"],
             "created": [{ "ttl": 300, "ends": true, "id": "to" }, { "ttl": 0, "ends": false, "id": "to" }, { "ttl": 100, "ends": true, "id": "to" }],
             "listed": [100, 300], "pages": 2, "got": 0, "uploaded": "vi4k0jvEUuaTdRAEjQ4Jfrgz", "played": [200, 404],
+            "live": "/private/TOKEN/li4pqNqGUkhKfWcBGpZVLRY5.m3u8",
         }),
     );
     let title = |name: &str| (said["apivideo"][name]["code"].clone(), said["apivideo"][name]["title"].clone());
@@ -115,6 +116,7 @@ fn sdks_for_python_work_unmodified() {
         json!({
             "created": [{ "ttl": 300, "ends": true, "id": "to" }, { "ttl": 0, "ends": false, "id": "to" }, { "ttl": 100, "ends": true, "id": "to" }],
             "listed": [100, 300], "pages": 2, "got": 0, "uploaded": "vi4k0jvEUuaTdRAEjQ4Jfrgz", "played": [200, 404],
+            "live": "/private/TOKEN/li4pqNqGUkhKfWcBGpZVLRY5.m3u8",
         }),
     );
     let status = |name: &str| said["apivideo"][name]["status"].clone();

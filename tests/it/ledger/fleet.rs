@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{gateway, gateway_with, shared, within_promise};
 use crate::dialects::flows::{UID, apivideo, cloudflare, text, ziggeo};
-use crate::dialects::{ADMIN, APP, Rig, body};
+use crate::dialects::{ADMIN, APP, Rig, basic, body};
 use crate::fleet::server::{self, Server, programs};
 use crate::rig::{self, Answer, Folder};
 
@@ -75,6 +75,35 @@ fn signing_keys_of_one_verify_on_the_other_until_either_deletes_them() {
 }
 
 #[test]
+fn api_keys_of_one_open_routes_of_the_other_until_either_withdraws_them() {
+    for program in programs("API keys of a fleet") {
+        let (server, folder) = (Server::start(&program, &[]), Folder::new());
+        let takes_keys = |config: &mut Value| {
+            config["schemes"]["backend"] = json!({ "type": "api-key", "dialect": "apivideo", "account": "acme" });
+            config["routes"]
+                .as_array_mut()
+                .expect("routes")
+                .push(json!({ "name": "videos", "path": "/videos", "methods": ["POST"], "accept": ["backend"], "origin": "media" }));
+        };
+        let [one, two] = [gateway_with(&server, &folder, takes_keys), gateway_with(&server, &folder, takes_keys)];
+        let admin = format!("Bearer {ADMIN}");
+        let admin = [("Authorization", admin.as_str()), ("Content-Type", "application/json")];
+        let made = body(&one.call("POST", "/v1/api-keys", &admin, "{\"name\":\"app\",\"role\":\"issuer\"}"));
+        let access = body(&one.call("POST", "/auth/api-key", &[], &json!({ "apiKey": made["key"] }).to_string()));
+        let ways = [basic(text(&made, "key"), ""), format!("Bearer {}", text(&access, "access_token"))];
+        let send = |rig: &Rig, way: &str| rig.send("POST", "/videos/vi1/source", &[("Authorization", way)]).status;
+        for way in &ways {
+            assert_eq!((send(&one, way), send(&two, way)), (201, 201), "{}: at once", program.name);
+        }
+        assert_eq!(two.call("DELETE", &format!("/v1/api-keys/{}", text(&made, "id")), &admin, "").status, 200);
+        for way in &ways {
+            assert_eq!(send(&two, way), 401, "{}: here, the very next one", program.name);
+            within_promise("refused elsewhere", || send(&one, way) == 401);
+        }
+    }
+}
+
+#[test]
 fn what_is_said_of_a_video_holds_on_both() {
     for (name, _server, [one, two]) in fleets("settings of videos of a fleet") {
         let open = |rig: &Rig| rig.play("GET", &format!("/cf/{UID}/manifest/video.m3u8")).status == 200;
@@ -134,7 +163,7 @@ fn auth_tokens_and_what_sessions_made_hold_on_both() {
 }
 
 /// Asks the gateway's own API.
-fn own(rig: &Rig, key: &str, (method, target): (&str, &str), fields: Value, once: Option<&str>) -> Answer {
+pub(super) fn own(rig: &Rig, key: &str, (method, target): (&str, &str), fields: Value, once: Option<&str>) -> Answer {
     let bearer = format!("Bearer {key}");
     let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     headers.extend(once.map(|once| ("Idempotency-Key", once)));
@@ -142,7 +171,7 @@ fn own(rig: &Rig, key: &str, (method, target): (&str, &str), fields: Value, once
 }
 
 /// With a scheme whose keys are made over the gateway's own API, on a route of its own.
-fn signing(config: &mut Value) {
+pub(super) fn signing(config: &mut Value) {
     config["keys"]["own"] = json!({ "ledger": "acme", "algorithm": "EdDSA" });
     config["schemes"]["own"] = json!({ "type": "jwt", "keys": "own" });
     let route = json!({ "name": "own", "path": "/own", "accept": ["own"], "origin": "media" });

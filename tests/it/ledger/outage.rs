@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::{gateway, kept, within_promise};
+use serde_json::{Value, json};
+
+use super::fleet::{own, signing};
+use super::{gateway, gateway_with, kept, within_promise};
 use crate::dialects::flows::{UID, apivideo, cloudflare, text};
 use crate::dialects::{ADMIN, Rig, body};
 use crate::fleet::server::{Server, programs};
 use crate::rig::{Answer, Folder};
+use crate::uploads::part_at;
 
 fn create(rig: &Rig) -> Answer {
     apivideo(rig, "POST", "/upload-tokens", "{\"ttl\":600}")
@@ -32,9 +36,10 @@ fn without_its_store_a_gateway_goes_on_for_a_while_and_then_refuses_and_comes_ba
         let [one, two] = [gateway(&server, &folder), gateway(&server, &folder)];
         let token = text(&body(&create(&one)), "token").to_owned();
         let unseen = text(&body(&create(&one)), "token").to_owned();
-        let stream = body(&cloudflare(&one, "POST", &format!("{UID}/token"), serde_json::json!({})));
+        let stream = body(&cloudflare(&one, "POST", &format!("{UID}/token"), json!({})));
         let stream = format!("/cf/{}/manifest/video.m3u8", text(&stream["result"], "token"));
-        assert_eq!((upload(&two, &token).status, two.play("GET", &stream).status), (201, 200));
+        assert_eq!(upload(&two, &token).status, 201);
+        within_promise("the account's own key", || two.play("GET", &stream).status == 200);
         server.kill();
         // What is known goes on; what is not, and every change, is refused with words.
         assert_eq!((upload(&two, &token).status, two.play("GET", &stream).status), (201, 200));
@@ -61,13 +66,68 @@ fn without_its_store_a_gateway_goes_on_for_a_while_and_then_refuses_and_comes_ba
     }
 }
 
+/// With viewings on the routes whose keys the ledger keeps.
+fn with_viewings(config: &mut Value) {
+    signing(config);
+    for route in config["routes"].as_array_mut().expect("routes") {
+        if ["own", "stream"].contains(&route["name"].as_str().expect("a name")) {
+            route["session"] = json!({ "propagation": "path" });
+        }
+    }
+    let record = json!({ "name": "record", "path": "/record", "methods": ["POST"], "accept": ["own"], "origin": "media", "upload": {} });
+    config["routes"].as_array_mut().expect("routes").push(record);
+}
+
+#[test]
+fn viewings_under_the_ledgers_keys_wait_for_its_store_as_new_ones_do_and_go_on_with_it() {
+    for program in programs("viewings under keys of a ledger whose store dies") {
+        let (mut server, folder) = (Server::start(&program, &kept()), Folder::new());
+        let rig = gateway_with(&server, &folder, with_viewings);
+        let made = own(&rig, ADMIN, ("POST", "/v1/keys"), json!({ "kind": "ed25519" }), None);
+        assert_eq!(made.status, 201, "{made:?}");
+        let issue = |path: &str| {
+            let wanted = json!({ "scheme": "own", "url": format!("https://gate.test{path}"), "ttl": 600 });
+            let issued = body(&own(&rig, ADMIN, ("POST", "/v1/tokens"), wanted, None));
+            text(&issued, "url").replacen("https://gate.test", "", 1)
+        };
+        let (own_entry, recorder) = (issue("/own/a.m3u8"), issue("/record/upload"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let record = |part: &str| runtime.block_on(part_at(rig.data, &recorder, part, b"content")).status;
+        let minted = body(&cloudflare(&rig, "POST", &format!("{UID}/token"), json!({})));
+        let stream_entry = format!("/cf/{}/manifest/video.m3u8", text(&minted["result"], "token"));
+        let segments = [own_entry, stream_entry].map(|entry| {
+            let began = rig.play("GET", &entry);
+            let segment = began.field("location").replace(".m3u8", "1.ts");
+            assert_eq!(rig.play("GET", &segment).status, 200, "{}: {began:?} {segment}", program.name);
+            segment
+        });
+        assert_eq!(record("part 1/3"), 201, "{}", program.name);
+        server.kill();
+        for segment in &segments {
+            assert_eq!(rig.play("GET", segment).status, 200, "{}: a segment while what is known holds", program.name);
+        }
+        // `trust_for` is 2 s.
+        for segment in &segments {
+            let waits = || rig.play("GET", segment);
+            until("it waits", Duration::from_secs(12), || waits().code() == "ledger_away");
+            assert_eq!((waits().status, waits().field("retry-after")), (503, "1"), "{}", program.name);
+        }
+        assert_eq!(record("part 2/3"), 201, "{}: what was begun can be ended", program.name);
+        assert_eq!(record("part 1/1"), 503, "{}: nothing begins", program.name);
+        server.restart();
+        for segment in &segments {
+            within_promise("it goes on", || rig.play("GET", segment).status == 200);
+        }
+    }
+}
+
 #[test]
 fn a_gateway_starts_without_its_store_and_takes_what_is_there_when_it_comes() {
     for program in programs("a ledger whose store is not there yet") {
         let (mut server, folder) = (Server::start(&program, &kept()), Folder::new());
         let (token, stream) = {
             let one = gateway(&server, &folder);
-            let minted = body(&cloudflare(&one, "POST", &format!("{UID}/token"), serde_json::json!({})));
+            let minted = body(&cloudflare(&one, "POST", &format!("{UID}/token"), json!({})));
             (text(&body(&create(&one)), "token").to_owned(), text(&minted["result"], "token").to_owned())
         };
         server.kill();

@@ -98,10 +98,15 @@ impl Gateway {
 
     /// The sum of a counter or gauge whose line begins with `series`, such as `http_requests_total{route="vod"`.
     pub(crate) fn metric(&self, series: &str) -> f64 {
-        let text = String::from_utf8(self.inner.metrics.render()).expect("text");
-        let wanted = format!("tollgate_{series}");
-        text.lines().filter(|line| line.starts_with(&wanted)).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        metric(&self.inner, series)
     }
+}
+
+/// The sum of a counter or gauge of a gateway, as [`Gateway::metric`].
+pub(crate) fn metric(gateway: &app::Gateway, series: &str) -> f64 {
+    let text = String::from_utf8(gateway.metrics.render()).expect("text");
+    let wanted = format!("tollgate_{series}");
+    text.lines().filter(|line| line.starts_with(&wanted)).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 
 /// A config with one guarded route.

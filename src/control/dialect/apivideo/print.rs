@@ -75,7 +75,8 @@ pub fn live_stream(id: &str, token: &str, base: &str) -> Value {
         "hls": format!("{base}/private/{token}/{id}.m3u8"),
         "thumbnail": format!("{base}/live/{id}/thumbnail.jpg?token={token}"),
     });
-    json!({ "liveStreamId": id, "name": id, "public": false, "assets": assets })
+    // The Python SDK takes no live stream that does not say what it is sent on to.
+    json!({ "liveStreamId": id, "name": id, "public": false, "restreams": [], "assets": assets })
 }
 
 fn iframe(player: &str) -> String {

@@ -136,7 +136,7 @@ impl From<Locked> for Problem {
             Locked::Unknown => Self::BadApiKey,
             Locked::Role | Locked::Account => Self::Forbidden,
             Locked::TooMany(rate) => Self::TooMany(rate),
-            Locked::Broken => Self::Broken,
+            Locked::Broken => Self::Busy,
         }
     }
 }
@@ -160,7 +160,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::CrossOrigin => Self::CrossOrigin,
             Refusal::TooLarge => Self::TooLarge,
-            Refusal::Unreadable => Self::BadPayload,
+            Refusal::Unreadable | Refusal::Ambiguous => Self::BadPayload,
         }
     }
 }

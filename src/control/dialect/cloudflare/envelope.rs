@@ -64,6 +64,12 @@ impl Refused {
         Self::new(403, 10000, "Authentication error")
     }
 
+    /// Not now; later it will be.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self::new(503, 10002, "Busy; try again")
+    }
+
     /// Something is broken here.
     #[must_use]
     pub fn broken() -> Self {
@@ -97,7 +103,7 @@ impl From<Locked> for Refused {
             Locked::Unknown => Self::unknown(),
             Locked::Role | Locked::Account => Self::forbidden(),
             Locked::TooMany(rate) => Self { retry_after: Some(rate.resets), ..Self::new(429, 10429, "More requests than allowed") },
-            Locked::Broken => Self::broken(),
+            Locked::Broken => Self::busy(),
         }
     }
 }
@@ -106,7 +112,7 @@ impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Missing => Self::not_found(),
-            Fault::Exists | Fault::Busy | Fault::Away(_) => Self::new(503, 10002, "Busy; try again"),
+            Fault::Exists | Fault::Busy | Fault::Away(_) => Self::busy(),
             Fault::Full => Self::bad("The account has as many of these as it may"),
             Fault::TooDeep => Self::bad("The body is nested too deeply"),
             Fault::WrongKey | Fault::Schema { .. } | Fault::Broken(_) => {
@@ -123,6 +129,7 @@ impl From<Refusal> for Refused {
             Refusal::CrossOrigin => Self::new(403, 10000, "Not for pages of this origin"),
             Refusal::TooLarge => Self::new(413, 10005, "The body is too long"),
             Refusal::Unreadable => Self::bad("The body broke off"),
+            Refusal::Ambiguous => Self::bad("A header came twice"),
         }
     }
 }

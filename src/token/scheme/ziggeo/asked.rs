@@ -51,9 +51,11 @@ pub(super) enum Asked<'r> {
 /// [`Denial::Path`] for another application, [`Denial::Method`] for a method without a verb.
 pub(super) fn asked<'r>(facts: &RequestFacts<'r>, application: &str) -> Result<Asked<'r>, Denial> {
     let method = method(facts)?;
-    let segments: Vec<&str> = facts.below_mount().split('/').filter(|segment| !segment.is_empty()).collect();
+    let split = |path: &'r str| path.split('/').filter(|segment| !segment.is_empty());
+    // A route may begin anywhere in such a path.
+    let segments: Vec<&str> = split(facts.path.raw()).collect();
     let applications = segments.iter().position(|segment| *segment == "applications");
-    let Some(at) = applications else { return by_method(&method, segments.first().copied()) };
+    let Some(at) = applications else { return by_method(&method, split(facts.below_mount()).next()) };
     if segments.get(at + 1).copied() != Some(application) {
         return Err(Denial::Path);
     }
@@ -102,7 +104,11 @@ mod tests {
     use crate::token::scheme::testkit::Request;
 
     fn read(method: Method, target: &str) -> Result<String, Denial> {
-        let request = Request { method, ..Request::get(target) };
+        read_below(0, method, target)
+    }
+
+    fn read_below(mount: usize, method: Method, target: &str) -> Result<String, Denial> {
+        let request = Request { method, mount, ..Request::get(target) };
         asked(&request.facts(), "app").map(|asked| match asked {
             Asked::Session => "session".into(),
             Asked::Object(verb, object) => format!("{verb:?} {}", object.unwrap_or("-")),
@@ -127,7 +133,9 @@ mod tests {
             (Method::POST, "/videos/v1?%5Fmethod=delete", "Destroy v1"),
             (Method::DELETE, "/videos/v1", "Destroy v1"),
         ] {
-            assert_eq!(read(method, &format!("{app}{path}")).as_deref(), Ok(wanted), "{path}");
+            for mount in [0, "/v1".len(), "/v1/applications".len(), app.len()] {
+                assert_eq!(read_below(mount, method.clone(), &format!("{app}{path}")).as_deref(), Ok(wanted), "{mount} {path}");
+            }
         }
         assert_eq!(read(Method::GET, "/v1/applications/other/videos/v1"), Err(Denial::Path));
         assert_eq!(read(Method::GET, "/v1/applications/app/analytics"), Err(Denial::Path));

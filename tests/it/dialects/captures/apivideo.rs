@@ -9,7 +9,7 @@ use tollgate::demo::apivideo::{Apivideo, Settings};
 
 use super::super::flows::{apivideo, text};
 use super::super::{ADMIN, Rig, ask, body};
-use super::{Exchange, Put, exchanges};
+use super::{Exchange, Put, called, exchanges};
 use crate::rig::{Answer, Folder};
 use crate::support::gateway::NOW;
 use crate::support::vendors::Simulator;
@@ -219,4 +219,15 @@ fn its_client_for_python_gets_what_it_was_recorded_with() {
 #[test]
 fn its_uploader_in_browsers_gets_what_it_was_recorded_with() {
     replayed("apivideo_video_uploader.json");
+}
+
+/// The recorded calls with the API's key, by the client itself.
+#[test]
+fn its_client_for_node_makes_a_video_and_uploads_with_a_key_of_ours() {
+    let stage = stage();
+    let Some((said, film)) = called("apivideo", &stage.rig, 6_000_000) else { return };
+    let uploads = stage.vendor.vendor().uploads();
+    assert!(uploads.len() == 1 && uploads[0].whole && uploads[0].bytes == film, "{said}");
+    assert_eq!(said, json!({ "video": uploads[0].video }));
+    stage.kept_secrets();
 }

@@ -9,8 +9,8 @@ use tollgate::demo::vendor::Call;
 
 use super::super::flows::{cloudflare, text};
 use super::super::{ADMIN, CLOUDFLARE, Rig, body};
-use super::mux::{asks, provider};
-use super::{Exchange, Put, exchanges};
+use super::asked::{asks, provider};
+use super::{Exchange, Put, called, exchanges};
 use crate::rig::Answer;
 use crate::support::gateway::NOW;
 use crate::support::vendors::Simulator;
@@ -187,6 +187,16 @@ fn clients_of_tus_and_forms_upload_as_they_were_recorded() {
     let vendors = format!("Bearer {API_TOKEN}");
     assert!(calls.iter().filter(|call| call.path().starts_with("/client/")).all(|call| shown(call) == vendors), "its API sees its own");
     assert!(calls.iter().filter(|call| call.path().starts_with("/upload/")).all(|call| shown(call).is_empty()), "its places see none");
+}
+
+/// The recorded call for an address, by the SDK for Node, and a form that is sent there by somebody without a key.
+#[test]
+fn its_sdk_for_node_gets_an_address_for_others_with_a_key_of_ours() {
+    let (rig, vendor) = stage();
+    let Some((said, film)) = called("cloudflare", &rig, 40_000) else { return };
+    let uploads = vendor.vendor().uploads();
+    assert!(uploads.len() == 1 && uploads[0].1.whole && uploads[0].1.bytes == film, "{said}");
+    assert_eq!(said, json!({ "video": uploads[0].0, "sent": 200 }));
 }
 
 /// What the gateway itself asks the vendor for: an address for a form, and a place for tus.

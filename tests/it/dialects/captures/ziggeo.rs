@@ -8,7 +8,7 @@ use tollgate::clock::Clock;
 
 use super::super::flows::{text, ziggeo};
 use super::super::{ADMIN, APP, PAGE, Rig, ask, basic, body};
-use super::{Exchange, Put, capture, exchanges};
+use super::{Exchange, Put, called, capture, exchanges};
 use crate::rig::Folder;
 use crate::support::gateway::NOW;
 use crate::support::vendors::Simulator;
@@ -122,6 +122,12 @@ impl Stage {
         }
     }
 
+    /// The gateway's key was shown to nobody.
+    fn kept_secrets(&self) {
+        let key = basic(APP, ADMIN);
+        assert!(!self.vendor.calls().iter().any(|call| call.field("authorization") == Some(&key)));
+    }
+
     /// The file goes to the store by the address that was handed out, which needs nothing else.
     fn store(&mut self, exchange: &Exchange) {
         let address = text(&self.told["url_data"], "url");
@@ -141,8 +147,7 @@ fn replayed(file: &'static str) {
     let stored: Vec<Vec<u8>> =
         stage.vendor.vendor().videos().into_iter().filter(|video| video.confirmed).filter_map(|video| video.file).collect();
     assert!(stored == stage.films && (all.is_empty() || stored.len() == 1), "{file}: {} files", stored.len());
-    let key = basic(APP, ADMIN);
-    assert!(!stage.vendor.calls().iter().any(|call| call.field("authorization") == Some(&key)), "{file}: the gateway's key stays here");
+    stage.kept_secrets();
 }
 
 #[test]
@@ -153,6 +158,17 @@ fn its_sdk_for_node_gets_what_it_was_recorded_with() {
 #[test]
 fn its_sdk_for_python_gets_what_it_was_recorded_with() {
     replayed("ziggeo_python_sdk.json");
+}
+
+/// The recorded calls for videos, by the SDK itself.
+#[test]
+fn its_sdk_for_node_makes_a_video_with_a_key_of_ours() {
+    let stage = stage();
+    let Some((said, film)) = called("ziggeo", &stage.rig, 40_000) else { return };
+    let videos = stage.vendor.vendor().videos();
+    assert!(videos.iter().any(|video| video.confirmed && video.file.as_ref() == Some(&film)), "{said}");
+    assert_eq!((said["listed"].as_array().map(Vec::len), &said["got"]), (Some(2), &said["video"]), "{said}");
+    stage.kept_secrets();
 }
 
 /// What Ziggeo's player in a browser sends, by the templates that were read out of it: it runs on no server.
