@@ -52,8 +52,10 @@ impl CredentialConfig {
 
 /// What the table of every vendor says.
 pub trait Table: std::fmt::Debug {
-    /// What one value serves.
-    fn scope(&self) -> Scope;
+    /// What one value serves: all requests of a route, where the table has no key for it.
+    fn scope(&self) -> Scope {
+        Scope::Route
+    }
 
     /// How values are kept.
     fn keep(&self) -> &KeepConfig;

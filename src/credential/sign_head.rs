@@ -2,6 +2,7 @@
 
 use http::request::Parts;
 
+use super::place::Place;
 use crate::clock::UnixTime;
 
 /// Signs a request as it goes out, last of all: nothing touches the head between this and the wire. It is asked for every try.
@@ -12,4 +13,7 @@ pub trait SignHead: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// A sentence for the operator, without secrets.
     fn sign(&self, head: &mut Parts, now: UnixTime) -> Result<(), String>;
+
+    /// Its word, and where the signature stands.
+    fn told(&self) -> (&'static str, Place);
 }

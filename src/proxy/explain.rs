@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::guard::{self, Settled};
 use super::{Error, Route, State, outbound, request};
 use crate::clock::UnixTime;
+use crate::credential::place::Mode;
+use crate::credential::sign_head::SignHead;
 use crate::name::Name;
 use crate::query;
 use crate::route::RouteMode;
@@ -123,7 +125,8 @@ fn decide(mut answer: Value, (head, settled): (&Parts, &Settled), route: &Route,
         Err(error) => return with_error(answer, &error),
     }
     answer["upstream_path"] = json!(target);
-    answer["injected"] = route.inject.iter().map(|injection| injected(injection, now)).collect();
+    let signature = route.sign_head.iter().map(|by| signature(&**by));
+    answer["injected"] = route.inject.iter().map(|injection| injected(injection, now)).chain(signature).collect();
     answer
 }
 
@@ -133,6 +136,16 @@ fn injected(injection: &Injection, now: UnixTime) -> Value {
     json!({
         "into": into, "name": name, "mode": injection.mode, "credential": status.name.as_str(), "provider": status.provider,
         "scope": status.scope, "state": status.state, "expires": status.expires.map(|time| time.0), "fault": status.fault,
+    })
+}
+
+/// The same of a signature over the whole request, made anew for each by the route's own table.
+fn signature(by: &dyn SignHead) -> Value {
+    let (provider, place) = by.told();
+    let (into, name) = place.told();
+    json!({
+        "into": into, "name": name, "mode": Mode::Replace, "credential": "upstream_aws", "provider": provider,
+        "scope": "request", "state": "fresh", "expires": null, "fault": null,
     })
 }
 

@@ -138,6 +138,27 @@ secret = "canary-of-the-client"
 }
 
 #[test]
+fn a_signature_over_the_whole_request_is_told_with_what_is_injected() {
+    let folder = tempfile::tempdir().expect("folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "canary-of-the-bucket").expect("written");
+    #[cfg(unix)]
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("private");
+    for (place, into, name) in [("header", "header", "authorization"), ("query", "query", "X-Amz-Signature")] {
+        let (secret, region) = (secret.display(), "eu-central-1");
+        let table = format!(
+            "upstream_aws = {{ access_key_id = \"AK\", secret_access_key_file = \"{secret}\", region = \"{region}\", sign_into = \"{place}\" }}"
+        );
+        let config = CONFIG.replace("accept = [\"bunny\"]", &format!("accept = [\"bunny\"]\n{table}"));
+        let said = explained_by(&config, &format!("https://bunny.example.com{}", signed_path()));
+        let told = ["into", "name", "mode", "credential", "provider", "scope", "state"].map(|key| said["injected"][0][key].clone());
+        let wanted = [into, name, "replace", "upstream_aws", "aws-sigv4", "request", "fresh"];
+        assert_eq!(told, wanted.map(|text| json!(text)), "{said}");
+        assert!(said["notes"].as_array().is_some_and(Vec::is_empty) && !said.to_string().contains("canary"), "{said}");
+    }
+}
+
+#[test]
 fn shadow_mode_and_the_second_list_are_told() {
     let config = CONFIG.replace("accept = [\"jwt\"]", "accept = [\"jwt\"]\nmode = \"dual\"\ncompare = [\"bunny\"]");
     let said = explained_by(&config, "https://jwt.example.com/v/a");

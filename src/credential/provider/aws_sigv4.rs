@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::vendor;
 use crate::clock::UnixTime;
 use crate::credential::config::{Around, SecretIn};
+use crate::credential::place::Place;
 use crate::credential::sign_head::SignHead;
 use crate::query;
 use crate::units::Period;
@@ -223,6 +224,14 @@ impl AwsSigner {
 impl SignHead for AwsSigner {
     fn sign(&self, head: &mut Parts, now: UnixTime) -> Result<(), String> {
         Self::sign(self, head, now)
+    }
+
+    fn told(&self) -> (&'static str, Place) {
+        let place = match self.place {
+            AwsPlace::Header => Place::Header(AUTHORIZATION),
+            AwsPlace::Query => Place::Query("X-Amz-Signature".into()),
+        };
+        ("aws-sigv4", place)
     }
 }
 

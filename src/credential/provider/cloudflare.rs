@@ -277,7 +277,9 @@ impl Table for CloudflareConfig {
 
     fn build(&self, around: &Around<'_>) -> Result<Source, String> {
         Ok(match self.issue {
-            CloudflareIssue::Signed => Source::Mint(Box::new(CloudflareSigner::new(self, around)?)),
+            CloudflareIssue::Signed => {
+                Source::Mint(Box::new(CloudflareSigner::new(self, (self.signing_key_id.as_deref(), &self.signing_key()), around)?))
+            }
             _ => Source::Vendor(Box::new(Cloudflare::new(self, around)?)),
         })
     }
@@ -509,16 +511,6 @@ impl Provider for Cloudflare {
 
 /// Signs playback tokens here.
 pub type CloudflareSigner = LocalSigner<CloudflareConfig>;
-
-impl CloudflareSigner {
-    /// Takes its config.
-    ///
-    /// # Errors
-    /// A sentence for the operator, without secrets.
-    pub fn new(config: &CloudflareConfig, around: &Around<'_>) -> Result<Self, String> {
-        Self::of(config.clone(), config.signing_key_id.as_deref(), &around.secret(&config.signing_key())?)
-    }
-}
 
 impl Mint for CloudflareSigner {
     fn kind(&self) -> &'static str {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Ask, Issued, Mint};
-use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
+use crate::credential::config::{Around, EndpointConfig, KeepConfig, SecretIn, Source, Table};
 use crate::secret::Secret;
 
 /// A credential of type `static`. Exactly one of the first three is set.
@@ -38,10 +38,6 @@ impl Config {
 }
 
 impl Table for Config {
-    fn scope(&self) -> Scope {
-        Scope::Route
-    }
-
     fn keep(&self) -> &KeepConfig {
         &self.keep
     }

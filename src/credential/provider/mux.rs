@@ -205,7 +205,9 @@ impl Table for MuxConfig {
 
     fn build(&self, around: &Around<'_>) -> Result<Source, String> {
         Ok(match self.issue {
-            MuxIssue::Signed => Source::Mint(Box::new(MuxSigner::new(self, around)?)),
+            MuxIssue::Signed => {
+                Source::Mint(Box::new(MuxSigner::new(self, (self.signing_key_id.as_deref(), &self.signing_key()), around)?))
+            }
             MuxIssue::SigningKey | MuxIssue::DirectUpload => Source::Vendor(Box::new(Mux::new(self, around)?)),
         })
     }
@@ -336,16 +338,6 @@ impl Provider for Mux {
 
 /// Signs playback tokens here.
 pub type MuxSigner = LocalSigner<MuxConfig>;
-
-impl MuxSigner {
-    /// Takes its config.
-    ///
-    /// # Errors
-    /// A sentence for the operator, without secrets.
-    pub fn new(config: &MuxConfig, around: &Around<'_>) -> Result<Self, String> {
-        Self::of(config.clone(), config.signing_key_id.as_deref(), &around.secret(&config.signing_key())?)
-    }
-}
 
 impl Mint for MuxSigner {
     fn kind(&self) -> &'static str {

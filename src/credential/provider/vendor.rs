@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::Refused;
 use crate::clock::UnixTime;
 use crate::credential::base_url::BaseUrl;
-use crate::secret::Secret;
+use crate::credential::config::{Around, SecretIn};
 use crate::token::carrier::field_value;
 use crate::token::{Key, KeySet, json};
 
@@ -70,15 +70,19 @@ pub struct LocalSigner<C> {
 }
 
 impl<C> LocalSigner<C> {
-    /// Reads the key with the id `id`.
+    /// Takes its config, and reads the key with the id `id`.
     ///
     /// # Errors
     /// A sentence for the operator, without the key.
-    pub fn of(config: C, id: Option<&str>, key: &Secret<String>) -> Result<Self, String> {
+    pub fn new(config: &C, (id, key): (Option<&str>, &SecretIn<'_>), around: &Around<'_>) -> Result<Self, String>
+    where
+        C: Clone,
+    {
+        let key = around.secret(key)?;
         let id = id.ok_or("signing_key_id is missing")?;
         let keys = KeySet::parse(key.expose().as_bytes(), Some(id), None).map_err(|fault| fault.to_string())?;
         let key = keys.signing(None).filter(|key| key.algorithm().jose_name() == Some("RS256"));
-        Ok(Self { key: key.cloned().ok_or("signing_key is no private RSA key")?, config })
+        Ok(Self { key: key.cloned().ok_or("signing_key is no private RSA key")?, config: config.clone() })
     }
 }
 

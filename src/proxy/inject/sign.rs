@@ -57,6 +57,7 @@ mod tests {
     use http::request::Parts;
 
     use super::*;
+    use crate::credential::place::Place;
 
     /// Writes down what it was shown.
     #[derive(Debug)]
@@ -68,6 +69,10 @@ mod tests {
             head.headers.insert("x-signature", HeaderValue::from_str(&seen).map_err(|fault| fault.to_string())?);
             head.uri = format!("{}&sig=1", head.uri).parse().map_err(|_| "not a URI".to_owned())?;
             if head.headers.contains_key("x-bad") { Err("bad".into()) } else { Ok(()) }
+        }
+
+        fn told(&self) -> (&'static str, Place) {
+            ("notary", Place::Query("sig".into()))
         }
     }
 

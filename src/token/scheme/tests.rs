@@ -236,82 +236,24 @@ const WISHES: [Wish; 8] = [
 ];
 
 /// Who can say what in a token made for [`WISHES`].
-const WORDS: [(&str, &[&str]); 4] = [
+const WORDS: [(&str, &str); 4] = [
     (
         "client_ip",
-        &[
-            "stream",
-            "cloudfront",
-            "cloudfront-ec",
-            "cookies",
-            "akamai",
-            "akamai-path",
-            "media-cdn-token",
-            "bunny",
-            "bunny-path",
-            "bunny-sha256",
-            "bunny-md5",
-            "url-sig",
-            "smd",
-            "nginx-secure-link",
-            "nimble",
-            "flussonic",
-        ],
+        "stream cloudfront cloudfront-ec cookies akamai akamai-path media-cdn-token bunny bunny-path bunny-sha256 bunny-md5 \
+        url-sig smd nginx-secure-link nimble flussonic",
     ),
     (
         "not_before",
-        &[
-            "stream",
-            "mux",
-            "jwt",
-            "jwt-prefixed",
-            "jwt-parameter",
-            "cloudfront",
-            "cloudfront-ec",
-            "cookies",
-            "akamai",
-            "akamai-path",
-            "media-cdn-token",
-            "wowza",
-            "rfc9246",
-            "cat",
-            "access-control",
-            "smd",
-            "ivs",
-            "flussonic",
-        ],
+        "stream mux jwt jwt-prefixed jwt-parameter cloudfront cloudfront-ec cookies akamai akamai-path media-cdn-token wowza \
+        rfc9246 cat access-control smd ivs flussonic",
     ),
     (
         "scope",
-        &[
-            "jwt-prefixed",
-            "jwt-parameter",
-            "cloudfront",
-            "cloudfront-ec",
-            "cookies",
-            "akamai",
-            "akamai-path",
-            "media-cdn",
-            "media-cdn-cookie",
-            "media-cdn-path",
-            "media-cdn-token",
-            "cloud-cdn",
-            "bunny",
-            "bunny-path",
-            "bunny-sha256",
-            "wowza",
-            "rfc9246",
-            "cat",
-            "url-sig",
-            "access-control",
-            "smd",
-            "flussonic",
-        ],
+        "jwt-prefixed jwt-parameter cloudfront cloudfront-ec cookies akamai akamai-path media-cdn media-cdn-cookie \
+        media-cdn-path media-cdn-token cloud-cdn bunny bunny-path bunny-sha256 wowza rfc9246 cat url-sig access-control smd \
+        flussonic",
     ),
-    (
-        "subject",
-        &["jwt", "jwt-prefixed", "jwt-parameter", "akamai", "akamai-path", "media-cdn-token", "rfc9246", "cat", "access-control", "ivs"],
-    ),
+    ("subject", "jwt jwt-prefixed jwt-parameter akamai akamai-path media-cdn-token rfc9246 cat access-control ivs"),
 ];
 
 /// What `scheme` makes of `request`, with what its tokens cannot do without.
@@ -348,7 +290,10 @@ fn what_is_asked_for_is_held_to_or_refused() {
     let endless: Vec<&str> = every_signer().into_iter().filter(endless).map(|(label, _)| label).collect();
     assert_eq!(endless, ["nginx-secure-link-secret"]);
     words.remove("expires");
-    assert_eq!(words.into_iter().collect::<Vec<_>>(), WORDS.map(|(field, labels)| (field, labels.to_vec())).to_vec());
+    assert_eq!(
+        words.into_iter().map(|(field, labels)| (field, labels.join(" "))).collect::<Vec<_>>(),
+        WORDS.map(|(field, labels)| (field, labels.to_owned()))
+    );
 }
 
 #[test]

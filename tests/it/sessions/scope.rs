@@ -29,6 +29,11 @@ fn only(gateway: &Gateway, path: &str) -> String {
     target(&gateway.sign_with("viewer", &request))
 }
 
+/// For an hour, below a prefix of one letter.
+fn mounted(path: &str) -> SignRequest {
+    SignRequest { mount: 2, expires: Some(NOW.plus(3600)), subject: None, ..for_path(path) }
+}
+
 #[tokio::test]
 async fn children_of_the_folder_come_in_and_nothing_else() {
     let origin = film();
@@ -66,13 +71,7 @@ async fn an_entry_at_the_root_gets_nothing_more() {
 async fn a_hash_over_one_url_opens_its_folder() {
     let origin = film();
     let gateway = gateway(&origin.url, "query");
-    let request = SignRequest {
-        mount: 2,
-        expires: Some(NOW.plus(3600)),
-        client_ip: Some([127, 0, 0, 1].into()),
-        subject: None,
-        ..for_path("/l/vod/master.m3u8")
-    };
+    let request = SignRequest { client_ip: Some([127, 0, 0, 1].into()), ..mounted("/l/vod/master.m3u8") };
     let link = target(&gateway.sign_with("link", &request));
     assert!(link.starts_with("/l/vod/master.m3u8?") && link.contains("md5="), "{link}");
     let (_, query) = link.split_once('?').expect("a query");
@@ -115,8 +114,7 @@ async fn signatures_over_one_url_do_not_open_the_route() {
         json!({ "type": "digest-url", "keys": "key", "preset": "alibaba-b" }),
     ] {
         let gateway = with_scheme(&origin.url, scheme.clone(), SECRET, "path");
-        let request = |path: &str| SignRequest { mount: 2, expires: Some(NOW.plus(3600)), subject: None, ..for_path(path) };
-        let link = target(&gateway.sign_with("viewer", &request("/r/vod/master.m3u8")));
+        let link = target(&gateway.sign_with("viewer", &mounted("/r/vod/master.m3u8")));
         let answer = gateway.get(&link, "").await;
         assert_eq!(answer.status, 302, "{scheme}: {link}: {}", answer.text());
         let entry = location(&answer);
@@ -127,7 +125,7 @@ async fn signatures_over_one_url_do_not_open_the_route() {
         for outside in ["other/master.m3u8", "vod2/a", "seg-0-1.m4s"] {
             assert_eq!(asks(&gateway, &format!("/r/{ticket}/{outside}"), "one").await, "403 token_path", "{scheme}: {outside}");
         }
-        let link = target(&gateway.sign_with("viewer", &request("/r/master.m3u8")));
+        let link = target(&gateway.sign_with("viewer", &mounted("/r/master.m3u8")));
         let entry = location(&gateway.get(&link, "User-Agent: root\r\n").await);
         assert_eq!(asks(&gateway, &beside(&entry, "vod/seg-0-1.m4s"), "root").await, "403 token_path", "{scheme}: root");
     }
@@ -137,13 +135,7 @@ async fn signatures_over_one_url_do_not_open_the_route() {
 async fn a_hash_over_the_address_binds_children_to_it() {
     let origin = film();
     let gateway = gateway(&origin.url, "path");
-    let request = SignRequest {
-        mount: 2,
-        expires: Some(NOW.plus(3600)),
-        client_ip: Some([127, 0, 0, 1].into()),
-        subject: None,
-        ..for_path("/l/vod/master.m3u8")
-    };
+    let request = SignRequest { client_ip: Some([127, 0, 0, 1].into()), ..mounted("/l/vod/master.m3u8") };
     let entry = location(&gateway.get(&target(&gateway.sign_with("link", &request)), "").await);
     assert_eq!(asks(&gateway, &beside(&entry, "seg-0-1.m4s"), "one").await, "200");
     let mut raw = crate::support::Raw::from([127, 0, 0, 9], gateway.addr()).await;
@@ -160,7 +152,7 @@ async fn rules_of_a_scheme_look_at_the_url_without_its_ticket() {
     let key = key(tollgate::keygen::Kind::Rsa2048);
     for way in ["path", "query"] {
         let gateway = with_scheme(&origin.url, json!({ "type": "mux", "keys": "key" }), &key, way);
-        let request = SignRequest { mount: 2, expires: Some(NOW.plus(3600)), subject: None, ..for_path("/r/abcDEF01.m3u8") };
+        let request = mounted("/r/abcDEF01.m3u8");
         let link = target(&gateway.sign_with("viewer", &request));
         let entry = gateway.get(&link, "").await;
         let child = match way {
@@ -180,7 +172,7 @@ async fn a_token_that_was_a_segment_is_not_missed_by_children() {
     let key = r#"{"kty":"oct","kid":"primary","alg":"HS256","k":"c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M"}"#;
     let gateway = with_scheme(&origin.url, scheme, key, "path");
     let claims = [("paths".to_owned(), json!(["/r/vod/"]))].into_iter().collect();
-    let request = SignRequest { mount: 2, expires: Some(NOW.plus(3600)), subject: None, claims, ..for_path("/r/vod/master.m3u8") };
+    let request = SignRequest { claims, ..mounted("/r/vod/master.m3u8") };
     let entry = gateway.get(&target(&gateway.sign_with("viewer", &request)), "").await;
     assert_eq!(entry.status, 302, "{}", entry.text());
     let entry = location(&entry);
@@ -196,7 +188,7 @@ async fn a_token_in_the_place_of_an_id_opens_that_id() {
     let key = key(tollgate::keygen::Kind::Rsa2048);
     let gateway = with_scheme(&origin.url, json!({ "type": "cloudflare-stream", "keys": "key" }), &key, "path");
     let path = format!("/r/{UID}/manifest/video.m3u8");
-    let request = SignRequest { mount: 2, expires: Some(NOW.plus(3600)), subject: None, ..for_path(&path) };
+    let request = mounted(&path);
     let entry = gateway.get(&target(&gateway.sign_with("viewer", &request)), "").await;
     let entry = location(&entry);
     assert!(entry.ends_with(&path[2..]), "{entry}");

@@ -119,7 +119,8 @@ fn a_token_signed_here_is_one_that_the_scheme_takes() {
     let pem = rsa_pem();
     let variable = |name: &str| (name == "PEM").then(|| pem.clone());
     let config = config("signed", &json!({ "signing_key_id": "k1", "signing_key_env": "PEM", "downloadable": true, "scope": "resource" }));
-    let signer = CloudflareSigner::new(&config, &Around::new(&variable, &|_| None)).expect("a signer");
+    let key = (config.signing_key_id.as_deref(), &config.signing_key());
+    let signer = CloudflareSigner::new(&config, key, &Around::new(&variable, &|_| None)).expect("a signer");
     let issued = signer.mint(&ask(Some(VIDEO), None)).expect("a token");
     assert_eq!(issued.expires, Some(NOW.plus(3600)));
     let keys = KeySet::parse(pem.as_bytes(), Some("k1"), None).expect("keys");

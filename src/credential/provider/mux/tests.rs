@@ -67,7 +67,9 @@ fn tokens_say_what_those_of_the_sdk_say() {
         for (key, value) in more.as_object().expect("a table") {
             table[key] = value.clone();
         }
-        let signer = MuxSigner::new(&config("signed", &table), &Around::new(&variable, &|_| None)).expect("a signer");
+        let config = config("signed", &table);
+        let key = (config.signing_key_id.as_deref(), &config.signing_key());
+        let signer = MuxSigner::new(&config, key, &Around::new(&variable, &|_| None)).expect("a signer");
         let ask = Ask { now: UnixTime(1_700_000_000), ..ask(Some(id), None) };
         let issued = signer.mint(&ask).expect("a token");
         let jws = Jws::parse(issued.value.expose()).expect("a JWS");

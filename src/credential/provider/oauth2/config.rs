@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Auth, Oauth2, Start};
 use crate::credential::base_url::BaseUrl;
-use crate::credential::config::{Around, EndpointConfig, KeepConfig, Scope, SecretIn, Source, Table};
+use crate::credential::config::{Around, EndpointConfig, KeepConfig, SecretIn, Source, Table};
 use crate::query;
 use crate::secret::Secret;
 use crate::token::key::Material;
@@ -213,10 +213,6 @@ impl Config {
 }
 
 impl Table for Config {
-    fn scope(&self) -> Scope {
-        Scope::Route
-    }
-
     fn keep(&self) -> &KeepConfig {
         &self.keep
     }
