@@ -15,6 +15,7 @@ fn serve(folder: &Folder, blocks: u32) -> Process {
     let mut command = std::process::Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" serve -c \"$1\"");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_tollgate")]).arg(config(folder)).current_dir(folder.path());
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     let process = Process::start(&mut command);
     process.wait_for("\"message\":\"operators\"");
     process
