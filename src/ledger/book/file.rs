@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, TryLockError};
 
-use redb::Database;
+use redb::{Builder, Database, DatabaseError};
 
 use crate::ledger::Fault;
 
@@ -26,15 +26,15 @@ impl File {
     /// Opens or makes it, with so many bytes of memory for its pages.
     pub(super) fn open(path: &Path, cache: usize) -> Result<Self, Fault> {
         let file = Self { path: path.to_owned(), cache, database: RwLock::default() };
-        file.load()?;
+        file.load(|builder, path| builder.create(path))?;
         Ok(file)
     }
 
     /// Opens it anew, as it was after the last change that was committed, once its disk takes something again: until then what
-    /// is in memory can still be read.
+    /// is in memory can still be read. A file that went away is not made anew: an empty ledger would be taken for the whole one.
     pub(super) fn reopen(&self) -> Result<(), Fault> {
         self.try_disk().map_err(|error| Fault::Broken(error.to_string()))?;
-        self.load()
+        self.load(|builder, path| builder.open(path))
     }
 
     /// What `begin` begins in it. Whoever asks is not made to wait for a file that is being repaired.
@@ -48,11 +48,11 @@ impl File {
         begin(database).map_err(Fault::broken)
     }
 
-    fn load(&self) -> Result<(), Fault> {
+    fn load(&self, open: fn(&Builder, &Path) -> Result<Database, DatabaseError>) -> Result<(), Fault> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // First the lock on the file is given up.
         *database = None;
-        *database = Some(Database::builder().set_cache_size(self.cache).create(&self.path).map_err(Fault::broken)?);
+        *database = Some(open(Database::builder().set_cache_size(self.cache), &self.path).map_err(Fault::broken)?);
         Ok(())
     }
 
@@ -64,5 +64,21 @@ impl File {
         });
         let gone = std::fs::remove_file(&trial);
         tried.and(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_went_away_is_not_made_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.redb");
+        let file = File::open(&path, 1024 * 1024).expect("made");
+        file.reopen().expect("opened anew");
+        std::fs::remove_file(&path).expect("removed");
+        assert!(file.reopen().is_err());
+        assert!(!path.exists() && file.begin(Database::begin_write).is_err());
     }
 }
