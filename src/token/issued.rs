@@ -311,6 +311,14 @@ pub struct StreamVideo {
     pub modified: i64,
 }
 
+impl StreamVideo {
+    /// The id of what an account says of a video after another one has said something under the bare uid.
+    #[must_use]
+    pub fn id_beside(account: &str, uid: &str) -> String {
+        format!("{account}/{uid}")
+    }
+}
+
 /// A key of the control API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {

@@ -21,6 +21,7 @@ use crate::ledger::record::{Role, SigningKey, VideoSettings};
 use crate::ledger::{Account, Batch, Body, Fault, Kind, Listing, Order, Record, Start};
 use crate::revocation::Target;
 use crate::secret::random;
+use crate::token::issued::StreamVideo;
 use crate::token::{Algorithm, Key, KeySet, jws};
 
 /// The dialect.
@@ -185,18 +186,24 @@ async fn own_key(call: &Call, caller: &Caller) -> Result<(String, Key), Refused>
     find().map(|key| (id, key)).ok_or_else(Refused::broken)
 }
 
-async fn settings(call: &Call, caller: &Caller, uid: &str) -> Result<Option<(UnixTime, VideoSettings)>, Refused> {
-    let Some(record) = call.desk.ledger.find(Kind::VideoSettings, uid, call.now).await? else { return Ok(None) };
-    if record.account != caller.account {
-        return Err(Refused::not_found());
-    }
-    Ok(if let Body::VideoSettings(settings) = &record.body { Some((record.created, settings.clone())) } else { None })
+/// What the caller's account said of a video and when first, and by which id: another account may have said something before.
+async fn settings(call: &Call, caller: &Caller, uid: &str) -> Result<(String, Option<(UnixTime, VideoSettings)>), Refused> {
+    let find = |id: String| async move { call.desk.ledger.find(Kind::VideoSettings, &id, call.now).await.map(|found| (id, found)) };
+    let (id, found) = match find(uid.to_owned()).await? {
+        (_, Some(record)) if record.account != caller.account => find(StreamVideo::id_beside(caller.account.as_str(), uid)).await?,
+        first => first,
+    };
+    let said = found.as_deref().and_then(|record| match &record.body {
+        Body::VideoSettings(settings) => Some((record.created, settings.clone())),
+        _ => None,
+    });
+    Ok((id, said))
 }
 
 async fn video(call: &Call, caller: &Caller, uid: &str) -> Outcome {
     call.note.action("video.get");
     call.note.object(uid);
-    let (created, settings) = settings(call, caller, uid).await?.ok_or_else(Refused::not_found)?;
+    let (created, settings) = settings(call, caller, uid).await?.1.ok_or_else(Refused::not_found)?;
     Ok(ok(&printed(call, caller, uid, (created, &settings))))
 }
 
@@ -204,15 +211,18 @@ async fn edit(call: &Call, caller: &Caller, uid: &str) -> Outcome {
     call.note.action("video.edit");
     call.note.object(uid);
     let said = read::said(&call.body, uid)?;
-    let before = settings(call, caller, uid).await?;
+    let (id, before) = settings(call, caller, uid).await?;
+    let is_new = before.is_none();
     // A video of which nothing was said plays with a token only, here as before.
     let (created, mut settings) = before.unwrap_or_else(|| (call.now, VideoSettings { require_signed: true, ..VideoSettings::default() }));
     settings.require_signed = said.require_signed.unwrap_or(settings.require_signed);
     settings.allowed_origins = said.allowed_origins.unwrap_or(settings.allowed_origins);
     settings.other.extend(said.other);
     settings.other.insert("modified".into(), call.now.0.into());
-    let record = Record::new(&caller.account, uid, created, Body::VideoSettings(settings.clone()));
-    call.commit(caller, Batch::at(call.now).put(record)).await?;
+    let record = Record::new(&caller.account, &id, created, Body::VideoSettings(settings.clone()));
+    let batch = Batch::at(call.now);
+    // Whoever says something at the same moment is not written over.
+    call.commit(caller, if is_new { batch.create(record) } else { batch.replace(record) }).await?;
     Ok(ok(&printed(call, caller, uid, (created, &settings))))
 }
 

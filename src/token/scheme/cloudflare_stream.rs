@@ -16,6 +16,7 @@ use super::{Scheme, SignError, SignRequest, Signed};
 use crate::name::Name;
 use crate::token::access::{AccessMatch, parse_net};
 use crate::token::grant::host_matches;
+use crate::token::issued::StreamVideo;
 use crate::token::jws::{self, Dates, Jws, TimeRules};
 use crate::token::{
     AccessRule, Algorithm, Binding, Country, Denial, Details, Grant, Issue, Issued, KeySource, Kind, NothingIssued, Presented,
@@ -80,10 +81,13 @@ impl CloudflareStream {
         Self { issued, ..self }
     }
 
-    /// What was said of a video.
+    /// What was said of a video: by the scheme's account, or by whoever was first.
     fn video(&self, uid: &str) -> Option<Arc<Issue>> {
-        let issue = self.issued.find(Kind::StreamVideo, uid)?;
-        self.account.as_ref().is_none_or(|account| account == issue.account()).then_some(issue)
+        let first = self.issued.find(Kind::StreamVideo, uid)?;
+        match &self.account {
+            Some(account) if account != first.account() => self.issued.find(Kind::StreamVideo, &StreamVideo::id_beside(account, uid)),
+            _ => Some(first),
+        }
     }
 
     /// Whether a video plays by its bare uid: only where that was said. ("If requireSignedURLs is false, the uid keeps working.")

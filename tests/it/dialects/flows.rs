@@ -462,3 +462,26 @@ fn a_video_says_who_may_show_it() {
     assert_eq!(from(Some("https://www.example.com")).code(), "token_missing");
     assert_eq!(body(&cloudflare(&rig, "GET", UID, Value::Null))["result"]["uid"], UID);
 }
+
+#[test]
+fn accounts_say_of_a_video_what_holds_for_them() {
+    let rig = Rig::start();
+    let path = format!("/client/v4/accounts/{}/stream/{UID}", "f".repeat(32));
+    let other = |method: &str, text: &str| {
+        let fields = [("Authorization", format!("Bearer {OTHER}")), ("Content-Type", "application/json".to_owned())];
+        rig.call(method, &path, &fields.each_ref().map(|(name, value)| (*name, value.as_str())), text)
+    };
+    let bare = || rig.play("GET", &format!("/cf/{UID}/manifest/video.m3u8"));
+    // The other account is first, and opens it on its own routes at most.
+    assert_eq!(other("POST", r#"{"requireSignedURLs":false}"#).status, 200);
+    assert_eq!(bare().code(), "token_missing");
+    assert_eq!(cloudflare(&rig, "GET", UID, Value::Null).status, 404, "nothing was said of it here");
+    assert_eq!(cloudflare(&rig, "POST", UID, json!({ "requireSignedURLs": false })).status, 200);
+    assert_eq!(bare().status, 200);
+    assert_eq!(other("POST", r#"{"requireSignedURLs":true}"#).status, 200);
+    let signed = |answer: &Answer| body(answer)["result"]["requireSignedURLs"].clone();
+    assert_eq!((signed(&cloudflare(&rig, "GET", UID, Value::Null)), signed(&other("GET", ""))), (json!(false), json!(true)));
+    assert_eq!(bare().status, 200);
+    assert_eq!(cloudflare(&rig, "POST", UID, json!({ "requireSignedURLs": true })).status, 200);
+    assert_eq!(bare().code(), "token_missing");
+}
