@@ -123,13 +123,13 @@ fn ffmpegs_watch(site: &Site) {
         for program in ffmpegs("a live stream") {
             for (way, path) in WAYS.into_iter().flat_map(|way| [(way, HLS), (way, DASH)]) {
                 let (url, program) = (site.url(way, path), program.clone());
-                // More than a playlist holds, less a segment or two that its DASH reader loses.
+                // More than a playlist holds, though its DASH reader loses segments, and the more the busier the machine is.
                 scope.spawn(move || {
                     let what = format!("{} {way} {path}", program.display());
-                    let played = played_by(&program, &url, &["-t", "12"]).unwrap_or_else(|complaint| panic!("{what}: {complaint}"));
+                    let played = played_by(&program, &url, &["-t", "16"]).unwrap_or_else(|complaint| panic!("{what}: {complaint}"));
                     // Its DASH reader asks for segments that have left the window; a refusal would be 401 or 403.
                     let refused = ["HTTP error 401", "HTTP error 403"].iter().any(|error| played.complaints.contains(error));
-                    assert!(played.seconds > 9.0 && !refused, "{what}: {played:?}");
+                    assert!(played.seconds > 8.0 && !refused, "{what}: {played:?}");
                 });
             }
         }
