@@ -315,7 +315,7 @@ impl Grant {
     /// Whether it is the same when it is written down and read again, for what another gateway decides by it.
     #[must_use]
     pub fn can_be_written(&self) -> bool {
-        self.details.is_none() && self.combined.is_empty()
+        self.details.is_none() && self.combined.is_empty() && !self.bindings.iter().any(|binding| matches!(binding, Binding::Own(_)))
     }
 
     /// Asks everything that depends on the request or the time.

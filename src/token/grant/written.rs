@@ -93,4 +93,21 @@ mod tests {
         assert!(serde_json::from_str::<Binding>(r#"{"Moon":1}"#).is_err());
         assert!(serde_json::from_str::<Country>(r#""Sweden""#).is_err());
     }
+
+    #[test]
+    fn a_grant_knows_whether_it_can_be_written() {
+        #[derive(Debug)]
+        struct Never;
+        impl Condition for Never {
+            fn check(&self, _: &RequestFacts<'_>) -> Result<(), Denial> {
+                Err(Denial::Claim)
+            }
+        }
+        let own = Grant { bindings: vec![Binding::Own(Arc::new(Never))], ..Grant::default() };
+        let detailed = Grant { details: Details::new(()), ..Grant::default() };
+        let combined = Grant { combined: vec![Combination::AnyOf(Vec::new())], ..Grant::default() };
+        for (grant, can) in [(Grant::default(), true), (own, false), (detailed, false), (combined, false)] {
+            assert_eq!((grant.can_be_written(), serde_json::to_string(&grant).is_ok()), (can, can), "{grant:?}");
+        }
+    }
 }
