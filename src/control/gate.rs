@@ -17,6 +17,7 @@ use crate::ledger::record::{ApiKey, Role};
 use crate::ledger::{Account, Body, Kind, Ledger};
 use crate::proxy::slow::Slow;
 use crate::secret::{Secret, random};
+use crate::token::issued;
 
 /// Wrong keys that an address may present at once, and each second after that.
 const WRONG: (u32, u32) = (20, 1);
@@ -166,7 +167,7 @@ impl Gate {
         if let Some(fixed) = same.first() {
             return Ok(Some(caller_of_fixed(fixed)));
         }
-        let Some(id) = key.strip_prefix("tg_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id) else { return Ok(None) };
+        let Some(id) = issued::ApiKey::id_in(key) else { return Ok(None) };
         let Some((caller, kept)) = self.kept(id, now).await? else { return Ok(None) };
         let good = unhex(&kept.sha256).is_some_and(|kept| bool::from(kept.ct_eq(&sha256)));
         Ok(good.then_some(caller))
@@ -230,7 +231,7 @@ fn caller_of_fixed(fixed: &Fixed) -> Caller {
 pub fn new_key() -> Result<(String, Secret<String>), String> {
     let id = random::base62(10)?;
     let secret = Secret::new(random::base62(32)?);
-    let key = Secret::new(format!("tg_{id}_{}", secret.expose()));
+    let key = Secret::new(issued::ApiKey::text(&id, secret.expose()));
     Ok((id, key))
 }
 

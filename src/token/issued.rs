@@ -311,6 +311,20 @@ pub struct StreamVideo {
     pub modified: i64,
 }
 
+impl ApiKey {
+    /// The whole text of a key of the ledger, which is shown once.
+    #[must_use]
+    pub fn text(id: &str, secret: &str) -> String {
+        format!("tg_{id}_{secret}")
+    }
+
+    /// The id in a text that is written like a key of the ledger.
+    #[must_use]
+    pub fn id_in(text: &str) -> Option<&str> {
+        text.strip_prefix("tg_")?.split_once('_').map(|(id, _)| id)
+    }
+}
+
 impl StreamVideo {
     /// The id of what an account says of a video after another one has said something under the bare uid.
     #[must_use]

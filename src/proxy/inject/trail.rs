@@ -140,9 +140,8 @@ impl Trail {
             MappingFault::Invalid => Error::MappingInvalid,
             MappingFault::Expired => Error::MappingExpired,
         })?;
-        let mut known = std::iter::once(&route.origin).chain(route.answers.iter().flat_map(|answers| &answers.origins));
         // An origin that a reload took off the list is led to no more.
-        let origin = known.find(|origin| origin.name.as_str() == mapped.origin).ok_or(Error::MappingInvalid)?;
+        let origin = named(route).find(|origin| origin.name.as_str() == mapped.origin).ok_or(Error::MappingInvalid)?;
         let target = PathAndQuery::try_from(mapped.target.expose().as_str()).map_err(|_| Error::MappingInvalid)?;
         self.foreign = origin.name != route.origin.name;
         self.origin = Some(origin.clone());
@@ -224,12 +223,16 @@ fn token_key(proof: &Proof, session: Option<&Session>) -> Option<Key> {
     }
 }
 
+/// The origins that a route names: its own first.
+fn named(route: &Route) -> impl Iterator<Item = &Arc<Origin>> {
+    std::iter::once(&route.origin).chain(route.answers.iter().flat_map(|answers| &answers.origins))
+}
+
 /// The origin of the route's list that an address is one of, and the target there.
 pub(super) fn leads_to(address: &str, route: &Route) -> Option<(Arc<Origin>, Uri)> {
     let address = Absolute::parse(address)?;
-    let mut known = std::iter::once(&route.origin).chain(route.answers.iter().flat_map(|answers| &answers.origins));
     // What the caller asked for is no word on where addresses of the vendor's may lead.
-    let origin = known.find(|origin| is_of(origin, &address, ""))?;
+    let origin = named(route).find(|origin| is_of(origin, &address, ""))?;
     Some((origin.clone(), Uri::from(PathAndQuery::try_from(target_of(&address)).ok()?)))
 }
 

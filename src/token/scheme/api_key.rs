@@ -91,7 +91,7 @@ impl ApiKeys {
     /// The key whose whole text this is: one of the config by its hash, or one of the ledger by the id in it.
     fn whole(&self, text: &str) -> Option<ApiKey> {
         let digest = digest(text);
-        let id = || text.strip_prefix("tg_")?.split_once('_').map(|(id, _)| id).filter(|id| is_id(id, 32));
+        let id = || ApiKey::id_in(text).filter(|id| is_id(id, 32));
         let key = self.key(&digest).or_else(|| self.key(id()?))?;
         same(key.sha256.as_bytes(), digest.as_bytes()).then_some(key)
     }
